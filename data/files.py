@@ -1,0 +1,136 @@
+"""Reading and writing small files so that an interrupted run never leaves a half-written one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from data.errors import UserError
+
+
+def make_dir(path: Path) -> Path:
+    """Creates a directory and its parents.
+
+    Raises:
+        UserError: If a part of the path is a file, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"Cannot create the directory {path}: a file is in the way. Choose another path.") from error
+    except PermissionError as error:
+        raise UserError(f"Cannot create the directory {path}: permission denied. Choose another path.") from error
+    return path
+
+
+@contextmanager
+def atomic_open(path: Path) -> Iterator[TextIO]:
+    """Opens a temporary text file that replaces `path` only when the block succeeds."""
+    make_dir(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    with atomic_open(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        UserError: If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"Missing file: {path}.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"Not valid JSON: {path}, line {error.lineno}: {error.msg}. Delete or repair it.") from error
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Writes one JSON object a line, atomically; returns the number of rows."""
+    count = 0
+    with atomic_open(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Appends rows to a log and flushes them to disk.
+
+    A torn last line (the process died while writing) is cut off first, so the log stays readable.
+    """
+    make_dir(path.parent)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if path.exists() and path.stat().st_size:
+        _drop_torn_line(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _drop_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Reads a JSON-lines file; a torn last line, left by an interrupted append, is ignored.
+
+    Raises:
+        UserError: If the file is missing, or a line other than a torn last one is not JSON.
+    """
+    if not path.is_file():
+        raise UserError(f"Missing file: {path}.")
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    if lines and not text.endswith("\n"):
+        lines = lines[:-1]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise UserError(f"Not valid JSON: {path}, line {number}: {error.msg}. Delete that line.") from error
+    return rows
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_value(value: Any) -> str:
+    """SHA-256 of a JSON-serialisable value, independent of key order, as 64 hex digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

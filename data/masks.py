@@ -1,0 +1,139 @@
+"""Masks: from PNG files and polygons to boolean arrays, connected components and boxes.
+
+Boxes are xyxy in pixels, end-exclusive: a single pixel at (x, y) has the box (x, y, x + 1, y + 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """A raster mask on disk; pixels above `threshold` are defect."""
+
+    path: Path
+    threshold: int = 0
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """Annotated polygons, one per defect region, each ((x, y), …) in pixels, and the file they come from."""
+
+    points: tuple[tuple[tuple[float, float], ...], ...]
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class Box(NamedTuple):
+    """xyxy in pixels, end-exclusive."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+class Region(NamedTuple):
+    """One defect region: its box, its area in pixels and its centroid (x, y) in pixels."""
+
+    box: Box
+    area: int
+    centroid: tuple[float, float]
+
+
+def read_mask(source: MaskFile | Polygons, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Decodes a mask.
+
+    Args:
+        source: Where the mask comes from.
+        size: (height, width) of the image.
+
+    Returns:
+        (H, W) bool, True on the defect.
+
+    Raises:
+        UserError: If the file is missing, does not decode, or has another size than the image.
+    """
+    if isinstance(source, Polygons):
+        return _fill(source.points, size)
+    mask = decode_mask(source)
+    if mask.shape != size:
+        raise UserError(
+            f"Mask of another size: {source.path} is {mask.shape[1]}x{mask.shape[0]}, its image "
+            f"{size[1]}x{size[0]} (width x height). Replace the mask."
+        )
+    return mask
+
+
+def decode_mask(source: MaskFile) -> NDArray[np.bool_]:
+    """Decodes a raster mask at its own size: (H, W) bool.
+
+    Raises:
+        UserError: If the file is missing or does not decode.
+    """
+    if not source.path.is_file():
+        raise UserError(f"Missing mask: {source.path}. Check the dataset folder, or run the download again.")
+    decoded = (
+        cv2.imdecode(np.fromfile(source.path, np.uint8), cv2.IMREAD_GRAYSCALE) if source.path.stat().st_size else None
+    )
+    if decoded is None:
+        raise UserError(f"Corrupt mask: {source.path} does not decode. Replace the file, or download it again.")
+    return decoded > source.threshold
+
+
+def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int, int]) -> NDArray[np.bool_]:
+    canvas = np.zeros(size, np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(canvas, [np.round(np.asarray(polygon)).astype(np.int32)], 1)
+    return canvas.astype(bool)
+
+
+def defect_regions(source: MaskFile | Polygons, mask: NDArray[np.bool_]) -> list[Region]:
+    """Splits a mask into defect regions, largest first.
+
+    For polygons one annotated polygon is one region; for raster masks one 8-connected component.
+
+    Args:
+        source: Where the mask came from.
+        mask: (H, W) bool, as `read_mask` returned it.
+    """
+    if isinstance(source, Polygons):
+        regions = [region for polygon in source.points for region in components(_fill((polygon,), mask.shape))[:1]]
+    else:
+        regions = components(mask)
+    return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def components(mask: NDArray[np.bool_]) -> list[Region]:
+    """8-connected components of a mask, largest first.
+
+    Labels only inside the bounding box of the non-zero pixels: about ten times faster on large masks.
+
+    Args:
+        mask: (H, W) bool.
+    """
+    pixels = mask.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(pixels)
+    if width == 0:
+        return []
+    window = pixels[top : top + height, left : left + width]
+    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=cv2.CV_32S)
+    regions = []
+    for (x, y, w, h, area), (cx, cy) in zip(stats[1:].tolist(), centroids[1:].tolist(), strict=True):
+        box = Box(left + x, top + y, left + x + w, top + y + h)
+        regions.append(Region(box, area, (left + cx, top + cy)))
+    return sorted(regions, key=lambda region: (-region.area, region.box))

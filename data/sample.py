@@ -1,0 +1,86 @@
+"""A sample: one image with its annotation, as every reader yields it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.masks import MaskFile, Polygons, read_mask
+
+ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
+MaskArray = NDArray[np.bool_]  # (H, W), True on the defect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image with its annotation. Nothing is decoded until `load_image` or `load_mask`.
+
+    Attributes:
+        id: Unique and stable: `<dataset>/<path of the image below the dataset's root>`.
+        dataset: Name of the dataset, usually the reader's key.
+        category: Object type, e.g. `bottle`.
+        split: Split as the dataset defines it, e.g. `train` or `test`.
+        image: Path of the image.
+        defect: Name of the defect type; None when the image is normal.
+        mask: Where the mask comes from; None when the image is normal (all zero).
+    """
+
+    id: str
+    dataset: str
+    category: str
+    split: str
+    image: Path
+    defect: str | None = None
+    mask: MaskFile | Polygons | None = None
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the image shows no defect."""
+        return self.defect is None
+
+
+def load_image(path: Path) -> ImageArray:
+    """Decodes an image at its native size; grey images become RGB.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        UserError: If the file is missing or does not decode.
+    """
+    if not path.is_file():
+        raise UserError(f"Missing image: {path}. Check the dataset folder, or run the download again.")
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    if decoded is None:
+        raise UserError(f"Corrupt image: {path} does not decode. Replace the file, or download it again.")
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def load_mask(sample: Sample, size: tuple[int, int]) -> MaskArray:
+    """Decodes the mask of a sample; a normal sample's mask is all False.
+
+    Args:
+        sample: The sample.
+        size: (height, width) of its image, which the mask must match.
+
+    Returns:
+        (H, W) bool, True on the defect.
+
+    Raises:
+        UserError: If the mask is missing, corrupt, of another size, or empty on an anomalous sample.
+    """
+    if sample.mask is None:
+        if not sample.is_normal:
+            raise UserError(f"Image without its mask: {sample.image} shows '{sample.defect}'. Add the mask file.")
+        return np.zeros(size, bool)
+    mask = read_mask(sample.mask, size)
+    if not sample.is_normal and not mask.any():
+        raise UserError(
+            f"Empty mask: {sample.mask} of {sample.image}, which shows '{sample.defect}'. Fix the mask or the folder."
+        )
+    return mask

@@ -1,0 +1,76 @@
+"""From the command line to one typed config: Hydra composes, one call converts, errors stay readable."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+Config = TypeVar("Config")
+
+
+def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], None]], Callable[[], None]]:
+    """Makes a function the entry point of `python -m scripts.<name>`.
+
+    Args:
+        name: Name of the YAML in `configs/`, without the suffix.
+        schema: Dataclass that the composed config must match: unknown keys, missing values and wrong types fail.
+
+    Returns:
+        A decorator for `run(config) -> None`. Exit codes: 0 done, 1 full disk or bad command line, 2 bad input,
+        130 interrupted.
+    """
+
+    def decorate(run: Callable[[Config], None]) -> Callable[[], None]:
+        def main(cfg: DictConfig) -> None:
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+            with readable_errors():
+                run(to_dataclass(cfg, schema))
+
+        return hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
+
+    return decorate
+
+
+def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
+    """Converts a composed config into its dataclass; past this line nobody sees a `DictConfig`.
+
+    Raises:
+        UserError: If a key is unknown, a mandatory value is missing, or a type is wrong.
+    """
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        key = f" (key: {error.full_key})" if error.full_key else ""
+        raise UserError(f"Bad configuration{key}: {str(error).splitlines()[0]}") from error
+
+
+class readable_errors:  # noqa: N801  (a context manager, used like a function)
+    """Turns user errors, a full disk and Ctrl-C into one message on stderr and an exit code."""
+
+    def __enter__(self) -> None:
+        """Does nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Exits with the message, or lets a programming error through with its traceback."""
+        if isinstance(error, UserError):
+            _exit(f"error: {error}", 2)
+        if isinstance(error, KeyboardInterrupt):
+            _exit("interrupted: finished work is kept; run the same command again to go on.", 130)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _exit(f"error: the disk is full ({error}). Free some space and run the same command again to go on.", 1)
+
+
+def _exit(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)
