@@ -1,0 +1,43 @@
+"""Descriptions composed by rule: the same sentences for EDDM's structured answers and for the oracle."""
+
+from __future__ import annotations
+
+from data.ddqa.regions import region_of
+from data.masks import defect_regions
+from data.sample import Sample, load_mask
+
+FREE_PROMPT = "Please briefly describe the industrial product in the image and identify potential defects."
+FIXED_PROMPT = "Please recognize the defect in the image and output the segmentation mask."
+
+
+def compose_description(category: str | None, defect: str | None, region: str | None) -> str:
+    """Two sentences: the product, then its defect and where it is.
+
+    Args:
+        category: Object type; None when unknown.
+        defect: Name of the defect type; None when nothing is wrong.
+        region: One of the nine region names; None leaves the place out.
+    """
+    product = f"{_article(category)} {category}" if category else "an industrial product"
+    shows = f"The image shows {product.replace('_', ' ')}."
+    if defect is None:
+        return f"{shows} There is no visible defect."
+    place = f" at the {region}" if region else ""
+    return f"{shows} There is {_article(defect)} {defect}{place}."
+
+
+def oracle_description(sample: Sample, size: tuple[int, int]) -> str:
+    """Describes a sample from its annotation; for ablations only, since it leaks the location.
+
+    Args:
+        sample: The sample; its mask is decoded.
+        size: (height, width) of its image.
+    """
+    if sample.is_normal or sample.mask is None:
+        return compose_description(sample.category, None, None)
+    largest = defect_regions(sample.mask, load_mask(sample, size))[0]
+    return compose_description(sample.category, sample.defect, region_of(largest.centroid, size))
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0].lower() in "aeiou" else "a"
