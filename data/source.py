@@ -33,6 +33,29 @@ class Source:
     skip_empty_masks: bool = False
 
 
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """The two sides of a zero-shot experiment.
+
+    Attributes:
+        train: What EDDM and MDLM are trained on.
+        zero_shot: What they are evaluated on; shares no category with `train`.
+    """
+
+    train: list[Source]
+    zero_shot: list[Source]
+
+    def part(self, name: str) -> list[Source]:
+        """The sources of `train` or `zero_shot`.
+
+        Raises:
+            UserError: For any other name.
+        """
+        if name not in ("train", "zero_shot"):
+            raise UserError(f"Unknown part '{name}'. Choose train or zero_shot.")
+        return self.train if name == "train" else self.zero_shot
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The samples of some sources, and what was left out by rule: (sample id, reason)."""
