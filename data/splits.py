@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 
 from data.errors import UserError
 from data.files import hash_file
@@ -26,11 +27,10 @@ def check_disjoint(train: Sequence[Sample], zero_shot: Sequence[Sample]) -> None
     train_by_size: dict[int, list[Sample]] = defaultdict(list)
     for sample in train:
         train_by_size[sample.image.stat().st_size].append(sample)
+    digest = cache(hash_file)
     for sample in zero_shot:
-        candidates = train_by_size.get(sample.image.stat().st_size, [])
-        digest = hash_file(sample.image) if candidates else ""
-        for candidate in candidates:
-            if hash_file(candidate.image) == digest:
+        for candidate in train_by_size.get(sample.image.stat().st_size, []):
+            if digest(candidate.image) == digest(sample.image):
                 raise UserError(
                     f"The same image is in the training and the zero-shot set: {candidate.image} and {sample.image}. "
                     "Remove one of them."

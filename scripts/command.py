@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], Non
 
     def decorate(run: Callable[[Config], None]) -> Callable[[], None]:
         def main(cfg: DictConfig) -> None:
-            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
             with readable_errors():
                 run(to_dataclass(cfg, schema))
 
@@ -51,8 +52,12 @@ def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))  # type: ignore[return-value]
     except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        if variable := re.search(r"Environment variable '(\w+)' not found", reason):
+            name = variable[1]
+            raise UserError(f"Set the environment variable {name} first, for example: export {name}=/path") from error
         key = f" (key: {error.full_key})" if error.full_key else ""
-        raise UserError(f"Bad configuration{key}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"Bad configuration{key}: {reason}") from error
 
 
 class readable_errors:  # noqa: N801  (a context manager, used like a function)
