@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -72,8 +73,15 @@ class readable_errors:  # noqa: N801  (a context manager, used like a function)
             _exit(f"error: {error}", 2)
         if isinstance(error, KeyboardInterrupt):
             _exit("interrupted: finished work is kept; run the same command again to go on.", 130)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error is not None and _is_full_disk(error):
             _exit(f"error: the disk is full ({error}). Free some space and run the same command again to go on.", 1)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Whether a write failed for lack of space; libraries that write in native code only say so in the text."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _exit(message: str, code: int) -> None:

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from data.errors import UserError
+from data.masks import Box, MaskFile, Polygons, components, defect_regions, read_mask
+
+
+def test_boxes_are_end_exclusive() -> None:
+    mask = np.zeros((10, 20), bool)
+    mask[3, 5] = True
+    (region,) = components(mask)
+    assert region.box == Box(5, 3, 6, 4)
+    assert region.area == 1
+    assert region.centroid == (5.0, 3.0)
+
+
+def test_components_match_an_independent_labelling() -> None:
+    mask = np.random.default_rng(0).random((60, 80)) > 0.8
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    regions = components(mask)
+    assert len(regions) == count
+    expected = sorted((int((labels == index).sum()) for index in range(1, count + 1)), reverse=True)
+    assert [region.area for region in regions] == expected
+    slices = {(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in ndimage.find_objects(labels)}
+    assert {tuple(region.box) for region in regions} == slices
+
+
+def test_empty_mask_has_no_components() -> None:
+    assert components(np.zeros((5, 5), bool)) == []
+
+
+def test_threshold_and_size(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    cv2.imwrite(str(path), np.array([[0, 1, 128], [127, 200, 255]], np.uint8))
+    assert read_mask(MaskFile(path), (2, 3)).sum() == 5
+    assert read_mask(MaskFile(path, threshold=127), (2, 3)).sum() == 3
+    with pytest.raises(UserError, match=r"mask\.png is 3x2, its image 4x2"):
+        read_mask(MaskFile(path), (2, 4))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG broken"])
+def test_corrupt_mask(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mask.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="Corrupt mask"):
+        read_mask(MaskFile(path), (2, 3))
+
+
+def test_polygons_count_one_region_each_even_where_they_touch() -> None:
+    left = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
+    right = ((4.0, 0.0), (9.0, 0.0), (9.0, 4.0), (4.0, 4.0))
+    source = Polygons((left, right), Path("label.json"))
+    mask = read_mask(source, (10, 10))
+    assert len(components(mask)) == 1
+    assert [region.box for region in defect_regions(source, mask)] == [Box(4, 0, 10, 5), Box(0, 0, 5, 5)]

@@ -1,0 +1,70 @@
+import errno
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from data.errors import UserError
+from scripts.command import readable_errors, to_dataclass
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Schema:
+    name: str
+    steps: int = 1
+
+
+def test_typed_conversion_refuses_what_does_not_fit() -> None:
+    assert to_dataclass(OmegaConf.create({"name": "x", "steps": 2}), Schema) == Schema("x", 2)
+    for values, message in [
+        ({"name": "x", "stesp": 2}, "stesp"),
+        ({"steps": 2}, "name"),
+        ({"name": "x", "steps": "many"}, "steps"),
+        ({"name": "${oc.env:EIAD_NOT_SET_ANYWHERE}"}, "EIAD_NOT_SET_ANYWHERE"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            to_dataclass(OmegaConf.create(values), Schema)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("Missing file: x."), 2, "error: Missing file: x."),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "the disk is full"),
+        (RuntimeError("write failed: No space left on device (os error 28)"), 1, "the disk is full"),
+    ],
+)
+def test_errors_become_one_line(error: BaseException, code: int, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as caught, readable_errors():
+        raise error
+    assert caught.value.code == code
+    assert message in capsys.readouterr().err
+
+
+def test_programming_errors_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), readable_errors():
+        1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["preset=nope"], "Could not find 'preset/nope'"),
+        (["run_dirr=x"], "run_dirr"),
+        ([], "run_dir"),
+        (["run_dir=x", "tasks=[AD,XYZ]"], "XYZ"),
+    ],
+)
+def test_the_command_line_explains_itself(arguments: list[str], message: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts.build_ddqa", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
