@@ -76,9 +76,9 @@ def pixel_metrics(
     if iter(images) is images:
         raise ValueError("images is an iterator, which is used up after one pass: give a list.")
     found = _collect(images)
-    size = {"defect_pixels": len(found.positives), "pixels": found.pixels, "images": found.images}
+    defect_pixels = len(found.positives)
     if reason := found.undefined():
-        return PixelMetrics(reason=reason, **size)
+        return PixelMetrics(reason=reason, defect_pixels=defect_pixels, pixels=found.pixels, images=found.images)
     positives, weights = _sort_positives(found.positives, found.weights / found.regions)
     counts = count_ranks(positives, _negative_blocks(images, found.dtype, block_pixels))
     metrics = rank_metrics(counts)
@@ -88,7 +88,9 @@ def pixel_metrics(
         f1_max=metrics.f1_max,
         f1_threshold=metrics.f1_threshold,
         aupro=_aupro(counts, weights, aupro_limit),
-        **size,
+        defect_pixels=defect_pixels,
+        pixels=found.pixels,
+        images=found.images,
     )
 
 

@@ -1,4 +1,4 @@
-"""python -m scripts.eval_segmentation run=runs/demo [description=eddm|fixed|oracle|shuffled] [subset=decoys] [data=real].
+"""python -m scripts.eval_segmentation run=runs/demo [description=fixed|oracle|shuffled] [subset=decoys] [data=real].
 
 Writes RUN/eval/segmentation_<name>.json, the anomaly maps beside it, and RUN/results.json.
 """

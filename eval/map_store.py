@@ -1,0 +1,94 @@
+"""Anomaly maps on disk, one row and one array an image, appended as they come so that a cut-off run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.files import append_jsonl, make_dir, read_jsonl, write_jsonl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRow:
+    """One evaluated image.
+
+    Attributes:
+        id: Sample id.
+        key: Hash of everything that the map depends on: model, image bytes, prompt.
+        image: Path of the image.
+        category: Object type.
+        defect: Name of the defect type, None when normal.
+        prompt: What the model was told.
+        score: Image score, higher is worse.
+        map: Path of the (H, W) float32 array, below the folder of the store.
+    """
+
+    id: str
+    key: str
+    image: str
+    category: str
+    defect: str | None
+    prompt: str
+    score: float
+    map: str
+
+
+class MapStore:
+    """`<folder>/images.jsonl` and `<folder>/maps/<sample id>.npy`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "images.jsonl"
+
+    def resume(self, keys: Mapping[str, str]) -> dict[str, MapRow]:
+        """Rows that still hold, by sample id; all others are dropped from the log.
+
+        Args:
+            keys: The key of each sample that is to be evaluated now.
+        """
+        make_dir(self.folder)
+        rows = self.rows() if self.log.is_file() else []
+        kept = {row.id: row for row in rows if keys.get(row.id) == row.key and (self.folder / row.map).is_file()}
+        if len(kept) != len(rows):
+            write_jsonl(self.log, [asdict(row) for row in kept.values()])
+        return kept
+
+    def add(self, rows: list[dict[str, Any]], maps: list[NDArray[np.float32]]) -> list[MapRow]:
+        """Saves some maps and then logs their rows (without `map`, which is filled in here)."""
+        added = []
+        for row, anomaly_map in zip(rows, maps, strict=True):
+            path = Path("maps") / f"{row['id']}.npy"
+            make_dir((self.folder / path).parent)
+            np.save(self.folder / path, anomaly_map.astype(np.float32, copy=False))
+            added.append(MapRow(**row, map=path.as_posix()))
+        append_jsonl(self.log, [asdict(row) for row in added])
+        return added
+
+    def rows(self) -> list[MapRow]:
+        """All rows.
+
+        Raises:
+            UserError: If the log is missing or was written by another version.
+        """
+        try:
+            return [MapRow(**row) for row in read_jsonl(self.log)]
+        except TypeError as error:
+            raise UserError(f"Unreadable rows in {self.log}: {error}. Delete {self.folder} and run again.") from error
+
+    def load(self, row: MapRow) -> NDArray[np.float32]:
+        """Reads the anomaly map of a row, (H, W) float32.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        path = self.folder / row.map
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"Unreadable anomaly map: {path} ({error}). Delete {self.folder} and run again.") from error

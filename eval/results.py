@@ -1,0 +1,44 @@
+"""`RUN/results.json`: the few numbers of a run that other tools read, in percent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.files import read_json, write_json
+from data.run import Run
+
+EDDM_KEYS = ("AD", "RDL", "DC", "DFM_iou")
+SEGMENTATION_KEYS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "image_auroc")
+
+
+def collect_results(run: Run) -> dict[str, Any]:
+    """Gathers what the evaluations of a run have written so far.
+
+    Returns:
+        `eddm` (AD, RDL, DC, DFM_iou) and `segmentation` (`with_eddm`, `without_eddm`, each with `mean` and
+        `categories`), in percent; a part that has not been evaluated is null. `segmentation` may hold further
+        evaluations under their own names.
+    """
+    exam = run.eval / "eddm.json"
+    segmentation: dict[str, Any] = {"with_eddm": None, "without_eddm": None}
+    for path in sorted(run.eval.glob("segmentation_*.json")):
+        segmentation[path.stem.removeprefix("segmentation_")] = _segmentation(read_json(path))
+    return {"eddm": _pick(read_json(exam), EDDM_KEYS) if exam.is_file() else None, "segmentation": segmentation}
+
+
+def write_results(run: Run) -> dict[str, Any]:
+    """Writes `RUN/results.json` and returns it."""
+    results = collect_results(run)
+    write_json(run.results, results)
+    return results
+
+
+def _segmentation(summary: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "mean": _pick(summary["mean"], SEGMENTATION_KEYS),
+        "categories": {name: _pick(values, SEGMENTATION_KEYS) for name, values in summary["categories"].items()},
+    }
+
+
+def _pick(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: values.get(key) for key in keys}

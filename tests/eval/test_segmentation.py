@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data.ddqa.compose import FIXED_PROMPT
+from data.errors import UserError
+from data.files import append_jsonl, write_json
+from data.run import Run
+from data.sample import ImageArray
+from data.source import DataConfig, Source
+from eval.prompts import TextSource
+from eval.results import write_results
+from eval.segmentation import METRICS, SegmentationConfig, choose_subset, evaluate_segmentation
+
+SIZE = 32
+
+
+@dataclass
+class Answer:
+    anomaly_map: np.ndarray
+    score: float
+
+
+class Redness:
+    """Finds red pixels: the defects of the generated images. Counts what it was asked."""
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.prompts: list[str] = []
+        self.fail_after = fail_after
+
+    def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> list[Answer]:
+        if self.fail_after is not None and len(self.prompts) >= self.fail_after:
+            raise KeyboardInterrupt
+        self.prompts += prompts
+        maps = [(image[..., 0].astype(np.float32) - image[..., 1]) / 255 for image in images]
+        return [Answer(anomaly_map, float(anomaly_map.max())) for anomaly_map in maps]
+
+
+def make_dataset(root: Path, categories: Sequence[str], seed: int) -> None:
+    """Grey noise; defects are reddish squares, each with a fainter decoy elsewhere."""
+    random = np.random.default_rng(seed)
+    entries = []
+    for category in categories:
+        for index in range(6):
+            defect = "good" if index < 3 else "hole"
+            image = random.integers(60, 120, (SIZE, SIZE, 3)).astype(np.uint8)
+            mask = np.zeros((SIZE, SIZE), np.uint8)
+            if defect != "good":
+                mask[4:10, 3 + index : 9 + index] = 255
+                image[mask > 0] = (200, 40, 40)
+                image[22:28, 22:28, 0] = 160
+            path = root / category / "test" / defect / f"{index:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image[..., ::-1])
+            if defect != "good":
+                mask_path = root / category / "ground_truth" / defect / f"{index:03d}_mask.png"
+                mask_path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(mask_path), mask)
+            decoys = [[22, 22, 28, 28]] if index == 5 else []
+            entries.append({"image": path.relative_to(root).as_posix(), "decoys": decoys})
+    write_json(root / "factory.json", entries)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "run")
+    make_dataset(run.data / "seen", ["gear"], 0)
+    make_dataset(run.data / "unseen", ["washer", "tile"], 1)
+    for mode in ("eddm", "fixed"):
+        write_json(run.mdlm / mode / "config.json", {"data": {"train": [vars_of(run, "seen")]}})
+        (run.mdlm / mode / "heads.safetensors").write_bytes(b"weights")
+    return run
+
+
+def vars_of(run: Run, side: str) -> dict[str, str]:
+    return {"reader": "mvtec_ad", "root": str(run.data / side)}
+
+
+def make_config(run: Run, **changes: object) -> SegmentationConfig:
+    data = DataConfig(train=[Source(**vars_of(run, "seen"))], zero_shot=[Source(**vars_of(run, "unseen"))])
+    values = {"preset": "tiny", "run": str(run.path), "data": data, "description": TextSource.fixed, **changes}
+    return SegmentationConfig(**values)  # type: ignore[arg-type]
+
+
+def test_metrics_of_a_perfect_predictor(run: Run) -> None:
+    summary = evaluate_segmentation(make_config(run), lambda run, model: Redness())
+    assert set(summary["categories"]) == {"tile", "washer"}
+    assert all(summary["mean"][metric] == pytest.approx(100) for metric in METRICS)
+    assert summary["images"] == {"total": 12, "normal": 6, "anomalous": 6}
+    assert summary["resolution"] == "native" and summary["zero_shot"] == "verified"
+    assert json.loads((run.eval / "segmentation_without_eddm.json").read_text())["mean"] == summary["mean"]
+
+
+def test_the_model_follows_the_text_and_can_be_chosen(run: Run) -> None:
+    asked = []
+
+    def load(run: Run, model: str) -> Redness:
+        asked.append(model)
+        return Redness()
+
+    evaluate_segmentation(make_config(run), load)
+    evaluate_segmentation(make_config(run, description=TextSource.oracle), load)
+    evaluate_segmentation(make_config(run, description=TextSource.oracle, model="fixed", name="other"), load)
+    assert asked == ["fixed", "eddm", "fixed"]
+
+
+def test_prompts_reach_the_predictor(run: Run) -> None:
+    predictor = Redness()
+    evaluate_segmentation(make_config(run), lambda run, model: predictor)
+    assert predictor.prompts == [FIXED_PROMPT] * 12
+
+
+def test_with_eddm_reads_the_descriptions(run: Run) -> None:
+    config = make_config(run, description=TextSource.eddm)
+    with pytest.raises(UserError, match=r"scripts\.describe"):
+        evaluate_segmentation(config, lambda run, model: Redness())
+    ids = [
+        f"mvtec_ad/{path.relative_to(run.data / 'unseen').as_posix()}"
+        for path in sorted((run.data / "unseen").glob("*/test/*/*.png"))
+    ]
+    append_jsonl(
+        run.descriptions / "zero_shot.jsonl",
+        [{"key": i, "id": i, "image": i, "mode": "structured", "description": f"About {i}."} for i in ids],
+    )
+    predictor = Redness()
+    summary = evaluate_segmentation(config, lambda run, model: predictor)
+    assert summary["name"] == "with_eddm"
+    assert any("About mvtec_ad/tile/test/hole/004.png." in prompt for prompt in predictor.prompts)
+
+
+def test_decoys_only(run: Run) -> None:
+    config = make_config(run, description=TextSource.shuffled, subset="decoys")
+    summary = evaluate_segmentation(config, lambda run, model: Redness())
+    assert summary["name"] == "shuffled_decoys"
+    assert summary["images"] == {"total": 2, "normal": 0, "anomalous": 2}
+    assert summary["left_out_by_subset"] == 10
+    assert summary["mean"]["image_auroc"] is None
+    assert "everything is defect" in summary["undefined"]["tile"]["image"]
+
+
+def test_subset_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "some.txt"
+    path.write_text("mvtec_ad/tile/test/good/000.png\nmvtec_ad/tile/test/hole/003.png\n")
+    summary = evaluate_segmentation(make_config(run, subset=str(path)), lambda run, model: Redness())
+    assert (summary["images"]["total"], summary["name"]) == (2, "without_eddm_some")
+    path.write_text("mvtec_ad/tile/test/good/999.png\n")
+    with pytest.raises(UserError, match="unknown samples, first mvtec_ad/tile/test/good/999"):
+        evaluate_segmentation(make_config(run, subset=str(path)), lambda run, model: Redness())
+    with pytest.raises(UserError, match="No subset 'nope'"):
+        choose_subset("nope", [], [])
+
+
+def test_interrupted_run_goes_on_where_it_stopped(run: Run) -> None:
+    config = make_config(run, batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_segmentation(config, lambda run, model: Redness(fail_after=4))
+    rest = Redness()
+    summary = evaluate_segmentation(config, lambda run, model: rest)
+    assert len(rest.prompts) == 8
+    assert summary["mean"]["pixel_auroc"] == pytest.approx(100)
+
+    def refuse(run: Run, model: str) -> Redness:
+        raise AssertionError("nothing is left to predict")
+
+    assert evaluate_segmentation(config, refuse)["categories"] == summary["categories"]
+
+
+def test_a_changed_model_or_image_is_predicted_again(run: Run) -> None:
+    config = make_config(run)
+    evaluate_segmentation(config, lambda run, model: Redness())
+    image = run.data / "unseen" / "tile" / "test" / "good" / "000.png"
+    cv2.imwrite(str(image), np.full((SIZE, SIZE, 3), 77, np.uint8))
+    one = Redness()
+    evaluate_segmentation(config, lambda run, model: one)
+    assert len(one.prompts) == 1
+    (run.mdlm / "fixed" / "heads.safetensors").write_bytes(b"other weights")
+    everything = Redness()
+    evaluate_segmentation(config, lambda run, model: everything)
+    assert len(everything.prompts) == 12
+
+
+def test_seen_categories_are_refused(run: Run) -> None:
+    with pytest.raises(UserError, match="gear"):
+        evaluate_segmentation(make_config(run, part="train"), lambda run, model: Redness())
+    summary = evaluate_segmentation(make_config(run, part="train", zero_shot=False), lambda run, model: Redness())
+    assert (summary["zero_shot"], summary["name"]) == ("off", "without_eddm_train")
+
+
+def test_a_split_that_cannot_be_checked_says_so(run: Run) -> None:
+    write_json(run.mdlm / "fixed" / "config.json", {"data": {"train": [{"reader": "mvtec_ad", "root": "/gone"}]}})
+    assert "not verified" in evaluate_segmentation(make_config(run), lambda run, model: Redness())["zero_shot"]
+
+
+def test_missing_model_and_run(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"scripts\.train_mdlm"):
+        evaluate_segmentation(make_config(run, model="oracle"), lambda run, model: Redness())
+    with pytest.raises(UserError, match="No run directory"):
+        evaluate_segmentation(make_config(Run(tmp_path / "none")), lambda run, model: Redness())
+    (run.mdlm / "fixed" / "heads.safetensors").unlink()
+    with pytest.raises(UserError, match="No trained weights"):
+        evaluate_segmentation(make_config(run), lambda run, model: Redness())
+
+
+def test_a_broken_model_is_named(run: Run) -> None:
+    class Broken(Redness):
+        def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> list[Answer]:
+            return [Answer(np.full(image.shape[:2], np.nan, np.float32), 0.0) for image in images]
+
+    with pytest.raises(UserError, match=r"NaN values: .*000\.png"):
+        evaluate_segmentation(make_config(run), lambda run, model: Broken())
+
+
+def test_results_file(run: Run) -> None:
+    evaluate_segmentation(make_config(run), lambda run, model: Redness())
+    write_json(run.eval / "eddm.json", {"AD": 91.5, "RDL": 80.0, "DC": 75.0, "DFM_iou": 40.0, "more": 1})
+    results = write_results(run)
+    assert results == json.loads(run.results.read_text())
+    assert results["eddm"] == {"AD": 91.5, "RDL": 80.0, "DC": 75.0, "DFM_iou": 40.0}
+    assert results["segmentation"]["with_eddm"] is None
+    without = results["segmentation"]["without_eddm"]
+    assert set(without["mean"]) == {"pixel_auroc", "pixel_f1_max", "pixel_ap", "image_auroc"}
+    assert set(without["categories"]) == {"tile", "washer"}
