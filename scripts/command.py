@@ -39,7 +39,9 @@ def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], Non
             with readable_errors():
                 run(to_dataclass(cfg, schema))
 
-        return hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
+        entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
+        entry.schema = schema  # for the test that composes every YAML
+        return entry
 
     return decorate
 
