@@ -29,7 +29,7 @@ def data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_script_and_preset(name: str, preset: str) -> None:
     schema = importlib.import_module(f"scripts.{name}").main.schema
     cfg = compose_config(name, f"preset={preset}")
-    overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in cfg]
+    overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in list(cfg)]
     config = to_dataclass(compose_config(name, f"preset={preset}", *overrides), schema)
     assert config.preset == preset
 
@@ -37,11 +37,11 @@ def test_every_script_and_preset(name: str, preset: str) -> None:
 @pytest.mark.parametrize("group", DATA)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_data_group(name: str, group: str) -> None:
-    if "data" not in compose_config(name):
+    if "data" not in list(compose_config(name)):
         pytest.skip(f"{name} takes no data")
     schema = importlib.import_module(f"scripts.{name}").main.schema
     cfg = compose_config(name)
-    overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in cfg]
+    overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in list(cfg)]
     config = to_dataclass(compose_config(name, f"data={group}", *overrides), schema)
     assert config.data.train
     assert config.data.zero_shot
