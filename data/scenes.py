@@ -1,8 +1,8 @@
 """Generic scenes: endless random surfaces with marks on them, to pre-train tiny models before they see any product.
 
-A scene is no product of the factory: its backgrounds are stripes, checks, noise and polygons, its silhouettes random blobs,
-discs, rings, boxes and cogs. Only the defect painters are shared, so what a scratch looks like is learnt here, and what
-a washer looks like is not. A scene exposes words, never sentences.
+A scene is no product of the factory: its backgrounds are stripes, checks, noise and tiles, its silhouettes random
+blobs, discs, rings, plates and cogs. Only the defect painters are shared, so what a scratch looks like is learnt here,
+and what a washer looks like is not. A scene exposes words, never sentences.
 """
 
 from __future__ import annotations
@@ -25,9 +25,16 @@ from data.factory.canvas import (
     blend,
     box,
     disc,
+    flat,
+    grain,
+    length,
+    light,
     make_frame,
     noise,
+    pick,
     polygon,
+    wide,
+    wrap,
 )
 from data.factory.defects import PAINTERS
 from data.factory.placement import PlacedMark, place_mark
@@ -79,29 +86,28 @@ def make_scene(rng: Generator, size: int = 128) -> Scene:
         rng: Source of everything random.
         size: Height and width, pixels.
     """
-    name = str(rng.choice(list(COLOURS)))
-    pattern = str(rng.choice(list(PATTERNS)))
+    name = pick(rng, list(COLOURS))
+    pattern = pick(rng, list(PATTERNS))
     tint = np.asarray(COLOURS[name], np.float32) * np.float32(rng.uniform(0.85, 1.15))
     tint += rng.uniform(-12, 12, 3).astype(np.float32)
     frame = make_frame(rng, size, shift=0.12, scale=rng.uniform(0.85, 1.1))
     image = PATTERNS[pattern](rng, frame, tint)
-    shape = str(rng.choice(list(SHAPES))) if rng.random() < SILHOUETTE_SHARE else None
+    shape = pick(rng, list(SHAPES)) if rng.random() < SILHOUETTE_SHARE else None
     backing = _plain(rng, size)
     foreground = np.ones((size, size), bool)
     if shape is not None:
         edge = SHAPES[shape](rng, frame)
         if rng.random() < 0.6:
-            image = image * (1 + np.float32(rng.uniform(0.15, 0.35)) * frame.slope(edge, 0.07, _angle(rng)))[..., None]
+            image = image * wide(1 + rng.uniform(0.15, 0.35) * frame.slope(edge, 0.07, _angle(rng)))
         image = _parts(rng, frame, image)
         cover = frame.cover(edge)
         foreground = cover > 0.5
         shade = cv2.GaussianBlur(cover, (0, 0), size / 32) * np.float32(rng.uniform(0, 0.35))
-        backing = backing * (1 - shade)[..., None]
+        backing = backing * wide(1 - shade)
         image = blend(backing, image, cover)
     elif rng.random() < 0.4:
         image = _parts(rng, frame, image)
-    glow = rng.uniform(0.82, 1.16, (3, 3)).astype(np.float32)
-    glow = cv2.resize(glow, (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
+    glow = light(rng, size, 0.17)
     surface = Surface(image * glow, foreground, backing * glow)
     painted = surface.image.copy()
     marks = _paint_marks(rng, surface, painted)
@@ -116,7 +122,7 @@ def _paint_marks(rng: Generator, surface: Surface, image: Pixels) -> list[Placed
     count = 1 + int(rng.choice(3, p=COUNT_SHARES))
     for region in rng.permutation(REGIONS).tolist():
         same = marks and rng.random() < 0.4
-        defect = marks[0].defect if same else str(rng.choice(list(PAINTERS)))
+        defect = marks[0].defect if same else pick(rng, list(PAINTERS))
         mark = place_mark(rng, surface, image, defect, region, taken, float(rng.uniform(0.8, 1.15)))
         if mark is not None:
             marks.append(mark)
@@ -160,22 +166,23 @@ def _checked(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
 def _woven(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
     count = np.float32(rng.uniform(9, 24))
     u, v = frame.u * count, frame.v * count
-    over = (np.floor(u) + np.floor(v)) % 2 > 0
+    over = wrap(np.floor(u) + np.floor(v), 2) > 0.5
     bump = np.where(over, np.abs(np.sin(np.pi * u)), np.abs(np.sin(np.pi * v)))
     return _tinted(tint, np.float32(rng.uniform(0.2, 0.5)) * (bump - np.float32(0.6)))
 
 
 def _tiled(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
-    pitch = np.float32(rng.uniform(0.2, 0.8))
+    pitch = rng.uniform(0.2, 0.8)
     row = np.floor(frame.v / pitch)
-    u = np.mod(frame.u / pitch + rng.choice([0.0, 0.5]) * np.mod(row, 2), 1)
-    gap = np.minimum(np.minimum(u, 1 - u), np.minimum(np.mod(frame.v / pitch, 1), 1 - np.mod(frame.v / pitch, 1)))
-    joint = np.clip(1.5 - gap * np.float32(pitch * frame.scale * rng.uniform(0.3, 0.8)), 0, 1)
+    u = wrap(frame.u / pitch + pick(rng, (0.0, 0.5)) * wrap(row, 2), 1)
+    v = frame.v / pitch - row
+    gap = np.minimum(np.minimum(u, 1 - u), np.minimum(v, 1 - v))
+    joint = np.clip(1.5 - gap * (pitch * frame.scale * rng.uniform(0.3, 0.8)), 0, 1)
     return _tinted(tint, 0.04 * noise(rng, frame.size, 9) - np.float32(rng.uniform(0.15, 0.35)) * joint)
 
 
 def _ringed(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
-    radius, theta = np.hypot(frame.u, frame.v), np.arctan2(frame.v, frame.u)
+    radius, theta = length(frame.u, frame.v), np.arctan2(frame.v, frame.u)
     rings = np.sin(radius * np.float32(rng.uniform(15, 90))) * np.float32(rng.uniform(0.02, 0.12))
     return _tinted(tint, rings + 0.1 * np.cos(2 * theta + np.float32(rng.uniform(0, 6))))
 
@@ -186,9 +193,9 @@ def _pebbled(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
 
 
 def _dotted(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
-    pitch = np.float32(rng.uniform(0.1, 0.25))
-    u, v = np.mod(frame.u, pitch) - pitch / 2, np.mod(frame.v, pitch) - pitch / 2
-    spot = frame.cover(box(u, v, pitch * 0.25, pitch * 0.25, pitch * float(rng.choice([0.03, 0.24]))))
+    pitch = rng.uniform(0.1, 0.25)
+    u, v = wrap(frame.u, pitch) - pitch / 2, wrap(frame.v, pitch) - pitch / 2
+    spot = frame.cover(box(u, v, pitch * 0.25, pitch * 0.25, pitch * pick(rng, (0.03, 0.24))))
     return blend(_tinted(tint, 0.03 * noise(rng, frame.size, 8)), tint * np.float32(rng.uniform(1.2, 1.6)), spot)
 
 
@@ -218,7 +225,7 @@ def _blob(rng: Generator, frame: Frame) -> Field:
     outline = np.full_like(theta, rng.uniform(0.75, 0.95))
     for k in range(2, 6):
         outline += np.float32(rng.normal(0, 0.07)) * np.cos(k * theta + np.float32(_angle(rng)))
-    return np.hypot(frame.u, frame.v) - outline
+    return length(frame.u, frame.v) - outline
 
 
 def _disc(rng: Generator, frame: Frame) -> Field:
@@ -231,8 +238,8 @@ def _ring(rng: Generator, frame: Frame) -> Field:
 
 def _plate(rng: Generator, frame: Frame) -> Field:
     edge = box(frame.u, frame.v, rng.uniform(0.7, 0.95), rng.uniform(0.6, 0.95), rng.uniform(0.02, 0.4))
-    x, y = rng.uniform(0.3, 0.6, 2).astype(np.float32)
-    hole = disc(np.abs(frame.u) - x, np.abs(frame.v) - y, rng.uniform(0.05, 0.12))
+    x, y = rng.uniform(0.25, 0.42, 2).astype(np.float32)
+    hole = disc(np.abs(frame.u) - x, np.abs(frame.v) - y, rng.uniform(0.05, 0.11))
     return np.maximum(edge, -hole) if rng.random() < 0.6 else edge
 
 
@@ -264,12 +271,12 @@ SHAPES: dict[str, Callable[[Generator, Frame], Field]] = {
 
 
 def _tinted(tint: Colour, change: Field) -> Pixels:
-    return (1 + change)[..., None] * tint
+    return flat(tint, 1 + change)
 
 
 def _plain(rng: Generator, size: int) -> Pixels:
     """A plain bright background, of any tint."""
-    tint = np.float32(rng.uniform(185, 228)) + rng.uniform(-18, 18, 3).astype(np.float32)
+    tint = rng.uniform(185, 228) + rng.uniform(-18, 18, 3)
     return _tinted(tint, np.float32(0.02) * noise(rng, size, 4))
 
 
@@ -286,15 +293,15 @@ def _parts(rng: Generator, frame: Frame, image: Pixels) -> Pixels:
             edge = bar(u, v, reach, rng.uniform(0.02, 0.1))
         else:
             edge = box(u, v, reach, reach * rng.uniform(0.3, 1), 0.03)
-        tint = image.mean(axis=(0, 1)) * np.float32(rng.uniform(0.72, 1.3)) + rng.uniform(-18, 18, 3).astype(np.float32)
+        tint = np.array(cv2.mean(image)[:3]) * rng.uniform(0.72, 1.3) + rng.uniform(-18, 18, 3)
         image = blend(image, tint, frame.cover(edge) * np.float32(rng.uniform(0.4, 1)))
-        image = image * (1 + np.float32(rng.uniform(-0.3, 0.3)) * frame.slope(edge, 0.04, _angle(rng)))[..., None]
+        image = image * wide(1 + rng.uniform(-0.3, 0.3) * frame.slope(edge, 0.04, _angle(rng)))
     return image
 
 
 def _camera(rng: Generator, image: Pixels) -> ImageArray:
-    grain = rng.standard_normal(image.shape[:2], dtype=np.float32)[..., None] * np.float32(rng.uniform(0.5, 4))
-    return np.clip(image + grain + 0.5, 0, 255).astype(np.uint8)
+    level = wide(grain(rng, image.shape[0], rng.uniform(0.5, 4)) + np.float32(0.5))
+    return np.clip(image + level, 0, 255).astype(np.uint8)
 
 
 def _angle(rng: Generator) -> float:

@@ -1,7 +1,7 @@
 """The generated factory: procedural products on disk in the MVTec AD layout, for a demonstration and for tests.
 
-`RUN/data/seen` and `RUN/data/unseen` hold disjoint categories; the reader `mvtec_ad` reads both. Beside the categories of
-a root, its `factory.json` lists every anomalous image with its regions and decoys; `RUN/data/factory.json` says from
+`RUN/data/seen` and `RUN/data/unseen` hold disjoint categories; the reader `mvtec_ad` reads both. Beside the categories
+of a root, its `factory.json` lists every anomalous image with its regions and decoys; `RUN/data/factory.json` says from
 which config and code everything was drawn, so that a second run of the same config does nothing.
 
 Each image has a random generator of its own, seeded by (seed, root, category, folder, number): the bytes on disk do not
@@ -250,5 +250,6 @@ def _paths(job: _Job) -> list[Path]:
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     make_dir(path.parent)
-    _, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 2])
+    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
+    _, encoded = cv2.imencode(".png", pixels, fast)
     path.write_bytes(encoded.tobytes())

@@ -1,4 +1,4 @@
-"""python -m scripts.make_synthetic run_dir=RUN
+"""python -m scripts.make_synthetic run_dir=RUN.
 
 Draws the generated factory: `RUN/data/seen` and `RUN/data/unseen` in the MVTec AD layout.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from data.factory.canvas import (
@@ -18,11 +20,15 @@ from data.factory.canvas import (
     disc,
     flat,
     fractal,
+    length,
     make_frame,
     noise,
     place_on_bench,
     polygon,
+    wide,
 )
+
+Layer = tuple[Pixels | Colour, Field]  # what is laid, and its signed distance
 
 STEEL = [(134, 138, 144), (146, 142, 134), (120, 126, 134)]
 BRASS = [(176, 142, 78), (168, 128, 70)]
@@ -42,7 +48,7 @@ def draw_gear(rng: Generator, size: int) -> Surface:
     """A spur gear with a bore, a hub and a web."""
     frame = make_frame(rng, size)
     teeth, sun = int(rng.integers(16, 25)), _sun(rng)
-    radius, theta = np.hypot(frame.u, frame.v), np.arctan2(frame.v, frame.u)
+    radius, theta = length(frame.u, frame.v), np.arctan2(frame.v, frame.u)
     flank = np.clip(np.sin(theta * teeth) * 2.2, -1, 1) * 0.055
     edge = np.maximum(radius - np.float32(0.9) - flank, np.float32(0.16) - radius)
     web = np.maximum(radius - np.float32(0.68), np.float32(0.34) - radius)
@@ -55,7 +61,7 @@ def draw_bearing(rng: Generator, size: int) -> Surface:
     """A ball bearing: two races with a ring of balls between them."""
     frame = make_frame(rng, size)
     sun, balls = _sun(rng), int(rng.integers(9, 13))
-    radius = np.hypot(frame.u, frame.v)
+    radius = length(frame.u, frame.v)
     edge = np.maximum(radius - np.float32(0.95), np.float32(0.24) - radius)
     track = np.abs(radius - np.float32(0.6)) - np.float32(0.16)
     steel = colour(rng, STEEL)
@@ -63,7 +69,7 @@ def draw_bearing(rng: Generator, size: int) -> Surface:
     image = blend(image, steel * np.float32(0.66), frame.cover(track))
     angle = np.arange(balls) * 2 * np.pi / balls
     for cos, sin in zip(np.cos(angle).tolist(), np.sin(angle).tolist(), strict=True):
-        image = _ball(frame, image, steel * np.float32(1.12), 0.6 * cos, 0.6 * sin, 0.125, sun)
+        _ball(frame, image, steel * np.float32(1.12), 0.6 * cos, 0.6 * sin, 0.125, sun)
     return place_on_bench(rng, frame, image, edge)
 
 
@@ -78,7 +84,7 @@ def draw_capsule(rng: Generator, size: int) -> Surface:
     lip = np.exp(-(((frame.u - seam) / 0.02) ** 2))
     tube = np.cos(np.clip(frame.v / 0.56, -1, 1) * 1.25)
     shade = 0.62 + 0.42 * tube + 0.16 * np.exp(-(((frame.v + 0.2) / 0.06) ** 2)) - 0.16 * lip
-    return place_on_bench(rng, frame, image * shade[..., None].astype(np.float32), edge)
+    return place_on_bench(rng, frame, image * wide(shade), edge)
 
 
 def draw_button(rng: Generator, size: int) -> Surface:
@@ -101,15 +107,15 @@ def draw_circuit_board(rng: Generator, size: int) -> Surface:
     copper, gold = board * np.float32(1.3) + 12, colour(rng, BRASS)
     image = flat(board, 1 + 0.03 * noise(rng, size, 30))
     for _ in range(11):
-        image = blend(image, copper, frame.cover(_trace(rng, frame)))
+        _trace(rng, frame, image, copper)
     for x, y in rng.uniform(-0.8, 0.8, (10, 2)).tolist():
-        image = blend(image, gold, frame.cover(np.abs(disc(frame.u - x, frame.v - y, 0.035)) - np.float32(0.016)))
-    for at in np.linspace(-0.7, 0.7, 12):
-        image = blend(image, gold, frame.cover(box(frame.u - at, frame.v - 0.82, 0.035, 0.06)))
-    for column, row in ((-0.42, -0.4), (0.38, 0.32)):
-        image = _chip(rng, frame, image, column + rng.uniform(-0.06, 0.06), row + rng.uniform(-0.06, 0.06))
-    for column, row in ((0.35, -0.5), (0.62, -0.24), (-0.5, 0.3), (-0.3, 0.55), (-0.66, 0.5)):
-        image = _resistor(rng, frame, image, column, row)
+        _via(frame, image, gold, x, y)
+    for at in np.linspace(-0.7, 0.7, 12).tolist():
+        _plate(frame, image, gold, at, 0.82, 0.035, 0.06)
+    for x, y in ((-0.42, -0.4), (0.38, 0.32)):
+        _chip(rng, frame, image, x + rng.uniform(-0.06, 0.06), y + rng.uniform(-0.06, 0.06))
+    for x, y in ((0.35, -0.5), (0.62, -0.24), (-0.5, 0.3), (-0.3, 0.55), (-0.66, 0.5)):
+        _resistor(rng, frame, image, x, y)
     return place_on_bench(rng, frame, image, edge)
 
 
@@ -125,7 +131,7 @@ def draw_plug(rng: Generator, size: int) -> Surface:
     image = flat(body, shade - 0.1 * frame.cover(face))
     metal = colour(rng, BRASS)
     for side in (-1, 1):
-        image = _ball(frame, image, metal, 0.34 * side, 0.0, 0.12, sun)
+        _ball(frame, image, metal, 0.34 * side, 0.0, 0.12, sun)
         clip = box(frame.u, frame.v - np.float32(0.8 * side), 0.13, 0.12, 0.03)
         image = blend(image, flat(metal, 0.9 + 0.3 * frame.slope(clip, 0.04, sun)), frame.cover(clip))
     return place_on_bench(rng, frame, image, edge)
@@ -138,7 +144,9 @@ def draw_cable(rng: Generator, size: int) -> Surface:
     sheath = colour(rng, [(106, 108, 112), (142, 138, 132), (96, 106, 120)], 8)
     inner = disc(frame.u, frame.v, 0.8)
     image = flat(sheath, 1 + 0.25 * frame.slope(edge, 0.06, sun))
-    image = blend(image, flat(np.float32([172, 166, 152]), 1 + 0.04 * noise(rng, size, 70)), frame.cover(inner))
+    image = blend(
+        image, flat(np.array([172, 166, 152], np.float32), 1 + 0.04 * noise(rng, size, 70)), frame.cover(inner)
+    )
     copper = colour(rng, [(186, 122, 82)])
     for k, core in enumerate(((92, 124, 176), (140, 96, 74), (140, 160, 76))):
         x, y = 0.43 * np.cos(k * 2.0944), 0.43 * np.sin(k * 2.0944)
@@ -148,7 +156,7 @@ def draw_cable(rng: Generator, size: int) -> Surface:
         for step in range(7):
             reach = 0.0 if step == 6 else 0.145
             turn = step * np.pi / 3 + k
-            image = _ball(frame, image, copper, x + reach * np.cos(turn), y + reach * np.sin(turn), 0.075, sun)
+            _ball(frame, image, copper, x + reach * np.cos(turn), y + reach * np.sin(turn), 0.075, sun)
     return place_on_bench(rng, frame, image, edge)
 
 
@@ -159,7 +167,7 @@ def draw_hex_nut(rng: Generator, size: int) -> Surface:
     bore = rng.uniform(0.36, 0.44)
     edge = np.maximum(polygon(frame.u, frame.v, 6, 0.86), -disc(frame.u, frame.v, bore))
     chamfer = disc(frame.u, frame.v, 0.84)
-    radius = np.hypot(frame.u, frame.v)
+    radius = length(frame.u, frame.v)
     thread = np.where(radius < bore + 0.1, 0.14 * np.sin(radius * 190), 0).astype(np.float32)
     shade = _turned(rng, frame) + 0.3 * frame.slope(edge, 0.05, sun) - 0.16 * (1 - frame.cover(chamfer)) + thread
     return place_on_bench(rng, frame, flat(colour(rng, STEEL + BRASS), shade), edge)
@@ -182,7 +190,7 @@ def draw_bottle(rng: Generator, size: int) -> Surface:
 
 def draw_screw(rng: Generator, size: int) -> Surface:
     """A machine screw lying across the frame: slotted head, shank and thread."""
-    frame = make_frame(rng, size, scale=1.08)
+    frame = make_frame(rng, size, scale=0.92)
     metal = colour(rng, STEEL + BRASS)
     shaft, head = 0.3, 0.56
     crest = (0.03 * np.sin((frame.u + 0.35 * frame.v) * 62)).astype(np.float32)
@@ -193,9 +201,8 @@ def draw_screw(rng: Generator, size: int) -> Surface:
     dome = np.cos(np.clip(frame.v / head, -1, 1) * 1.2)
     grooves = np.where(frame.u > -0.2, 0.16 * np.sin((frame.u + 0.35 * frame.v) * 62 + 0.8), 0)
     shade = np.where(cap < 0, 0.55 + 0.55 * dome, 0.52 + 0.52 * roll + grooves)
-    slot = box(frame.u + np.float32(0.95), frame.v, 0.1, 0.07)
-    image = blend(flat(metal, shade.astype(np.float32)), metal * np.float32(0.5), frame.cover(slot))
-    return place_on_bench(rng, frame, image, edge)
+    slot = box(frame.u + np.float32(1.0), frame.v, 0.13, 0.08)
+    return place_on_bench(rng, frame, flat(metal, shade), np.maximum(edge, -slot))
 
 
 def draw_pill(rng: Generator, size: int) -> Surface:
@@ -217,44 +224,69 @@ def _sun(rng: Generator) -> float:
 
 def _turned(rng: Generator, frame: Frame) -> Field:
     """Brightness of a lathe-turned face: a sheen that circles the axis, and fine rings."""
-    theta, radius = np.arctan2(frame.v, frame.u), np.hypot(frame.u, frame.v)
+    theta, radius = np.arctan2(frame.v, frame.u), length(frame.u, frame.v)
     sheen = 0.1 * np.cos(2 * theta + np.float32(rng.uniform(0, 6)))
     return (1 + sheen + 0.025 * np.sin(radius * np.float32(rng.uniform(90, 130)))).astype(np.float32)
 
 
-def _ball(frame: Frame, image: Pixels, tint: Colour, x: float, y: float, radius: float, sun: float) -> Pixels:
+def _lay(frame: Frame, image: Pixels, x: float, y: float, reach: float, part: Callable[[Frame], Layer]) -> None:
+    """Draws a small part around (x, y) into `image`, in place, touching only the pixels around it."""
+    window, near = frame.near(x, y, reach)
+    if near.u.size:
+        body, distance = part(near)
+        image[window] = blend(image[window], body, near.cover(distance))
+
+
+def _ball(frame: Frame, image: Pixels, tint: Colour, x: float, y: float, radius: float, sun: float) -> None:
     """Lays a shaded ball at (x, y)."""
-    u, v = (frame.u - np.float32(x)) / np.float32(radius), (frame.v - np.float32(y)) / np.float32(radius)
-    reach = np.hypot(u, v)
-    facing = np.float32(np.cos(sun)) * u + np.float32(np.sin(sun)) * v
-    shade = 0.72 + 0.36 * np.sqrt(np.clip(1 - reach**2, 0, 1)) + 0.16 * facing
-    return blend(image, flat(tint, shade.astype(np.float32)), frame.cover((reach - 1) * np.float32(radius)))
+
+    def part(near: Frame) -> Layer:
+        u, v = near.u / np.float32(radius), near.v / np.float32(radius)
+        reach = length(u, v)
+        facing = np.float32(np.cos(sun)) * u + np.float32(np.sin(sun)) * v
+        return flat(tint, 0.72 + 0.36 * np.sqrt(np.clip(1 - reach**2, 0, 1)) + 0.16 * facing), (reach - 1) * radius
+
+    _lay(frame, image, x, y, radius, part)
 
 
-def _trace(rng: Generator, frame: Frame) -> Field:
-    """Signed distance to a copper trace: a level run and an upright run that meet."""
-    x, y = rng.uniform(-0.7, 0.7, 2).astype(np.float32)
-    run, drop = rng.uniform(0.15, 0.5, 2)
-    level = bar(frame.u - x, frame.v - y, run, 0.012)
-    upright = bar(frame.v - y - np.float32(drop), frame.u - x - np.float32(run), drop, 0.012)
-    return np.maximum(np.minimum(level, upright), box(frame.u, frame.v, 0.84, 0.72))
+def _plate(frame: Frame, image: Pixels, tint: Colour, x: float, y: float, width: float, height: float) -> None:
+    """Lays a flat rectangle at (x, y)."""
+    _lay(frame, image, x, y, width + height, lambda near: (tint, box(near.u, near.v, width, height, 0.008)))
 
 
-def _chip(rng: Generator, frame: Frame, image: Pixels, x: float, y: float) -> Pixels:
+def _via(frame: Frame, image: Pixels, tint: Colour, x: float, y: float) -> None:
+    """Lays a small ring at (x, y)."""
+    _lay(frame, image, x, y, 0.06, lambda near: (tint, np.abs(disc(near.u, near.v, 0.035)) - np.float32(0.016)))
+
+
+def _trace(rng: Generator, frame: Frame, image: Pixels, tint: Colour) -> None:
+    """Lays a copper trace: a level run and an upright run that meet."""
+    x, y = rng.uniform(-0.7, 0.5, 2).tolist()
+    run, drop = rng.uniform(0.2, 0.9, 2).tolist()
+    run, drop = min(run, 0.76 - x), min(drop, 0.66 - y)
+    _plate(frame, image, tint, x + run / 2, y, run / 2, 0.012)
+    _plate(frame, image, tint, x + run, y + drop / 2, 0.012, drop / 2)
+
+
+def _chip(rng: Generator, frame: Frame, image: Pixels, x: float, y: float) -> None:
     """Lays a chip with two rows of legs."""
-    u, v = frame.u - np.float32(x), frame.v - np.float32(y)
     width, height = rng.uniform(0.24, 0.32), rng.uniform(0.16, 0.22)
-    legs = np.maximum(box(u, v, width * 0.94, height + 0.07), np.sin(u * 56) * np.float32(0.02))
-    image = blend(image, np.float32([176, 176, 172]), frame.cover(legs))
-    body = box(u, v, width, height, 0.02)
-    return blend(image, flat(np.float32([74, 76, 82]), 1 + 0.3 * frame.slope(body, 0.03, 4.0)), frame.cover(body))
+
+    def legs(near: Frame) -> Layer:
+        gaps = np.sin(near.u * np.float32(56)) * np.float32(0.02)
+        return np.array([176, 176, 172], np.float32), np.maximum(box(near.u, near.v, width * 0.94, height + 0.07), gaps)
+
+    def body(near: Frame) -> Layer:
+        edge = box(near.u, near.v, width, height, 0.02)
+        return flat(np.array([74, 76, 82], np.float32), 1 + 0.3 * near.slope(edge, 0.03, 4.0)), edge
+
+    _lay(frame, image, x, y, 0.5, legs)
+    _lay(frame, image, x, y, 0.4, body)
 
 
-def _resistor(rng: Generator, frame: Frame, image: Pixels, x: float, y: float) -> Pixels:
+def _resistor(rng: Generator, frame: Frame, image: Pixels, x: float, y: float) -> None:
     """Lays a small two-ended component."""
-    u, v = frame.u - np.float32(x), frame.v - np.float32(y)
-    if rng.random() < 0.5:
-        u, v = v, u
-    image = blend(image, np.float32([170, 170, 164]), frame.cover(box(u, v, 0.1, 0.045, 0.01)))
+    upright = rng.random() < 0.5
     body = colour(rng, [(148, 120, 84), (96, 92, 96), (128, 104, 84)])
-    return blend(image, body, frame.cover(box(u, v, 0.062, 0.05)))
+    for tint, width, height in ((np.array([170, 170, 164], np.float32), 0.1, 0.045), (body, 0.062, 0.05)):
+        _plate(frame, image, tint, x, y, *((height, width) if upright else (width, height)))

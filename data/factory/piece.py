@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from data.ddqa.regions import REGIONS
 from data.errors import UserError
-from data.factory.canvas import Generator, Pixels, Surface
+from data.factory.canvas import Generator, Pixels, Surface, grain, pick, wide
 from data.factory.catalog import Product
 from data.factory.placement import PlacedMark, place_mark
 from data.masks import Box
@@ -89,9 +89,9 @@ def _further(
     marks = [main]
     for _ in range(count):
         free = [region for region in REGIONS if region not in {mark.region for mark in marks}]
-        kind = main.defect if rng.random() < 0.5 else str(rng.choice(product.defects))
+        kind = main.defect if rng.random() < 0.5 else pick(rng, product.defects)
         before = image.copy()
-        region = str(rng.choice(free))
+        region = pick(rng, free)
         mark = place_mark(rng, surface, image, kind, region, _around(marks), EXTRA_SCALE)
         if mark is not None and mark.mask.sum() < main.mask.sum():
             marks.append(mark)
@@ -103,8 +103,8 @@ def _further(
 def _cells(rng: Generator, decoy: bool) -> tuple[str, str]:
     """A cell for the defect and one for its decoy (unused without): every pair as likely either way round."""
     regions = [region for region in REGIONS if _far(region)] if decoy else list(REGIONS)
-    target = str(rng.choice(regions))
-    return target, str(rng.choice(_far(target) or [target]))
+    target = pick(rng, regions)
+    return target, pick(rng, _far(target) or [target])
 
 
 def _far(region: str) -> list[str]:
@@ -121,7 +121,6 @@ def _around(marks: list[PlacedMark]) -> NDArray[np.bool_]:
 
 def _camera(rng: Generator, *images: Pixels) -> list[ImageArray]:
     """Adds one and the same sensor noise to images of the same shape, and quantises them."""
-    shape = images[0].shape[:2]
-    grain = rng.standard_normal(shape, dtype=np.float32)[..., None] * np.float32(rng.uniform(1.2, 3.2))
-    gain = rng.uniform(0.97, 1.03, 3).astype(np.float32)
-    return [np.clip(image * gain + grain + 0.5, 0, 255).astype(np.uint8) for image in images]
+    level = wide(grain(rng, images[0].shape[0], rng.uniform(1.2, 3.2)) + np.float32(0.5))
+    gains = np.array([*rng.uniform(0.97, 1.03, 3), 0.0])
+    return [np.clip(cv2.multiply(image, gains) + level, 0, 255).astype(np.uint8) for image in images]

@@ -19,7 +19,8 @@ MIN_CHANGE = 13  # grey levels, mean over the mark of the most changed channel
 MIN_SHARE = 0.6  # of a mark's pixels inside the cell that names it
 ON_PRODUCT = 0.85  # of a mark's pixels on the product (the rest is cut off) ...
 ON_PRODUCT_OF = {"missing part": 0.5, "bend": 0.65}  # ... less for types that belong to the outline
-TRIES = 40
+CELL_MARGIN = 0.06  # of a cell's side, kept free of mark centres on each side
+TRIES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,12 @@ def _anchors(surface: Surface, region: str, *, at_edge: bool) -> NDArray[np.int6
     """Candidate centres, (N, 2) as (row, column): the product's pixels in a cell, near its outline if asked."""
     size = surface.foreground.shape[0]
     row, column = divmod(REGIONS.index(region), 3)
-    top, left = row * size // 3, column * size // 3
-    cell = surface.foreground[top : (row + 1) * size // 3, left : (column + 1) * size // 3]
+    top, left = round((row + CELL_MARGIN) * size / 3), round((column + CELL_MARGIN) * size / 3)
+    bottom, right = round((row + 1 - CELL_MARGIN) * size / 3), round((column + 1 - CELL_MARGIN) * size / 3)
+    cell = surface.foreground[top:bottom, left:right]
     if at_edge and not cell.all():
         depth = cv2.distanceTransform(surface.foreground.astype(np.uint8), cv2.DIST_L2, 3)
-        depth = depth[top : (row + 1) * size // 3, left : (column + 1) * size // 3]
+        depth = depth[top:bottom, left:right]
         edge = (depth > 0) & (depth < size / 24)
         cell = edge if edge.any() else cell
     return np.argwhere(cell) + (top, left)
@@ -116,6 +118,8 @@ def _try(
     if part.sum() < max(ON_PRODUCT_OF.get(defect, ON_PRODUCT) * whole.sum(), 1):
         return None
     part = _largest(part)
+    if taken[outer][part[inner]].any():
+        return None
     area = int(part.sum())
     local = cv2.boundingRect(part.astype(np.uint8))
     x0, y0 = local[0] + outer[1].start - inner[1].start, local[1] + outer[0].start - inner[0].start
@@ -125,7 +129,7 @@ def _try(
     if region_of(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2), (size, size)) != region:
         return None
     part = part[inner]
-    if not _mostly_in(part, outer, region, size) or taken[outer][part].any():
+    if not _mostly_in(part, outer, region, size):
         return None
     patch = image[outer]
     pasted = np.zeros((*whole.shape, 3), np.float32), np.zeros((*whole.shape, 3), np.float32)

@@ -18,9 +18,11 @@ from data.factory.canvas import (
     fill_frame,
     flat,
     fractal,
+    length,
     make_frame,
     noise,
     place_on_bench,
+    wrap,
 )
 
 
@@ -50,11 +52,12 @@ def draw_wood(rng: Generator, size: int) -> Surface:
     """A planed board: growth rings cut lengthwise, and fine pores along them."""
     frame = make_frame(rng, size, turn=0.35)
     bend = noise(rng, size, (3, 2)) * 0.16
-    rings = (frame.v + bend + 0.12 * frame.u**2) * rng.uniform(26, 44)
-    wave = np.abs(np.mod(rings / np.pi, 1) - 0.35).astype(np.float32) ** 0.7
+    depth = frame.v + bend + 0.14 * (frame.u - rng.uniform(-0.6, 0.6)) ** 2
+    rings = depth * rng.uniform(20, 34) + 1.6 * _along(rng, size, depth * 8 + 32, 64)
+    wave = np.abs(wrap(rings / np.pi, 1) - 0.35).astype(np.float32) ** 0.7
     pores = _along(rng, size, frame.v * 120 + 200 + 8 * bend, 400)
     tint = colour(rng, [(178, 128, 78), (160, 108, 66), (184, 146, 98), (138, 92, 60)], 8)
-    dark = tint * np.float32([0.8, 0.72, 0.62])
+    dark = tint * np.array([0.8, 0.72, 0.62], np.float32)
     image = blend(flat(tint, 1 + 0.03 * pores), dark, np.clip(wave * 1.3 - 0.15, 0, 1))
     return fill_frame(rng, image)
 
@@ -64,27 +67,25 @@ def draw_weave(rng: Generator, size: int) -> Surface:
     frame = make_frame(rng, size, turn=0.4)
     count = rng.uniform(13, 19)
     across, down = frame.u * np.float32(count), frame.v * np.float32(count)
-    over = (np.floor(across) + np.floor(down)) % 2
-    first, second = np.mod(across, 1) - 0.5, np.mod(down, 1) - 0.5
+    over = wrap(np.floor(across) + np.floor(down), 2)
+    first, second = wrap(across, 1) - 0.5, wrap(down, 1) - 0.5
     warp = np.cos(first * np.pi) * (0.72 + 0.28 * np.cos(second * np.pi))
     weft = np.cos(second * np.pi) * (0.72 + 0.28 * np.cos(first * np.pi))
     base = [(112, 124, 150), (150, 136, 108), (98, 132, 118), (146, 104, 102), (128, 124, 122)]
     tint = colour(rng, base, 10)
     shade = 0.68 + 0.42 * np.where(over > 0, warp, weft) + 0.03 * noise(rng, size, 64)
-    image = flat(tint, shade.astype(np.float32)) * np.where(over > 0, 1.0, rng.uniform(0.86, 1.0))[..., None]
-    return fill_frame(rng, image.astype(np.float32))
+    return fill_frame(rng, flat(tint, shade * np.where(over > 0, 1.0, rng.uniform(0.86, 1.0))))
 
 
 def draw_granite(rng: Generator, size: int) -> Surface:
-    """Polished stone: soft grains of two or three tints, none of them dark."""
-    tints = [(150, 144, 140), (158, 132, 122), (128, 136, 142), (138, 142, 126)]
+    """Polished stone: grains of three related tints, none of them dark."""
+    tints = [(158, 152, 148), (164, 138, 128), (134, 142, 150), (146, 150, 132)]
     tint = colour(rng, tints, 8)
-    field, other = fractal(rng, size, 36, 3), fractal(rng, size, 52, 2)
-    image = flat(tint, 1 + 0.09 * np.tanh(field * 1.6))
-    vein = np.clip(other - 0.9, 0, 1)
-    return fill_frame(
-        rng, blend(image, tint * np.float32(0.72), vein * 0.7) * (1 + 0.03 * noise(rng, size, 6))[..., None]
-    )
+    mica, rose = colour(rng, [(0.74, 0.74, 0.78)], 0.04), colour(rng, [(1.06, 0.92, 0.86), (0.9, 0.98, 1.04)], 0.04)
+    first, second = np.tanh(4 * noise(rng, size, 76)), np.tanh(4 * noise(rng, size, 60))
+    image = flat(tint, 1 + 0.05 * noise(rng, size, 120) + 0.03 * noise(rng, size, 5))
+    image = blend(image, tint * rose, np.clip(0.5 + 0.5 * first, 0, 1))
+    return fill_frame(rng, blend(image, tint * mica, np.clip(second - 0.1, 0, 0.8)))
 
 
 def draw_corrugated_sheet(rng: Generator, size: int) -> Surface:
@@ -99,8 +100,8 @@ def draw_corrugated_sheet(rng: Generator, size: int) -> Surface:
 def draw_perforated_sheet(rng: Generator, size: int) -> Surface:
     """Steel sheet with a regular lattice of square openings that show the bench."""
     frame = make_frame(rng, size, turn=0.5)
-    pitch = np.float32(rng.uniform(0.17, 0.22))
-    u, v = np.mod(frame.u, pitch) - pitch / 2, np.mod(frame.v, pitch) - pitch / 2
+    pitch = rng.uniform(0.17, 0.22)
+    u, v = wrap(frame.u, pitch) - pitch / 2, wrap(frame.v, pitch) - pitch / 2
     opening = box(u, v, pitch * 0.24, pitch * 0.24, pitch * 0.06)
     tint = colour(rng, [(124, 130, 138), (136, 134, 128), (112, 128, 140)], 8)
     image = flat(tint, 1 + frame.slope(-opening, 0.02, rng.uniform(0, 6)) * 0.25 + 0.03 * fractal(rng, size, 6))
@@ -110,14 +111,14 @@ def draw_perforated_sheet(rng: Generator, size: int) -> Surface:
 def draw_tile(rng: Generator, size: int) -> Surface:
     """Glazed wall tiles, marbled, in straight grout."""
     frame = make_frame(rng, size, turn=0.12)
-    pitch = np.float32(rng.uniform(0.58, 0.8))
-    shift = rng.uniform(0, 1, 2).astype(np.float32)
-    u, v = np.mod(frame.u + shift[0], pitch) - pitch / 2, np.mod(frame.v + shift[1], pitch) - pitch / 2
+    pitch = rng.uniform(0.58, 0.8)
+    shift = rng.uniform(0, 1, 2).tolist()
+    u, v = wrap(frame.u + shift[0], pitch) - pitch / 2, wrap(frame.v + shift[1], pitch) - pitch / 2
     edge = box(u, v, pitch * 0.48, pitch * 0.48, 0.02)
     tint = colour(rng, [(150, 164, 168), (172, 154, 134), (136, 158, 144), (150, 142, 162)], 10)
     marble = 0.06 * np.sin(5 * fractal(rng, size, 3) + 4 * frame.u)
     glaze = flat(tint, (1 + marble + 0.22 * frame.slope(edge, 0.04, rng.uniform(0, 6))).astype(np.float32))
-    grout = flat(np.float32([112, 110, 106]), 1 + 0.05 * noise(rng, size, 90))
+    grout = flat(np.array([112, 110, 106], np.float32), 1 + 0.05 * noise(rng, size, 90))
     return fill_frame(rng, blend(grout, glaze, frame.cover(edge)))
 
 
@@ -126,9 +127,9 @@ def draw_carpet(rng: Generator, size: int) -> Surface:
     frame = make_frame(rng, size, turn=0.3)
     count = np.float32(rng.uniform(19, 26))
     row = np.floor(frame.v * count)
-    across = np.mod(frame.u * count * 0.8 + 0.5 * np.mod(row, 2) + 0.07 * noise(rng, size, 50), 1) - 0.5
-    down = np.mod(frame.v * count, 1) - 0.5
-    tuft = np.clip(1.1 - 1.9 * np.hypot(across, down * 0.9), 0, 1)
+    across = wrap(frame.u * count * 0.8 + 0.5 * wrap(row, 2) + 0.07 * noise(rng, size, 50), 1) - 0.5
+    down = wrap(frame.v * count, 1) - 0.5
+    tuft = np.clip(1.1 - 1.9 * length(across, down * 0.9), 0, 1)
     tint = colour(rng, [(118, 106, 132), (96, 120, 136), (138, 112, 92), (108, 126, 104)], 10)
     shade = 0.66 + 0.5 * tuft + 0.09 * noise(rng, size, 100) + 0.05 * noise(rng, size, 12)
     return fill_frame(rng, flat(tint, shade.astype(np.float32)))
@@ -137,11 +138,11 @@ def draw_carpet(rng: Generator, size: int) -> Surface:
 def draw_wire_grid(rng: Generator, size: int) -> Surface:
     """Woven wire mesh on the bench."""
     frame = make_frame(rng, size, turn=0.6)
-    pitch = np.float32(rng.uniform(0.15, 0.2))
+    pitch = rng.uniform(0.15, 0.2)
     row, column = frame.v / pitch, frame.u / pitch
-    thick = pitch * np.float32(rng.uniform(0.2, 0.25))
-    across = np.abs(np.mod(frame.u, pitch) - pitch / 2)
-    down = np.abs(np.mod(frame.v, pitch) - pitch / 2)
+    thick = pitch * rng.uniform(0.2, 0.25)
+    across = np.abs(wrap(frame.u, pitch) - pitch / 2)
+    down = np.abs(wrap(frame.v, pitch) - pitch / 2)
     over = np.cos(np.pi * np.floor(row)) * np.cos(np.pi * np.floor(column)) > 0
     upright, level = np.cos(np.clip(across / thick, 0, 1) * 1.3), np.cos(np.clip(down / thick, 0, 1) * 1.3)
     first, second = across < thick, down < thick
