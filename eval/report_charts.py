@@ -1,0 +1,115 @@
+"""The charts of the report: small, quiet SVG drawings as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#1d2733", "#66717f", "#e3e7ec"
+ACCENT, OTHER = "#1f5f99", "#c0762b"
+PALETTE = (ACCENT, OTHER, "#5a8f5c", "#8a5a9c")
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "eiad",
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+def draw_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str) -> str:
+    """Training curves, the raw values faint and their running mean on top.
+
+    Args:
+        curves: name → (steps, values); NaN values leave a gap.
+        title: What the values are.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 2.5))
+        axes = figure.add_subplot()
+        _quiet(axes, title)
+        for (name, (steps, values)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+            raw = np.asarray(values, float)
+            axes.plot(steps, raw, color=colour, alpha=0.22, linewidth=0.8)
+            axes.plot(steps, running_mean(raw), color=colour, linewidth=1.6, label=name)
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        axes.set_xlabel("step")
+        axes.set_ylim(bottom=0)
+        if len(curves) > 1:
+            axes.legend(frameon=False, loc="upper right", handlelength=1.2)
+        return _data_uri(figure)
+
+
+def draw_comparison(
+    rows: Mapping[str, tuple[float | None, float | None]], *, title: str, names: tuple[str, str]
+) -> str:
+    """One line a category with two dots: with and without EDDM.
+
+    Args:
+        rows: category → (with, without) in percent; None leaves the dot out.
+        title: What the values are.
+        names: What the two dots mean.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 0.9 + 0.27 * len(rows)))
+        axes = figure.add_subplot()
+        _quiet(axes, title)
+        places = np.arange(len(rows))[::-1]
+        for place, pair in zip(places, rows.values(), strict=True):
+            known = [value for value in pair if value is not None]
+            if len(known) == 2:
+                axes.plot(known, [place, place], color="#c4ccd6", linewidth=2.2, solid_capstyle="round", zorder=1)
+        for index, (name, colour) in enumerate(zip(names, (ACCENT, OTHER), strict=True)):
+            points = [(pair[index], p) for pair, p in zip(rows.values(), places, strict=True) if pair[index] is not None]
+            if points:
+                x, y = zip(*points, strict=True)
+                face = colour if index == 0 else "white"
+                axes.scatter(x, y, s=34, facecolor=face, edgecolor=colour, linewidth=1.5, zorder=3 - index, label=name)
+        axes.set_yticks(places, [name.replace("_", " ") for name in rows], color=INK)
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        axes.grid(axis="x", color=GRID, linewidth=0.8)
+        axes.margins(x=0.06)
+        axes.xaxis.set_major_formatter("{x:g}")
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=2, handletextpad=0.2)
+        return _data_uri(figure)
+
+
+def running_mean(values: np.ndarray) -> np.ndarray:
+    """Centred mean over about a twentieth of the curve, (n,) → (n,); NaN values do not count."""
+    half = min(max(1, len(values) // 40), (len(values) - 1) // 2)
+    known = np.isfinite(values)
+    kernel = np.ones(2 * half + 1)
+    total = np.convolve(np.where(known, values, 0.0), kernel, "same")[: len(values)]
+    count = np.convolve(known.astype(float), kernel, "same")[: len(values)]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _colours(count: int) -> list[str]:
+    return [PALETTE[index % len(PALETTE)] for index in range(count)]
+
+
+def _quiet(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=9.5, fontweight="bold", color=INK)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _data_uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

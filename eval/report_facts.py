@@ -1,0 +1,100 @@
+"""What was run: configs, versions, data and times, read from the files that the stages of a run leave behind."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import hash_file, hash_value, read_json, read_jsonl
+from data.run import Run
+from data.source import Listing
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "ms-swift", "segment-anything", "numpy", "opencv-python-headless")
+
+
+def read_optional(path: Path) -> Any:
+    """A JSON file, or None when it does not exist."""
+    return read_json(path) if path.is_file() else None
+
+
+def read_versions() -> dict[str, str]:
+    """Versions of Python, of the packages that decide the numbers, and of this code."""
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    root = Path(__file__).resolve().parent.parent
+    answer = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return found | {"EIAD code": answer.stdout.strip() or "unknown"}
+
+
+def read_stages(run: Run) -> list[dict[str, Any]]:
+    """Seconds of each stage from `RUN/stages.json`, in the order they finished; empty without that file."""
+    stages = read_optional(run.path / "stages.json") or {}
+    if isinstance(stages, dict):
+        return [{"stage": name, **values} for name, values in stages.items()]
+    return list(stages)
+
+
+def read_configs(run: Run) -> dict[str, dict[str, Any]]:
+    """The resolved config of each stage that saved one, flattened to dotted keys."""
+    files = {"EDDM": run.eddm / "config.json"}
+    files |= {f"MDLM, {path.parent.name}": path for path in sorted(run.mdlm.glob("*/config.json"))}
+    return {name: flatten(read_json(path)) for name, path in files.items() if path.is_file()}
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted keys; lists stay values."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        name: leaf
+        for key, inner in value.items()
+        for name, leaf in flatten(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
+def read_curves(run: Run) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Loss curves: module → curve → (steps, values).
+
+    EDDM's log is split by its `stage`; each MDLM has its own log.
+    """
+    curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {"EDDM": {}, "MDLM": {}}
+    logs = [("EDDM", "", run.eddm / "log.jsonl")]
+    logs += [("MDLM", path.parent.name, path) for path in sorted(run.mdlm.glob("*/log.jsonl"))]
+    for module, name, path in logs:
+        for row in read_jsonl(path) if path.is_file() else []:
+            if isinstance(row.get("loss"), int | float) and "step" in row:
+                steps, values = curves[module].setdefault(name or str(row.get("stage", "loss")), ([], []))
+                steps.append(row["step"])
+                values.append(row["loss"])
+    return {module: found for module, found in curves.items() if found}
+
+
+def describe_data(listing: Listing) -> dict[str, Any]:
+    """Counts of a listing, and a hash over its sample ids and image bytes."""
+    samples = listing.samples
+    return {
+        "images": len(samples),
+        "normal": sum(sample.is_normal for sample in samples),
+        "categories": sorted({sample.category for sample in samples}),
+        "defects": sorted({sample.defect for sample in samples if sample.defect}),
+        "sha256": hash_value(sorted((sample.id, hash_file(sample.image)) for sample in samples)),
+    }
+
+
+def describe_or_explain(load: Any) -> dict[str, Any]:
+    """`describe_data` of what `load()` lists, or the reason why it cannot be listed any more."""
+    try:
+        return describe_data(load())
+    except (UserError, OSError) as error:
+        return {"missing": str(error)}
