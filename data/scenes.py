@@ -79,12 +79,13 @@ class Scene:
     shape: str | None
 
 
-def make_scene(rng: Generator, size: int = 128) -> Scene:
+def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None) -> Scene:
     """Draws one random scene, drawn directly at `size`.
 
     Args:
         rng: Source of everything random.
         size: Height and width, pixels.
+        marks: How many marks to try to paint, at most nine; None draws the number.
     """
     name = pick(rng, list(COLOURS))
     pattern = pick(rng, list(PATTERNS))
@@ -110,18 +111,18 @@ def make_scene(rng: Generator, size: int = 128) -> Scene:
     glow = light(rng, size, 0.17)
     surface = Surface(image * glow, foreground, backing * glow)
     painted = surface.image.copy()
-    marks = _paint_marks(rng, surface, painted)
-    return Scene(_camera(rng, painted), marks, name, pattern, shape)
+    placed = _paint_marks(rng, surface, painted, marks)
+    return Scene(_camera(rng, painted), placed, name, pattern, shape)
 
 
-def _paint_marks(rng: Generator, surface: Surface, image: Pixels) -> list[PlacedMark]:
-    if rng.random() < CLEAN_SHARE:
+def _paint_marks(rng: Generator, surface: Surface, image: Pixels, wanted: int | None) -> list[PlacedMark]:
+    if wanted == 0 or (wanted is None and rng.random() < CLEAN_SHARE):
         return []
     marks: list[PlacedMark] = []
     taken = np.zeros_like(surface.foreground)
-    count = 1 + int(rng.choice(3, p=COUNT_SHARES))
+    count = 1 + int(rng.choice(3, p=COUNT_SHARES)) if wanted is None else wanted
     for region in rng.permutation(REGIONS).tolist():
-        same = marks and rng.random() < 0.4
+        same = wanted is None and marks and rng.random() < 0.4
         defect = marks[0].defect if same else pick(rng, list(PAINTERS))
         mark = place_mark(rng, surface, image, defect, region, taken, float(rng.uniform(0.8, 1.15)))
         if mark is not None:

@@ -1,4 +1,4 @@
-"""python -m scripts.contact_sheet out=sheet.png [contours=false] [categories=[gear,screw]].
+"""python -m scripts.contact_sheet [out=sheet.png] [contours=false] [categories=[gear,screw]].
 
 Draws every product of the generated factory with every defect on one PNG, to be looked at.
 """

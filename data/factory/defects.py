@@ -58,7 +58,7 @@ def paint_scratch(rng: Generator, unit: float) -> Mark:
         line = np.exp(-(((y - at - tilt * x) / thick) ** 2)) * _inside(start - x) * _inside(x - end)
         strokes = np.maximum(strokes, line * rng.uniform(0.7, 1))
     strength = rng.uniform(0.55, 1)
-    return Mark(cover, 0.9 - 0.8 * strength * strokes, strength * (218 * strokes + 24))
+    return Mark(cover, 0.97 - 0.85 * strength * strokes, strength * (210 * strokes + 24))
 
 
 def paint_crack(rng: Generator, unit: float) -> Mark:

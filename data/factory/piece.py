@@ -18,6 +18,9 @@ from data.sample import ImageArray
 
 ATTEMPTS = 30  # fresh pieces drawn before giving up on a defect
 EXTRA_SCALE = 0.7  # size of the second and third defect
+FAR_PAIRS = [  # ordered pairs of cells that do not touch, not even at a corner: the center has no partner
+    (REGIONS[a], REGIONS[b]) for a in range(9) for b in range(9) if max(abs(a // 3 - b // 3), abs(a % 3 - b % 3)) == 2
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class Piece:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool, the union of the defects."""
-        return np.logical_or.reduce([mark.mask for mark in self.marks], axis=0)
+        """(H, W) bool, the union of the defects; all False on a normal piece."""
+        return np.logical_or.reduce([np.zeros(self.image.shape[:2], bool), *(mark.mask for mark in self.marks)])
 
 
 def make_normal(rng: Generator, product: Product, size: int) -> Piece:
@@ -101,16 +104,11 @@ def _further(
 
 
 def _cells(rng: Generator, decoy: bool) -> tuple[str, str]:
-    """A cell for the defect and one for its decoy (unused without): every pair as likely either way round."""
-    regions = [region for region in REGIONS if _far(region)] if decoy else list(REGIONS)
-    target = pick(rng, regions)
-    return target, pick(rng, _far(target) or [target])
-
-
-def _far(region: str) -> list[str]:
-    """Cells that do not touch a cell, not even at a corner; none for the center."""
-    row, column = divmod(REGIONS.index(region), 3)
-    return [name for k, name in enumerate(REGIONS) if max(abs(k // 3 - row), abs(k % 3 - column)) == 2]
+    """A cell for the defect and one for its decoy (the same, unused, without)."""
+    if decoy:
+        return pick(rng, FAR_PAIRS)
+    region = pick(rng, REGIONS)
+    return region, region
 
 
 def _around(marks: list[PlacedMark]) -> NDArray[np.bool_]:

@@ -70,11 +70,12 @@ def _row(config: SheetConfig, name: str) -> ImageArray:
     title = np.full((config.tile, NAMES_WIDTH, 3), PAPER, np.uint8)
     _write(title, name.replace("_", " "), 6, config.tile // 2 - 6)
     _write(title, product.group.value, 6, config.tile // 2 + 14)
-    return np.hstack([title, *(_tile(config, product, k) for k in range(len(COLUMNS)))])
+    return np.hstack([title, *(_tile(config, name, k) for k in range(len(COLUMNS)))])
 
 
-def _tile(config: SheetConfig, product: Product, column: int) -> ImageArray:
-    piece = _piece(product, COLUMNS[column], config.size, np.random.default_rng([config.seed, column]))
+def _tile(config: SheetConfig, name: str, column: int) -> ImageArray:
+    rng = np.random.default_rng([config.seed, list(PRODUCTS).index(name), column])
+    piece = _piece(PRODUCTS[name], COLUMNS[column], config.size, rng)
     if piece is None:
         return np.full((config.tile, config.tile, 3), PAPER, np.uint8)
     shown = cv2.resize(piece.image, (config.tile, config.tile), interpolation=cv2.INTER_AREA)

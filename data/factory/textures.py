@@ -82,8 +82,8 @@ def draw_granite(rng: Generator, size: int) -> Surface:
     tints = [(158, 152, 148), (164, 138, 128), (134, 142, 150), (146, 150, 132)]
     tint = colour(rng, tints, 8)
     mica, rose = colour(rng, [(0.74, 0.74, 0.78)], 0.04), colour(rng, [(1.06, 0.92, 0.86), (0.9, 0.98, 1.04)], 0.04)
-    first, second = np.tanh(4 * noise(rng, size, 76)), np.tanh(4 * noise(rng, size, 60))
-    image = flat(tint, 1 + 0.05 * noise(rng, size, 120) + 0.03 * noise(rng, size, 5))
+    first, second = np.tanh(3 * noise(rng, size, 104)), np.tanh(3 * noise(rng, size, 88))
+    image = flat(tint, 1 + 0.06 * noise(rng, size, 140) + 0.03 * noise(rng, size, 5))
     image = blend(image, tint * rose, np.clip(0.5 + 0.5 * first, 0, 1))
     return fill_frame(rng, blend(image, tint * mica, np.clip(second - 0.1, 0, 0.8)))
 
