@@ -104,8 +104,7 @@ def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None) -> 
         cover = frame.cover(edge)
         foreground = cover > 0.5
         shade = cv2.GaussianBlur(cover, (0, 0), size / 32) * np.float32(rng.uniform(0, 0.35))
-        backing = backing * wide(1 - shade)
-        image = blend(backing, image, cover)
+        image = blend(backing * wide(1 - shade), image, cover)
     elif rng.random() < 0.4:
         image = _parts(rng, frame, image)
     glow = light(rng, size, 0.17)

@@ -182,8 +182,7 @@ def colour(rng: Generator, choices: Sequence[Sequence[float]], spread: float = 1
 
 def wide(field: Field) -> Pixels:
     """(H, W) repeated over the three channels: far faster to calculate with than broadcasting `[..., None]`."""
-    plane = field.astype(np.float32, copy=False)
-    return cv2.merge((plane, plane, plane))
+    return cv2.cvtColor(field.astype(np.float32, copy=False), cv2.COLOR_GRAY2RGB)
 
 
 def flat(tint: Colour, shade: Field) -> Pixels:
@@ -219,8 +218,9 @@ def place_on_bench(rng: Generator, frame: Frame, image: Pixels, distance: Field)
     fall = np.array([[1, 0, reach * 0.4], [0, 1, reach * 0.5]], np.float32)
     shadow = cv2.warpAffine(cv2.blur(cv2.blur(cover, (reach, reach)), (reach, reach)), fall, (size, size))
     lamp = light(rng, size)
-    under = bench(rng, size) * wide(1 - np.float32(0.38) * shadow) * lamp
-    return Surface(blend(under, image * lamp, cover), cover > 0.5, under)
+    under = bench(rng, size) * lamp
+    shaded = under * wide(1 - np.float32(0.38) * shadow)
+    return Surface(blend(shaded, image * lamp, cover), cover > 0.5, under)
 
 
 def fill_frame(rng: Generator, image: Pixels) -> Surface:

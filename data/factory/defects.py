@@ -142,8 +142,8 @@ def paint_bend(rng: Generator, unit: float) -> Mark:
     fade = np.clip(-edge / (4 * unit), 0, 1)
     waves = pick(rng, (2.0, 3.0))
     phase = y * np.float32(2 * np.pi * waves / width) + np.float32(rng.uniform(-0.4, 0.4))
-    shade = rng.uniform(36, 66) * np.sin(phase) * (0.35 + 0.65 * fade)
-    move, turn = rng.uniform(3, 6) * unit * np.cos(phase) * fade, rng.uniform(0, 2 * np.pi)
+    shade = rng.uniform(42, 70) * np.sin(phase) * (0.35 + 0.65 * fade)
+    move, turn = rng.uniform(4, 7) * unit * np.cos(phase) * fade, rng.uniform(0, 2 * np.pi)
     return Mark(_inside(edge), 1.0, shade, shift=(move * float(np.cos(turn)), move * float(np.sin(turn))))
 
 
