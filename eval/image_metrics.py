@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.errors import UserError
-from eval.ranking import CONSTANT, NO_NEGATIVES, NO_POSITIVES, RankingMetrics, count_ranks, rank_metrics
+from eval.ranking import RankingMetrics, count_ranks, rank_metrics
 
 
 def image_metrics(scores: Sequence[float], anomalous: Sequence[bool]) -> RankingMetrics:
@@ -28,9 +28,9 @@ def image_metrics(scores: Sequence[float], anomalous: Sequence[bool]) -> Ranking
     if np.isnan(values).any():
         raise UserError(f"The anomaly score of image {int(np.isnan(values).argmax())} is NaN: the model is broken.")
     if not is_defect.any():
-        return RankingMetrics(reason=NO_POSITIVES)
+        return RankingMetrics(reason="no defective image")
     if is_defect.all():
-        return RankingMetrics(reason=NO_NEGATIVES)
+        return RankingMetrics(reason="no normal image")
     if values.min() == values.max():
-        return RankingMetrics(reason=CONSTANT)
+        return RankingMetrics(reason="all scores are equal")
     return rank_metrics(count_ranks(np.sort(values[is_defect]), [np.sort(values[~is_defect])]))

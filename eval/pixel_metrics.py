@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
-from eval.ranking import CONSTANT, NO_NEGATIVES, NO_POSITIVES, RankCounts, RankingMetrics, count_ranks, rank_metrics
+from eval.ranking import RankCounts, RankingMetrics, count_ranks, rank_metrics
 
 AUPRO_LIMIT = 0.3  # of the false-positive rate: the value every published AUPRO uses
 BLOCK_PIXELS = 50 * 512 * 512
@@ -109,10 +109,10 @@ class _Found:
     def undefined(self) -> str | None:
         """Why the metrics have no value, if so."""
         if not len(self.positives):
-            return NO_POSITIVES
+            return "no defect pixel"
         if len(self.positives) == self.pixels:
-            return NO_NEGATIVES
-        return CONSTANT if self.constant else None
+            return "every pixel is defect"
+        return "all scores are equal" if self.constant else None
 
 
 def _collect(images: Iterable[ScoredImage]) -> _Found:

@@ -15,10 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NO_POSITIVES = "no defect: there is nothing to find"
-NO_NEGATIVES = "everything is defect: there is nothing to tell it from"
-CONSTANT = "all scores are equal: nothing is ranked"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingMetrics:

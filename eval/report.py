@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from data.descriptions import load_descriptions
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from data.descriptions import load_descriptions
 from data.errors import UserError
 from data.files import write_json, write_text
 from data.run import Run, open_run
@@ -87,7 +87,11 @@ def build_report(config: ReportConfig) -> Path:
     facts["limits"] = limits(facts)
     gallery = _gallery(run, cases, store, config) if store else []
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["figure"] = format_figure
     environment.filters["delta"] = format_delta
@@ -95,7 +99,9 @@ def build_report(config: ReportConfig) -> Path:
         facts=facts, columns=COLUMNS, gallery=gallery, charts=_charts(facts), threshold=config.contour.threshold
     )
     environment.autoescape = False
-    write_text(run.report.with_suffix(".md"), environment.get_template("report.md.j2").render(facts=facts, columns=COLUMNS))
+    write_text(
+        run.report.with_suffix(".md"), environment.get_template("report.md.j2").render(facts=facts, columns=COLUMNS)
+    )
     write_json(run.report.with_suffix(".json"), {name: value for name, value in facts.items() if name != "curves"})
     write_text(run.report, page)
     log.info("Report: %s (%.1f MB)", run.report, len(page.encode()) / 1e6)
@@ -117,7 +123,7 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "run": str(run.path.resolve()),
         "seed": _common(evaluations, "seed"),
         "preset": _common(evaluations, "preset"),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "evaluations": evaluations,
         "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm")),
         "eddm": read_optional(run.eval / "eddm.json"),
@@ -210,12 +216,12 @@ def _charts(facts: dict[str, Any]) -> dict[str, Any]:
     table = facts["segmentation"]
     comparison = []
     if table:
-        for metric in ("pixel_auroc", "pixel_f1_max"):
+        for metric, chance in (("pixel_auroc", 50.0), ("pixel_f1_max", 0.0)):
             pairs = {
                 name: (row["cells"][metric]["with"], row["cells"][metric]["without"])
                 for name, row in table["categories"].items()
             }
             title = f"{COLUMNS[metric]}, %"
-            comparison.append(draw_comparison(pairs, title=title, names=("with EDDM", "without")))
+            comparison.append(draw_comparison(pairs, title=title, names=("with EDDM", "without"), chance=chance))
     curves = [draw_curves(found, title=f"{module}: training loss") for module, found in facts["curves"].items()]
     return {"comparison": comparison, "curves": curves}

@@ -17,7 +17,7 @@ from data.masks import Box
 from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
 from eval.map_store import MapRow, MapStore
 from eval.prompts import shown_description
-from models.contour import ContourConfig, colour_map, draw_boxes, draw_contour, find_mask
+from models.contour import GREEN, ContourConfig, colour_map, draw_boxes, draw_contour, find_mask
 
 
 @dataclass(kw_only=True, slots=True)
@@ -185,21 +185,27 @@ def draw_case(
     small_map = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_AREA)
     outlined = cv2.resize(find_mask(anomaly_map, contour).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     boxes = [(round(a * scale), round(b * scale), round(c * scale), round(d * scale)) for a, b, c, d in decoys]
-    shaded = small.copy()
-    shaded[~small_truth] = (0.35 * small[~small_truth]).astype(np.uint8)
     drawn = {
         "image": small,
-        "truth": draw_boxes(shaded, boxes, contour),
+        "truth": draw_boxes(draw_contour(_fade(small, small_truth), small_truth, contour, GREEN), boxes, contour),
         "map": colour_map(small_map),
         "contour": draw_contour(small, outlined >= 0.5, contour),
     }
     return {name: encode_picture(picture, config.quality) for name, picture in drawn.items()}
 
 
+def _fade(image: ImageArray, keep: MaskArray) -> ImageArray:
+    """Fades all but the pixels to keep to pale grey: legible on screen and on paper."""
+    pale = 0.72 * 255 + 0.28 * image.mean(axis=2, keepdims=True)
+    return np.where(keep[..., None], image, pale).round().astype(np.uint8)
+
+
 def encode_picture(picture: ImageArray, quality: int) -> str:
     """An RGB picture as a JPEG data URI."""
     _, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        ".jpg",
+        cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+        [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1],
     )
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 

@@ -54,7 +54,7 @@ def draw_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *
 
 
 def draw_comparison(
-    rows: Mapping[str, tuple[float | None, float | None]], *, title: str, names: tuple[str, str]
+    rows: Mapping[str, tuple[float | None, float | None]], *, title: str, names: tuple[str, str], chance: float = 0.0
 ) -> str:
     """One line a category with two dots: with and without EDDM.
 
@@ -62,6 +62,7 @@ def draw_comparison(
         rows: category → (with, without) in percent; None leaves the dot out.
         title: What the values are.
         names: What the two dots mean.
+        chance: Left end of the axis: what guessing reaches, in percent; lower values move it.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 0.9 + 0.27 * len(rows)))
@@ -73,7 +74,9 @@ def draw_comparison(
             if len(known) == 2:
                 axes.plot(known, [place, place], color="#c4ccd6", linewidth=2.2, solid_capstyle="round", zorder=1)
         for index, (name, colour) in enumerate(zip(names, (ACCENT, OTHER), strict=True)):
-            points = [(pair[index], p) for pair, p in zip(rows.values(), places, strict=True) if pair[index] is not None]
+            points = [
+                (pair[index], p) for pair, p in zip(rows.values(), places, strict=True) if pair[index] is not None
+            ]
             if points:
                 x, y = zip(*points, strict=True)
                 face = colour if index == 0 else "white"
@@ -81,7 +84,8 @@ def draw_comparison(
         axes.set_yticks(places, [name.replace("_", " ") for name in rows], color=INK)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
-        axes.margins(x=0.06)
+        least = min([value for pair in rows.values() for value in pair if value is not None], default=chance)
+        axes.set_xlim(min(chance, 10 * (least // 10)) - 1, 101.5)
         axes.xaxis.set_major_formatter("{x:g}")
         if len(axes.get_legend_handles_labels()[0]) > 1:
             axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=2, handletextpad=0.2)

@@ -14,7 +14,16 @@ from data.files import hash_file, hash_value, read_json, read_jsonl
 from data.run import Run
 from data.source import Listing
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "ms-swift", "segment-anything", "numpy", "opencv-python-headless")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "ms-swift",
+    "segment-anything",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def read_optional(path: Path) -> Any:

@@ -18,7 +18,7 @@ def headline(facts: dict[str, Any]) -> str:
     text += " that the model never saw in training," if seen == "verified" else ","
     if auroc is None or f1 is None:
         return f"{text} the pixel metrics have no value: see the reasons below."
-    text += f" defect pixels are found with {auroc:.1f} % pixel AUROC and {f1:.1f} % F1-max"
+    text += f" defect pixels are found with {auroc:.1f} % pixel AUROC and {f1:.1f} % F1-max"
     delta = table["mean"]["pixel_f1_max"]["delta"]
     if delta is None:
         return text + "."
@@ -80,10 +80,21 @@ def find_missing(facts: dict[str, Any]) -> list[str]:
         if summary["skipped"]:
             reasons = sorted({entry["reason"] for entry in summary["skipped"]})
             found.append(f"{name}: {_plural(len(summary['skipped']), 'image')} left out ({'; '.join(reasons)}).")
-        for category, reasons_by_kind in summary["undefined"].items():
-            for kind, reason in reasons_by_kind.items():
-                found.append(f"{name}: no {kind} metrics for {category} ({reason}).")
+        found += [f"{name}: {text}" for text in _undefined(summary)]
     return found
+
+
+def _undefined(summary: dict[str, Any]) -> list[str]:
+    """Categories without values, those with the same reason together."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for category, reasons in summary["undefined"].items():
+        for kind, reason in reasons.items():
+            together.setdefault((kind, reason), []).append(category)
+    return [
+        f"no {kind} metrics for {'any category' if len(names) == len(summary['categories']) else ', '.join(names)} "
+        f"({reason})."
+        for (kind, reason), names in together.items()
+    ]
 
 
 def _plural(count: int, noun: str, plural: str = "") -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data.sample import ImageArray, MaskArray
 
 RED = (230, 30, 40)
+GREEN = (20, 130, 70)
 BLUE = (40, 110, 230)
 
 

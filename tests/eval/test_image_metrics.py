@@ -21,10 +21,10 @@ def test_agrees_with_scikit_learn() -> None:
 @pytest.mark.parametrize(
     ("scores", "anomalous", "reason"),
     [
-        ([0.1, 0.2], [False, False], "no defect"),
-        ([0.1, 0.2], [True, True], "everything is defect"),
+        ([0.1, 0.2], [False, False], "no defective image"),
+        ([0.1, 0.2], [True, True], "no normal image"),
         ([0.2, 0.2], [True, False], "all scores are equal"),
-        ([], [], "no defect"),
+        ([], [], "no defective image"),
     ],
 )
 def test_undefined_has_a_reason(scores: list[float], anomalous: list[bool], reason: str) -> None:

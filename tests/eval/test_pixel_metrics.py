@@ -134,8 +134,8 @@ def test_diagonal_neighbours_are_one_region() -> None:
 @pytest.mark.parametrize(
     ("scores", "mask", "reason"),
     [
-        (np.random.default_rng(0).random((4, 4)), np.zeros((4, 4), bool), "no defect"),
-        (np.random.default_rng(0).random((4, 4)), np.ones((4, 4), bool), "everything is defect"),
+        (np.random.default_rng(0).random((4, 4)), np.zeros((4, 4), bool), "no defect pixel"),
+        (np.random.default_rng(0).random((4, 4)), np.ones((4, 4), bool), "every pixel is defect"),
         (np.full((4, 4), 0.3), np.eye(4, dtype=bool), "all scores are equal"),
     ],
 )

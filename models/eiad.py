@@ -1,0 +1,215 @@
+"""EIAD as one object: an image in, its description, anomaly map, mask and outline out (EIAD, Fig. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from models.eddm import DescribeMode, load_eddm
+from numpy.typing import NDArray
+
+from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
+from data.errors import UserError
+from data.files import make_dir, write_json
+from data.grounding import DescriptionMode, build_prompt
+from data.run import Run, open_run
+from data.sample import ImageArray, MaskArray, load_image
+from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
+from models.mdlm import load_mdlm
+
+
+class Overlay(StrEnum):
+    """What the overlay shows: the red outline, the anomaly map as heat, or both."""
+
+    contour = "contour"
+    heat = "heat"
+    both = "both"
+
+
+@dataclass(kw_only=True, slots=True)
+class InspectConfig:
+    """One inspection.
+
+    Attributes:
+        preset: Name of the preset; recorded, not interpreted.
+        run: Run directory with a trained EDDM and MDLM.
+        image: Path of the image.
+        out: Folder for the mask, the overlay and the JSON file.
+        description: `eddm`, or `fixed` to leave EDDM out.
+        mode: How EDDM describes.
+        overlay: What the overlay shows.
+        contour: Threshold of the mask (0.5 of a probability unless changed) and width of the outline.
+    """
+
+    preset: str
+    run: str
+    image: str
+    out: str
+    description: DescriptionMode = DescriptionMode.eddm
+    mode: DescribeMode = DescribeMode.structured
+    overlay: Overlay = Overlay.contour
+    contour: ContourConfig = field(default_factory=ContourConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What EIAD says about one image.
+
+    Attributes:
+        image: The image's path.
+        description: EDDM's words; empty without EDDM.
+        score: Image score, higher is worse.
+        anomaly_map: (H, W) float32 in 0..1, higher is worse.
+        mask: (H, W) bool, True where the map reaches the threshold.
+        overlay: (H, W, 3) uint8 RGB, the image with its outline.
+    """
+
+    image: Path
+    description: str
+    score: float
+    anomaly_map: NDArray[np.float32]
+    mask: MaskArray
+    overlay: ImageArray
+
+
+class Describer(Protocol):
+    """Describes images; `models.eddm.EDDM` does."""
+
+    def describe(self, images: Sequence[Path], mode: DescribeMode) -> Sequence[str]:
+        """One description an image."""
+
+
+class Predicted(Protocol):
+    """Anomaly map (H, W) at native size and image score."""
+
+    @property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        """(H, W) in 0..1."""
+
+    @property
+    def score(self) -> float:
+        """Higher is worse."""
+
+
+class Predictor(Protocol):
+    """Localizes defects; `models.mdlm.MDLM` does."""
+
+    def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> Sequence[Predicted]:
+        """One prediction an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EIAD:
+    """EDDM and MDLM in sequence.
+
+    Attributes:
+        eddm: Describes; None gives the MDLM the fixed prompt instead.
+        mdlm: Localizes.
+        mode: How EDDM describes.
+        overlay: What the overlay shows.
+        contour: Threshold and line width.
+    """
+
+    eddm: Describer | None
+    mdlm: Predictor
+    mode: DescribeMode = DescribeMode.structured
+    overlay: Overlay = Overlay.contour
+    contour: ContourConfig = field(default_factory=ContourConfig)
+
+    def inspect(self, path: Path) -> Inspection:
+        """Inspects one image.
+
+        Raises:
+            UserError: If the image is missing or does not decode.
+        """
+        image = load_image(path)
+        description = self.eddm.describe([path], self.mode)[0] if self.eddm is not None else ""
+        prompt = build_prompt(FREE_PROMPT, description) if self.eddm is not None else build_prompt(FIXED_PROMPT)
+        prediction = self.mdlm.predict([image], [prompt])[0]
+        mask = find_mask(prediction.anomaly_map, self.contour)
+        overlay = image if self.overlay is Overlay.contour else draw_heat(image, prediction.anomaly_map)
+        if self.overlay is not Overlay.heat:
+            overlay = draw_contour(overlay, mask, self.contour)
+        return Inspection(
+            image=path,
+            description=description,
+            score=float(prediction.score),
+            anomaly_map=prediction.anomaly_map,
+            mask=mask,
+            overlay=overlay,
+        )
+
+
+def load_eiad(run: Run, config: InspectConfig) -> EIAD:
+    """Loads both modules of a run.
+
+    Raises:
+        UserError: If the run lacks one of them, or the description would come from an annotation.
+    """
+    if config.description is DescriptionMode.oracle:
+        raise UserError(
+            "description=oracle needs an annotation, which a new image does not have. Choose eddm or fixed."
+        )
+    if not (run.mdlm / config.description.value).is_dir():
+        raise UserError(
+            f"No MDLM at {run.mdlm / config.description.value}. Train it first: python -m scripts.train_mdlm "
+            f"run_dir={run.path} description={config.description.value}"
+        )
+    if config.description is DescriptionMode.eddm and not run.eddm.is_dir():
+        raise UserError(f"No EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}")
+    return EIAD(
+        eddm=load_eddm(run) if config.description is DescriptionMode.eddm else None,
+        mdlm=load_mdlm(run, config.description.value),
+        mode=config.mode,
+        overlay=config.overlay,
+        contour=config.contour,
+    )
+
+
+def inspect_image(config: InspectConfig) -> dict[str, Any]:
+    """Inspects one image and writes its mask, overlay and JSON file.
+
+    Returns:
+        `description`, `score`, and the paths `mask` and `overlay`.
+
+    Raises:
+        UserError: If the image, the run or a module is missing, or the folder cannot be written.
+    """
+    run = open_run(config.run)
+    load_image(Path(config.image))
+    folder = make_dir(Path(config.out))
+    return save_inspection(load_eiad(run, config).inspect(Path(config.image)), folder)
+
+
+def save_inspection(inspection: Inspection, folder: Path) -> dict[str, Any]:
+    """Writes `<image name>_mask.png`, `_overlay.png` and `.json`; returns what the JSON file holds.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    stem = inspection.image.stem
+    mask, overlay = folder / f"{stem}_mask.png", folder / f"{stem}_overlay.png"
+    result = {
+        "description": inspection.description,
+        "score": inspection.score,
+        "mask": str(mask),
+        "overlay": str(overlay),
+        "image": str(inspection.image),
+        "defect_share": float(inspection.mask.mean()),
+    }
+    try:
+        _write_png(mask, inspection.mask.astype(np.uint8) * 255)
+        _write_png(overlay, cv2.cvtColor(inspection.overlay, cv2.COLOR_RGB2BGR))
+        write_json(folder / f"{stem}.json", result)
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise UserError(f"Cannot write to {folder}: {error}. Choose another out=.") from error
+    return result
+
+
+def _write_png(path: Path, pixels: NDArray[Any]) -> None:
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
