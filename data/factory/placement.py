@@ -14,7 +14,7 @@ from data.factory.defects import PAINTERS, Mark
 from data.masks import Box
 
 MIN_EXTENT = 14  # longer side of a mark's box, in pixels of a 256-pixel image
-MIN_AREA = 0.003  # of the image
+MIN_AREA = 0.005  # of the image
 MIN_CHANGE = 13  # grey levels, mean over the mark of the most changed channel
 MIN_SHARE = 0.6  # of a mark's pixels inside the cell that names it
 ON_PRODUCT = 0.85  # of a mark's pixels on the product (the rest is cut off) ...
