@@ -24,7 +24,7 @@ from eval.map_store import MapStore
 from eval.report_cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report_charts import draw_comparison, draw_curves
 from eval.report_facts import (
-    describe_or_explain,
+    describe_data,
     read_configs,
     read_curves,
     read_optional,
@@ -116,8 +116,8 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         for path in sorted(run.eval.glob("segmentation_*.json"))
     }
     write_results(run)
-    data = next((summary["config"]["data"] for summary in evaluations.values()), None)
-    parts = {"Training": "train", "Zero-shot": "zero_shot"} if data else {}
+    main = evaluations.get("with_eddm") or next(iter(evaluations.values()), None)
+    parts = {"Training": "train", "Zero-shot": "zero_shot"} if main else {}
     return {
         "title": config.title,
         "run": str(run.path.resolve()),
@@ -129,8 +129,9 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "eddm": read_optional(run.eval / "eddm.json"),
         "ddqa": read_optional(run.ddqa / "counts.json"),
         "data": {
-            name: describe_or_explain(lambda part=part: load_samples([Source(**source) for source in data[part]]))
+            name: describe_data([Source(**source) for source in main["config"]["data"][part]])
             for name, part in parts.items()
+            if main
         },
         "stages": read_stages(run),
         "versions": read_versions(),
@@ -162,20 +163,24 @@ def _compare(with_eddm: dict[str, Any] | None, without: dict[str, Any] | None) -
     if known is None:
         return None
 
-    def cells(pick: Any) -> dict[str, dict[str, float | None]]:
-        row = {}
-        for metric in COLUMNS:
-            left, right = (pick(side).get(metric) if side else None for side in (with_eddm, without))
-            both = left is not None and right is not None
-            row[metric] = {"with": left, "without": right, "delta": left - right if both else None}
-        return row
-
+    left, right = (summary or {"mean": {}, "categories": {}} for summary in (with_eddm, without))
     categories = {
-        name: {"images": values["images"], "normal": values["normal"]}
-        | {"cells": cells(lambda side, name=name: side["categories"].get(name, {}))}
+        name: {
+            "images": values["images"],
+            "normal": values["normal"],
+            "cells": _cells(left["categories"].get(name, {}), right["categories"].get(name, {})),
+        }
         for name, values in known["categories"].items()
     }
-    return {"mean": cells(lambda side: side["mean"]), "categories": categories, "images": known["images"]}
+    return {"mean": _cells(left["mean"], right["mean"]), "categories": categories, "images": known["images"]}
+
+
+def _cells(left: dict[str, Any], right: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    cells = {}
+    for metric in COLUMNS:
+        a, b = left.get(metric), right.get(metric)
+        cells[metric] = {"with": a, "without": b, "delta": None if a is None or b is None else a - b}
+    return cells
 
 
 def _measure(run: Run, facts: dict[str, Any], config: ReportConfig) -> tuple[list[Case], MapStore | None]:

@@ -182,7 +182,7 @@ def draw_case(
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     small_truth = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-    small_map = cv2.resize(anomaly_map, size, interpolation=cv2.INTER_AREA)
+    small_map = np.asarray(cv2.resize(anomaly_map, size, interpolation=cv2.INTER_AREA), np.float32)
     outlined = cv2.resize(find_mask(anomaly_map, contour).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     boxes = [(round(a * scale), round(b * scale), round(c * scale), round(d * scale)) for a, b, c, d in decoys]
     drawn = {

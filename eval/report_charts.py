@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 INK, MUTED, GRID = "#1d2733", "#66717f", "#e3e7ec"
 ACCENT, OTHER = "#1f5f99", "#c0762b"
 PALETTE = (ACCENT, OTHER, "#5a8f5c", "#8a5a9c")
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 9,

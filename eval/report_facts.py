@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value, read_json, read_jsonl
 from data.run import Run
-from data.source import Listing
+from data.source import Source, load_samples
 
 PACKAGES = (
     "torch",
@@ -89,21 +89,17 @@ def read_curves(run: Run) -> dict[str, dict[str, tuple[list[float], list[float]]
     return {module: found for module, found in curves.items() if found}
 
 
-def describe_data(listing: Listing) -> dict[str, Any]:
-    """Counts of a listing, and a hash over its sample ids and image bytes."""
-    samples = listing.samples
+def describe_data(sources: Sequence[Source]) -> dict[str, Any]:
+    """Counts of some sources and a hash over their sample ids and image bytes, or why they cannot be read any more."""
+    try:
+        samples = load_samples(sources).samples
+        digest = hash_value(sorted((sample.id, hash_file(sample.image)) for sample in samples))
+    except (UserError, OSError) as error:
+        return {"missing": str(error)}
     return {
         "images": len(samples),
         "normal": sum(sample.is_normal for sample in samples),
         "categories": sorted({sample.category for sample in samples}),
         "defects": sorted({sample.defect for sample in samples if sample.defect}),
-        "sha256": hash_value(sorted((sample.id, hash_file(sample.image)) for sample in samples)),
+        "sha256": digest,
     }
-
-
-def describe_or_explain(load: Any) -> dict[str, Any]:
-    """`describe_data` of what `load()` lists, or the reason why it cannot be listed any more."""
-    try:
-        return describe_data(load())
-    except (UserError, OSError) as error:
-        return {"missing": str(error)}
