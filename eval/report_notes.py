@@ -85,11 +85,16 @@ def find_missing(facts: dict[str, Any]) -> list[str]:
 
 
 def _undefined(summary: dict[str, Any]) -> list[str]:
-    """Categories without values, those with the same reason together."""
+    """Categories without values, those with the same reason together.
+
+    A subset of defective images alone (decoys) has no image metrics by design: that is not worth a line.
+    """
+    by_design = "image" if summary["config"].get("subset") and not summary["images"]["normal"] else None
     together: dict[tuple[str, str], list[str]] = {}
     for category, reasons in summary["undefined"].items():
         for kind, reason in reasons.items():
-            together.setdefault((kind, reason), []).append(category)
+            if kind != by_design:
+                together.setdefault((kind, reason), []).append(category)
     return [
         f"no {kind} metrics for {'any category' if len(names) == len(summary['categories']) else ', '.join(names)} "
         f"({reason})."

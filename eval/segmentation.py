@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from data.descriptions import load_descriptions
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from data.descriptions import load_descriptions
 from data.errors import UserError
 from data.files import hash_file, hash_value, read_json, write_json
+from data.grounding import DescriptionMode
 from data.run import Run, open_run
 from data.sample import ImageArray, Sample, load_image, load_mask
 from data.source import DataConfig, Listing, Source, load_samples
@@ -29,7 +30,7 @@ from eval.image_metrics import image_metrics
 from eval.map_store import MapRow, MapStore
 from eval.pixel_metrics import AUPRO_LIMIT, ScoredImage, pixel_metrics
 from eval.prompts import TextSource, evaluation_prompts
-from models.mdlm import load_mdlm
+from models.adapter import load_mdlm
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Predicted(Protocol):
 class Predictor(Protocol):
     """Anything that turns images and prompts into anomaly maps."""
 
-    def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> Sequence[Predicted]:
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
         """One prediction an image."""
 
 
@@ -119,6 +120,8 @@ def evaluate_segmentation(
     """
     run, model = open_run(config.run), config.model_name()
     folder = run.mdlm / model
+    if model not in list(DescriptionMode):
+        raise UserError(f"No MDLM is called '{model}'. Choose model= from {', '.join(DescriptionMode)}.")
     if not folder.is_dir():
         raise UserError(
             f"No MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={config.run} "

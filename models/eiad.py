@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from models.eddm import DescribeMode, load_eddm
 from numpy.typing import NDArray
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
@@ -19,8 +18,9 @@ from data.files import make_dir, write_json
 from data.grounding import DescriptionMode, build_prompt
 from data.run import Run, open_run
 from data.sample import ImageArray, MaskArray, load_image
+from models.adapter import load_mdlm
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
-from models.mdlm import load_mdlm
+from models.eddm import DescribeMode, load_eddm
 
 
 class Overlay(StrEnum):
@@ -49,7 +49,7 @@ class InspectConfig:
     preset: str
     run: str
     image: str
-    out: str
+    out: str = "outputs/inspect"
     description: DescriptionMode = DescriptionMode.eddm
     mode: DescribeMode = DescribeMode.structured
     overlay: Overlay = Overlay.contour
@@ -80,8 +80,9 @@ class Inspection:
 class Describer(Protocol):
     """Describes images; `models.eddm.EDDM` does."""
 
-    def describe(self, images: Sequence[Path], mode: DescribeMode) -> Sequence[str]:
+    def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
         """One description an image."""
+        ...
 
 
 class Predicted(Protocol):
@@ -99,7 +100,7 @@ class Predicted(Protocol):
 class Predictor(Protocol):
     """Localizes defects; `models.mdlm.MDLM` does."""
 
-    def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> Sequence[Predicted]:
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
         """One prediction an image."""
 
 

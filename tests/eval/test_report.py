@@ -25,7 +25,7 @@ class Redness:
     def __init__(self, noise: float) -> None:
         self.noise = noise
 
-    def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> list[SimpleNamespace]:
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[SimpleNamespace]:
         random = np.random.default_rng(0)
         maps = []
         for image in images:

@@ -11,7 +11,8 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "skipped": [],
         "undefined": {},
         "categories": {"tile": {}, "pill": {}},
-        "config": {"preset": "paper"},
+        "images": {"normal": 10},
+        "config": {"preset": "paper", "subset": ""},
     }
     cells = {metric: {"with": 97.0, "without": 95.0, "delta": 2.0} for metric in ("pixel_auroc", "pixel_f1_max")}
     return {
@@ -56,6 +57,15 @@ def test_undefined_metrics_are_gathered() -> None:
     ]
 
 
+def test_a_subset_without_normal_images_lacks_image_metrics_by_design() -> None:
+    facts = make_facts()
+    decoys = facts["evaluations"]["oracle_decoys"]
+    decoys |= {"undefined": {"tile": {"image": "no normal image"}}, "images": {"normal": 0}}
+    assert len(find_missing(facts)) == 1
+    decoys["config"] = {"preset": "paper", "subset": "decoys"}
+    assert find_missing(facts) == []
+
+
 def test_skipped_images_are_counted_with_their_reason() -> None:
     facts = make_facts()
     facts["evaluations"]["with_eddm"]["skipped"] = [
@@ -69,6 +79,6 @@ def test_limits_depend_on_the_run() -> None:
     assert not any("decoy" in note or "tiny" in note for note in limits(make_facts()))
     facts = make_facts(operating_point={"normal": 20})
     del facts["evaluations"]["oracle_decoys"]
-    facts["evaluations"]["with_eddm"]["config"] = {"preset": "tiny"}
+    facts["evaluations"]["with_eddm"]["config"] = {"preset": "tiny", "subset": ""}
     notes = " ".join(limits(facts))
     assert "decoy check was not run" in notes and "tiny" in notes and "5.0 points" in notes

@@ -35,10 +35,10 @@ class Redness:
         self.prompts: list[str] = []
         self.fail_after = fail_after
 
-    def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> list[Answer]:
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[Answer]:
         if self.fail_after is not None and len(self.prompts) >= self.fail_after:
             raise KeyboardInterrupt
-        self.prompts += prompts
+        self.prompts += texts
         maps = [(image[..., 0].astype(np.float32) - image[..., 1]) / 255 for image in images]
         return [Answer(anomaly_map, float(anomaly_map.max())) for anomaly_map in maps]
 
@@ -164,6 +164,8 @@ def test_missing_model_and_run(run: Run, tmp_path: Path) -> None:
         evaluate_segmentation(make_config(run, model="oracle"), lambda run, model: Redness())
     with pytest.raises(UserError, match="No run directory"):
         evaluate_segmentation(make_config(Run(tmp_path / "none")), lambda run, model: Redness())
+    with pytest.raises(UserError, match="No MDLM is called 'base'"):
+        evaluate_segmentation(make_config(run, model="base"), lambda run, model: Redness())
     (run.mdlm / "fixed" / "heads.safetensors").unlink()
     with pytest.raises(UserError, match="No trained weights"):
         evaluate_segmentation(make_config(run), lambda run, model: Redness())
@@ -171,7 +173,7 @@ def test_missing_model_and_run(run: Run, tmp_path: Path) -> None:
 
 def test_a_broken_model_is_named(run: Run) -> None:
     class Broken(Redness):
-        def predict(self, images: Sequence[ImageArray], prompts: Sequence[str]) -> list[Answer]:
+        def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[Answer]:
             return [Answer(np.full(image.shape[:2], np.nan, np.float32), 0.0) for image in images]
 
     with pytest.raises(UserError, match=r"NaN values: .*000\.png"):
