@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -39,11 +40,15 @@ def read_versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    root = Path(__file__).resolve().parent.parent
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return found | {"EIAD code": answer.stdout.strip() or "unknown"}
+    return found | {"EIAD code": _read_revision(Path(__file__).resolve().parent.parent) or "unknown"}
+
+
+def _read_revision(root: Path) -> str:
+    """Git's name for the code, `-dirty` when files were changed; empty outside a clone."""
+    if shutil.which("git") is None:
+        return ""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def read_stages(run: Run) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def find_missing(facts: dict[str, Any]) -> list[str]:
         found.append(f"No gallery: {facts['gallery']['missing']}")
     for name, summary in facts["evaluations"].items():
         if summary["zero_shot"] != "verified":
-            found.append(f"{name}: the zero-shot split is {summary['zero_shot']}.")
+            found.append(f"{name}: check of the zero-shot split: {summary['zero_shot']}.")
         if summary["skipped"]:
             reasons = sorted({entry["reason"] for entry in summary["skipped"]})
             found.append(f"{name}: {_plural(len(summary['skipped']), 'image')} left out ({'; '.join(reasons)}).")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from data.descriptions import load_descriptions
 from data.errors import UserError
-from data.files import hash_file, hash_value, read_json, write_json
+from data.files import hash_file, hash_value, read_json, read_jsonl, write_json
 from data.grounding import DescriptionMode
 from data.run import Run, open_run
 from data.sample import ImageArray, Sample, load_image, load_mask
@@ -129,7 +129,7 @@ def evaluate_segmentation(
         )
     sources = config.data.part(config.part)
     listing = load_samples(sources)
-    guard = _check_zero_shot(folder, listing.samples) if config.zero_shot else "off"
+    guard = _check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
     samples = choose_subset(config.subset, listing.samples, sources)
     prompts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
     store = MapStore(run.eval / f"segmentation_{config.result_name()}")
@@ -261,8 +261,11 @@ def _descriptions(run: Run, config: SegmentationConfig) -> dict[str, str]:
     return load_descriptions(path)
 
 
-def _check_zero_shot(folder: Path, samples: Sequence[Sample]) -> str:
-    """Checks against the training sources in the model's `config.json`; says so when they cannot be read."""
+def _check_zero_shot(run: Run, folder: Path, description: TextSource, samples: Sequence[Sample]) -> str:
+    """Checks against what was trained on; says so when that cannot be read any more.
+
+    MDLM's training sources are in its `config.json`; EDDM's categories are in `RUN/ddqa/train.jsonl`.
+    """
     trained = read_json(folder / "config.json")
     try:
         sources = [Source(**source) for source in trained["data"]["train"]]
@@ -271,6 +274,17 @@ def _check_zero_shot(folder: Path, samples: Sequence[Sample]) -> str:
         log.warning("The zero-shot split cannot be checked against the training data of %s: %s", folder, error)
         return f"not verified: {error}"
     check_disjoint(listing.samples, samples)
+    if description is not TextSource.eddm:
+        return "verified"
+    questions = run.ddqa / "train.jsonl"
+    if not questions.is_file():
+        return f"verified for the MDLM; not verified for EDDM: {questions} is gone"
+    asked = {(row.get("dataset"), row["category"]) for row in read_jsonl(questions)}
+    if shared := asked & {(sample.dataset, sample.category) for sample in samples}:
+        names = ", ".join(sorted(category for _, category in shared))
+        raise UserError(
+            f"EDDM was trained on zero-shot categories ({questions}): {names}. Remove them and train again."
+        )
     return "verified"
 
 

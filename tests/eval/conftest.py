@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.files import write_json
+from data.files import write_json, write_jsonl
 from data.run import Run
 
 SIZE = 32
@@ -43,6 +43,7 @@ def run(tmp_path: Path) -> Run:
     run = Run(tmp_path / "run")
     make_dataset(run.data / "seen", ["gear"], 0)
     make_dataset(run.data / "unseen", ["washer", "tile"], 1)
+    write_jsonl(run.ddqa / "train.jsonl", [{"dataset": "mvtec_ad", "category": "gear"}])
     for mode in ("eddm", "fixed"):
         write_json(run.mdlm / mode / "config.json", {"data": {"train": [vars_of(run, "seen")]}})
         (run.mdlm / mode / "heads.safetensors").write_bytes(b"weights")

@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.files import append_jsonl, write_json
 from data.run import Run
 from data.sample import ImageArray
-from data.source import DataConfig, Source
+from data.source import DataConfig, Source, load_samples
 from eval.prompts import TextSource
 from eval.results import write_results
 from eval.segmentation import METRICS, SegmentationConfig, choose_subset, evaluate_segmentation
@@ -152,6 +152,18 @@ def test_seen_categories_are_refused(run: Run) -> None:
         evaluate_segmentation(make_config(run, part="train"), lambda run, model: Redness())
     summary = evaluate_segmentation(make_config(run, part="train", zero_shot=False), lambda run, model: Redness())
     assert (summary["zero_shot"], summary["name"]) == ("off", "without_eddm_train")
+
+
+def test_eddm_must_not_have_seen_the_categories_either(run: Run) -> None:
+    samples = load_samples([Source(reader="mvtec_ad", root=str(run.data / "unseen"))]).samples
+    append_jsonl(run.descriptions / "zero_shot.jsonl", [{"id": s.id, "description": "It is."} for s in samples])
+    config = make_config(run, description=TextSource.eddm)
+    assert evaluate_segmentation(config, lambda run, model: Redness())["zero_shot"] == "verified"
+    append_jsonl(run.ddqa / "train.jsonl", [{"dataset": "mvtec_ad", "category": "tile"}])
+    with pytest.raises(UserError, match=r"EDDM was trained on zero-shot categories .*: tile"):
+        evaluate_segmentation(config, lambda run, model: Redness())
+    (run.ddqa / "train.jsonl").unlink()
+    assert "not verified for EDDM" in evaluate_segmentation(config, lambda run, model: Redness())["zero_shot"]
 
 
 def test_a_split_that_cannot_be_checked_says_so(run: Run) -> None:
