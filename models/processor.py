@@ -84,13 +84,13 @@ class MDLMProcessor:
     def collate(self, items: Sequence[GroundingItem]) -> GroundingBatch:
         """Builds a batch of I items; N counts all their prompts. To predict, items may come without masks."""
         prompts = [prompt for item in items for prompt in item.prompts]
-        masks = [self._mask(mask) for item in items for mask in item.masks]
-        valid = [self._mask(np.ones(item.image.shape[:2], bool)) for item in items]
+        masks = [self.mask(mask) for item in items for mask in item.masks]
+        valid = [self.mask(np.ones(item.image.shape[:2], bool)) for item in items]
         index = [position for position, item in enumerate(items) for _ in item.prompts]
         input_ids, attention_mask = self.tokenize(prompts)
         return GroundingBatch(
             ids=[item.id for item in items],
-            pixels=torch.stack([self._pixels(item.image) for item in items]),
+            pixels=torch.stack([self.pixels(item.image) for item in items]),
             tiles=torch.stack([self._tile(item.image) for item in items]),
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -120,7 +120,8 @@ class MDLMProcessor:
         square = functional.interpolate(logits[None, None].float(), (side, side), mode="bilinear", align_corners=False)
         return square[0, 0, : size[0], : size[1]]
 
-    def _pixels(self, image: ImageArray) -> Tensor:
+    def pixels(self, image: ImageArray) -> Tensor:
+        """SAM's input of one image, (3, S, S)."""
         resized = _resize(image, self.sam_size)
         normalised = (resized.astype(np.float32) - np.float32(SAM_MEAN)) / np.float32(SAM_STD)
         return torch.from_numpy(_pad(normalised, self.sam_size).transpose(2, 0, 1).copy())
@@ -130,7 +131,8 @@ class MDLMProcessor:
         normalised = (resized.astype(np.float32) / 255 - np.float32(OPENAI_CLIP_MEAN)) / np.float32(OPENAI_CLIP_STD)
         return torch.from_numpy(normalised.transpose(2, 0, 1).copy())
 
-    def _mask(self, mask: MaskArray) -> Tensor:
+    def mask(self, mask: MaskArray) -> Tensor:
+        """Share of defect area per cell of SAM's logits, (M, M), zero in the padding."""
         return torch.from_numpy(_pad(_resize(mask.astype(np.float32), self.mask_size), self.mask_size))
 
 

@@ -127,6 +127,16 @@ class Sam(nn.Module):
         )
         return logits[:, 0]
 
+    def prompt_attentions(self) -> list[nn.Module]:
+        """The decoder's attention layers between prompts and cells, in both directions."""
+        transformer = self.mask_decoder.transformer
+        between = [
+            attention
+            for layer in transformer.layers
+            for attention in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)
+        ]
+        return [*between, transformer.final_attn_token_to_image]
+
     def train_decoder(self) -> None:
         """Makes the parts of the mask decoder trainable that a single-mask loss reaches.
 

@@ -102,6 +102,7 @@ def fit(
     Raises:
         UserError: If the loss stops being finite; the message names the images.
     """
+    logging.getLogger("accelerate").setLevel(logging.WARNING)
     accelerator = Accelerator(
         mixed_precision=config.precision.value,
         dataloader_config=DataLoaderConfiguration(split_batches=True),

@@ -51,7 +51,7 @@ def mask_loss(logits: Tensor, masks: Tensor, valid: Tensor, config: LossConfig) 
     logits = logits.float()
     pixels = valid.sum((1, 2)).clamp(min=1)
     per_pixel = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
-    bce = ((per_pixel * valid).sum((1, 2)) / pixels).mean()
+    bce = ((per_pixel * valid).sum((1, 2)) / pixels).sum() / max(1, len(masks))
     shares = logits.sigmoid() * valid
     overlap = (shares * masks).sum((1, 2))
     dice = 1 - 2 * overlap / (shares.sum((1, 2)) + masks.sum((1, 2))).clamp(min=1e-6)

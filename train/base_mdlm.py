@@ -1,0 +1,411 @@
+"""The tiny base: a LLaVA-NeXT and a SAM made from scratch that can do, on generic scenes, what real ones bring.
+
+The paper fine-tunes pre-trained checkpoints for 200 steps. Nothing that small can be downloaded, so four short stages
+stand in for the pre-training; none of them sees a product of a dataset.
+
+1. language: LLaVA's language model reads descriptions and tells type and place (next-token loss on the answer). The
+   [SEG] projection learns to turn the state into SAM's positional code of the place, as if it were a box prompt.
+   Without this stage a random language model never learns to use the text from mask losses alone.
+2. encoder: SAM's image encoder finds marks and their types per cell (a throw-away linear head).
+3. decoder: SAM, encoder included, segments the mark at a prompted point or region, as SAM's own pre-training does.
+4. referring: everything together; a sentence means one of several marks, all of them, or none (as LISA's referring
+   data). From here on the [SEG] state is the prompt.
+
+Writes `RUN/mdlm/base/{llava/,sam.safetensors,heads.safetensors}`; each stage resumes from its own checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import LlavaNextForConditionalGeneration
+
+from data.batches import MixedDataset, Part
+from data.ddqa.regions import REGIONS
+from data.files import hash_value, read_jsonl, write_jsonl
+from data.grounding import GroundingItem
+from data.reading import DescriptionReading, ReadingItem, reading_corpus
+from data.referring import KINDS, ReferringConfig, ReferringScenes, SceneMarks, region_name
+from models.llava import SEG_TOKEN, LlavaConfig, LlavaEncoder, add_seg_token
+from models.mdlm import MDLM, MDLMConfig, assemble, build_processor
+from models.processor import GroundingBatch, MDLMProcessor
+from models.sam import Sam, build_sam
+from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
+from train.loop import LoopConfig, StepLoss, fit
+from train.losses import LossConfig, mask_loss
+from train.stage import finish, is_finished
+from train.tracking import TrackingConfig
+
+CELL_SHARE = 0.15  # of a cell that a mark must cover to count there
+PLACE_SCALE = 1.0  # root mean square of a place prompt; a single cell's positional code has 0.7
+
+
+@dataclass(kw_only=True, slots=True)
+class BaseMDLMConfig:
+    """What the base is made of and how long each stage takes.
+
+    Attributes:
+        llava: Sizes of the language model.
+        scenes: Generic scenes and what is said about them.
+        loss: Mask loss of the decoder and referring stages.
+        place_weight: Weight of the positional code in the language stage.
+        cell_weight: Weight of the per-cell loss in the decoder stage.
+        attention_gain: Factor on the query and key weights between prompts and cells, which start out tied: then a
+            positional prompt attends to its place from the first step, as in a trained SAM.
+        residual_scale: Factor on the output weights of the encoder's residual layers at the start.
+        language: Stage 1; a batch is that many descriptions.
+        encoder: Stage 2.
+        decoder: Stage 3.
+        referring: Stage 4.
+    """
+
+    llava: TinyLlavaConfig = field(default_factory=TinyLlavaConfig)
+    scenes: ReferringConfig = field(default_factory=ReferringConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    place_weight: float = 1.0
+    cell_weight: float = 0.3
+    attention_gain: float = 3.0
+    residual_scale: float = 0.1
+    language: LoopConfig = field(default_factory=LoopConfig)
+    encoder: LoopConfig = field(default_factory=LoopConfig)
+    decoder: LoopConfig = field(default_factory=LoopConfig)
+    referring: LoopConfig = field(default_factory=LoopConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingBatch:
+    """Descriptions with their answers: ids, labels and the mask are (B, L), -100 where nothing is to be predicted.
+
+    `places` is (B,): index of the region, `len(REGIONS)` when there is no defect.
+    """
+
+    ids: list[str]
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    places: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ReadingBatch:
+        """The same batch on another device."""
+        tensors = (self.input_ids, self.attention_mask, self.labels, self.places)
+        return ReadingBatch(self.ids, *(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+
+
+@dataclass(frozen=True, slots=True)
+class MarkBatch:
+    """I images with N marks.
+
+    `pixels` (I, 3, S, S); `image_index`, `kinds` (index into `KINDS`) and `regions` are (N,); `masks` is (N, M, M).
+    """
+
+    ids: list[str]
+    pixels: Tensor
+    image_index: Tensor
+    kinds: Tensor
+    regions: Tensor
+    masks: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> MarkBatch:
+        """The same batch on another device."""
+        tensors = (self.pixels, self.image_index, self.kinds, self.regions, self.masks)
+        return MarkBatch(self.ids, *(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+
+
+def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: int, tracking: TrackingConfig) -> None:
+    """Makes the base checkpoints, unless they are there already.
+
+    Args:
+        config: What the base is made of.
+        mdlm: The MDLM that will start from it: SAM's sizes, the chat template.
+        folder: `RUN/mdlm/base`.
+        seed: Seed of everything.
+        tracking: How progress is shown.
+    """
+    fingerprint = hash_value([asdict(config), asdict(mdlm.sam) | {"checkpoint": None}, mdlm.llava.template, seed])
+    if is_finished(folder, fingerprint):
+        return
+    torch.manual_seed(seed)
+    model, processor = _build(config, mdlm, seed)
+    stages: Sequence[tuple[str, LoopConfig, Callable[..., None]]] = (
+        ("language", config.language, _language),
+        ("encoder", config.encoder, _encoder),
+        ("decoder", config.decoder, _decoder),
+        ("referring", config.referring, _referring),
+    )
+    scenes = ReferringScenes(config.scenes, size=processor.sam_size, seed=seed)
+    head = nn.Linear(model.sam.channels, len(KINDS) + 1)
+    for name, loop, run in stages:
+        fit_stage = partial(
+            fit,
+            config=loop,
+            tracking=tracking,
+            folder=folder / "stages" / name,
+            name=f"MDLM base, {name}",
+            seed=seed,
+            fingerprint=fingerprint,
+        )
+        run(config, loop, model, head, processor, scenes, fit_stage)
+    _save(model, processor, folder)
+    _join_logs(folder, [name for name, *_ in stages])
+    finish(folder, fingerprint, {"base": asdict(config), "mdlm": asdict(mdlm), "seed": seed})
+
+
+def _build(config: BaseMDLMConfig, mdlm: MDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
+    corpus = [mdlm.llava.template.format(image="", prompt=text, seg="") for text in reading_corpus()]
+    tokenizer = build_tiny_tokenizer(corpus, config.llava.vocabulary)
+    llava = build_tiny_llava(config.llava, tokenizer, seed=seed)
+    seg_id = add_seg_token(llava, tokenizer)
+    sam = build_sam(_scratch(mdlm).sam)
+    _prepare_sam(sam, config)
+    processor = build_processor(llava, tokenizer, sam, mdlm.llava)
+    return assemble(llava, seg_id, sam, _scratch(mdlm), processor), processor
+
+
+def _scratch(mdlm: MDLMConfig) -> MDLMConfig:
+    """The same sizes without checkpoints and without DAM, which only the paper's stage adds."""
+    scratch = MDLMConfig(llava=LlavaConfig(path="", template=mdlm.llava.template), sam=mdlm.sam)
+    scratch.sam = type(mdlm.sam)(**{**asdict(mdlm.sam), "checkpoint": None})
+    scratch.dam.enabled = False
+    return scratch
+
+
+def _prepare_sam(sam: Sam, config: BaseMDLMConfig) -> None:
+    """Starts random weights where training moves fast (see `attention_gain` and `residual_scale`)."""
+    with torch.no_grad():
+        for block in sam.image_encoder.blocks:
+            block.attn.proj.weight.mul_(config.residual_scale)
+            block.mlp.lin2.weight.mul_(config.residual_scale)
+        for attention in sam.prompt_attentions():
+            attention.q_proj.weight.mul_(config.attention_gain)
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+            attention.k_proj.bias.copy_(attention.q_proj.bias)
+
+
+def place_codes(sam: Sam) -> Tensor:
+    """SAM's positional code of each region, (10, C): the mean over its cells; zero for "no place"."""
+    codes = sam.positions()[0]
+    cells = codes.shape[-1]
+    edges = [cells * k // 3 for k in range(4)]
+    means = torch.stack(
+        [
+            codes[:, edges[row] : edges[row + 1], edges[column] : edges[column + 1]].mean((1, 2))
+            for row in range(3)
+            for column in range(3)
+        ]
+    )
+    scaled = means / means.pow(2).mean().sqrt() * PLACE_SCALE
+    return torch.cat([scaled, torch.zeros_like(scaled[:1])])
+
+
+class _Reader(nn.Module):
+    """The language model and the [SEG] projection."""
+
+    def __init__(self, encoder: LlavaEncoder, projection: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.projection = encoder, projection
+
+    def forward(self, batch: ReadingBatch) -> tuple[Tensor, Tensor]:
+        """Next-token logits (B, L, V) and prompts (B, C)."""
+        llava: LlavaNextForConditionalGeneration = self.encoder.llava
+        states = llava.model.language_model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        ).last_hidden_state
+        at_seg = (batch.input_ids == self.encoder.seg_id).int().argmax(1)
+        return llava.lm_head(states), self.projection(states[torch.arange(len(states)), at_seg])
+
+
+def _language(
+    config: BaseMDLMConfig,
+    loop: LoopConfig,
+    model: MDLM,
+    head: nn.Module,
+    processor: MDLMProcessor,
+    scenes: ReferringScenes,
+    fit_stage: Callable[..., None],
+) -> None:
+    reader = _Reader(model.llava, model.projection)
+    model.requires_grad_(False)
+    model.llava.llava.model.language_model.requires_grad_(True)
+    model.llava.llava.lm_head.requires_grad_(True)
+    model.projection.requires_grad_(True)
+    codes = place_codes(model.sam)
+
+    def collate(items: list[ReadingItem]) -> ReadingBatch:
+        texts = [processor.template.format(image="", prompt=i.prompt, seg=SEG_TOKEN) + i.answer for i in items]
+        encoded = processor.tokenizer(texts, padding=True, return_tensors="pt")
+        ids, mask = encoded["input_ids"], encoded["attention_mask"]
+        at_seg = (ids == model.llava.seg_id).int().argmax(1)
+        before = torch.arange(ids.shape[1])[None] <= at_seg[:, None]
+        labels = ids.masked_fill(before | (mask == 0), -100)
+        return ReadingBatch([i.id for i in items], ids, mask, labels, torch.tensor([i.place for i in items]))
+
+    def loss(reader: nn.Module, batch: ReadingBatch) -> StepLoss:
+        logits, prompts = reader(batch)
+        words = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten())
+        places = functional.mse_loss(prompts, codes.to(prompts)[batch.places])
+        return StepLoss(words + config.place_weight * places, {"words": words, "places": places})
+
+    fit_stage(
+        reader, MixedDataset([Part(DescriptionReading(scenes.seed), loop.batch_size)]), collate=collate, loss=loss
+    )
+
+
+def _encoder(
+    config: BaseMDLMConfig,
+    loop: LoopConfig,
+    model: MDLM,
+    head: nn.Module,
+    processor: MDLMProcessor,
+    scenes: ReferringScenes,
+    fit_stage: Callable[..., None],
+) -> None:
+    model.requires_grad_(False)
+    model.sam.image_encoder.requires_grad_(True)
+
+    def loss(finder: nn.Module, batch: MarkBatch) -> StepLoss:
+        _, cells = finder(batch)
+        found = cell_loss(cells, batch)
+        return StepLoss(found, {"cells": found})
+
+    fit_stage(
+        _Finder(model.sam, head),
+        MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
+        collate=partial(collate_marks, processor=processor),
+        loss=loss,
+    )
+
+
+def _decoder(
+    config: BaseMDLMConfig,
+    loop: LoopConfig,
+    model: MDLM,
+    head: nn.Module,
+    processor: MDLMProcessor,
+    scenes: ReferringScenes,
+    fit_stage: Callable[..., None],
+) -> None:
+    model.requires_grad_(False)
+    model.sam.image_encoder.requires_grad_(True)
+    model.sam.train_decoder()
+    codes = place_codes(model.sam)
+
+    def loss(finder: nn.Module, batch: MarkBatch) -> StepLoss:
+        even = torch.arange(len(batch.masks), device=batch.masks.device) % 2 == 0
+        prompts = torch.where(even[:, None], point_codes(model.sam, batch.masks), codes[batch.regions])
+        logits, cells = finder(batch, prompts)
+        masks = mask_loss(logits, batch.masks, torch.ones_like(batch.masks), config.loss)
+        found = cell_loss(cells, batch)
+        total = masks.total + config.cell_weight * found
+        return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found})
+
+    fit_stage(
+        _Finder(model.sam, head),
+        MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
+        collate=partial(collate_marks, processor=processor),
+        loss=loss,
+    )
+
+
+def _referring(
+    config: BaseMDLMConfig,
+    loop: LoopConfig,
+    model: MDLM,
+    head: nn.Module,
+    processor: MDLMProcessor,
+    scenes: ReferringScenes,
+    fit_stage: Callable[..., None],
+) -> None:
+    model.requires_grad_(False)
+    model.sam.train_decoder()
+    model.projection.requires_grad_(True)
+    model.llava.llava.model.language_model.requires_grad_(True)
+    model.llava.llava.model.multi_modal_projector.requires_grad_(True)
+
+    def loss(mdlm: nn.Module, batch: GroundingBatch) -> StepLoss:
+        masks = mask_loss(mdlm(batch), batch.masks, batch.valid, config.loss)
+        return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice})
+
+    fit_stage(model, MixedDataset([Part(scenes, loop.batch_size)]), collate=processor.collate, loss=loss)
+
+
+class _Finder(nn.Module):
+    """SAM, and a linear head on its cells that is thrown away afterwards."""
+
+    def __init__(self, sam: Sam, head: nn.Module) -> None:
+        super().__init__()
+        self.sam, self.head = sam, head
+
+    def forward(self, batch: MarkBatch, prompts: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        """Mask logits (N, M, M) if there are prompts (N, C), and cell logits (I, kinds + 1, E, E)."""
+        embeddings = self.sam.encode(batch.pixels)
+        cells = self.head(embeddings.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return None if prompts is None else self.sam.decode(embeddings[batch.image_index], prompts), cells
+
+
+def collate_marks(items: list[GroundingItem], processor: MDLMProcessor) -> MarkBatch:
+    """Batches scenes by their marks; the items are those of `SceneMarks`."""
+    marks = [
+        (image, kind, mask) for image, i in enumerate(items) for kind, mask in zip(i.prompts, i.masks, strict=True)
+    ]
+    masks = [processor.mask(mask) for *_, mask in marks]
+    side = processor.mask_size
+    return MarkBatch(
+        ids=[item.id for item in items],
+        pixels=torch.stack([processor.pixels(item.image) for item in items]),
+        image_index=torch.tensor([image for image, *_ in marks], dtype=torch.long),
+        kinds=torch.tensor([KINDS.index(kind) for _, kind, _ in marks], dtype=torch.long),
+        regions=torch.tensor([REGIONS.index(region_name(mask)) for *_, mask in marks], dtype=torch.long),
+        masks=torch.stack(masks) if masks else torch.zeros(0, side, side),
+    )
+
+
+def cell_loss(cells: Tensor, batch: MarkBatch) -> Tensor:
+    """Binary cross-entropy per cell and kind, the last channel being "any kind"; scalar.
+
+    Marked and unmarked cells are averaged apart, so that a small mark counts as much as the surface around it.
+
+    Args:
+        cells: (I, kinds + 1, E, E) logits.
+        batch: Images and marks.
+    """
+    shares = functional.adaptive_avg_pool2d(batch.masks[:, None], cells.shape[-1])[:, 0]
+    target = torch.zeros_like(cells)
+    for image, kind, marked in zip(batch.image_index, batch.kinds, shares > CELL_SHARE, strict=True):
+        target[image, kind][marked] = 1
+        target[image, -1][marked] = 1
+    errors = functional.binary_cross_entropy_with_logits(cells, target, reduction="none")
+    marked = (errors * target).sum() / target.sum().clamp(min=1)
+    unmarked = (errors * (1 - target)).sum() / (1 - target).sum().clamp(min=1)
+    return 0.3 * marked + 3 * unmarked
+
+
+def point_codes(sam: Sam, masks: Tensor) -> Tensor:
+    """Positional code of the cell at each mask's centroid, scaled like a place prompt: (N, M, M) → (N, C)."""
+    codes = sam.positions()[0]
+    cells, side = codes.shape[-1], masks.shape[-1]
+    grid = (torch.arange(side, device=masks.device) + 0.5) * cells / side
+    weight = masks.sum((1, 2)).clamp(min=1e-6)
+    rows = ((masks.sum(2) * grid).sum(1) / weight).long().clamp(max=cells - 1)
+    columns = ((masks.sum(1) * grid).sum(1) / weight).long().clamp(max=cells - 1)
+    return codes[:, rows, columns].T / 0.5**0.5 * PLACE_SCALE
+
+
+def _save(model: MDLM, processor: MDLMProcessor, folder: Path) -> None:
+    llava = folder / "llava"
+    model.llava.llava.save_pretrained(llava)
+    processor.tokenizer.save_pretrained(llava)
+    save_file({k: v.contiguous() for k, v in model.sam.state_dict().items()}, folder / "sam.safetensors")
+    save_file({k: v.contiguous() for k, v in model.projection.state_dict().items()}, folder / "heads.safetensors")
+
+
+def _join_logs(folder: Path, names: list[str]) -> None:
+    """One `log.jsonl` for all stages, with the stage in each row."""
+    rows = [{"stage": name, **row} for name in names for row in read_jsonl(folder / "stages" / name / "log.jsonl")]
+    write_jsonl(folder / "log.jsonl", [{**row, "step": step} for step, row in enumerate(rows, 1)])
