@@ -59,5 +59,5 @@ def derangement(count: int, seed: int) -> list[int]:
 
 
 def shown_description(prompt: str) -> str:
-    """The description inside a prompt, without the instruction: what a reader of the report wants to see."""
-    return prompt.removeprefix(FREE_PROMPT).strip()
+    """The description inside a prompt, without the instruction; empty when the prompt holds none."""
+    return prompt.removeprefix(FREE_PROMPT).strip() if prompt.startswith(FREE_PROMPT) else ""

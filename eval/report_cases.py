@@ -160,7 +160,7 @@ def show_case(
         "id": case.sample.id,
         "category": case.sample.category.replace("_", " "),
         "defect": case.sample.defect,
-        "description": descriptions.get(case.sample.id) or shown_description(case.row.prompt),
+        "description": shown_description(case.row.prompt) or descriptions.get(case.sample.id, ""),
         "score": case.row.score,
         "overlap": case.overlap,
         "flagged": case.flagged,

@@ -51,7 +51,7 @@ def test_each_source_says_its_own(tmp_path: Path) -> None:
     descriptions = {sample.id: f"Text {sample.id}." for sample in samples}
     told = {source: evaluation_prompts(samples, source, descriptions, 0) for source in TextSource}
     assert [shown_description(text) for text in told[TextSource.eddm]] == list(descriptions.values())
-    assert len(set(told[TextSource.fixed])) == 1
+    assert len(set(told[TextSource.fixed])) == 1 and shown_description(told[TextSource.fixed][0]) == ""
     assert "top left" in told[TextSource.oracle][0] and "bottom right" in told[TextSource.oracle][3]
     assert sorted(told[TextSource.shuffled]) == sorted(told[TextSource.oracle])
     assert all(a != b for a, b in zip(told[TextSource.shuffled], told[TextSource.oracle], strict=True))
