@@ -1,0 +1,26 @@
+"""python -m scripts.run_all run_dir=runs/demo [data=real] [seed=1].
+
+Runs every stage of EIAD, two at a time, and ends with the table and the path of the report. Run it again after an
+interruption: finished stages are kept.
+"""
+
+import sys
+from pathlib import Path
+
+from data.run import Run
+from scripts.command import command
+from scripts.plan import RunAllConfig, plan_stages
+from scripts.stages import Pipeline
+
+
+@command("run_all", RunAllConfig)
+def main(config: RunAllConfig) -> None:
+    """Runs what is left of the pipeline."""
+    run = Run(Path(config.run_dir))
+    Pipeline(plan_stages(config), run.path, jobs=config.jobs).run()
+    print(run.report.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")[0], file=sys.stderr)
+    print(f"Report: {run.report}")
+
+
+if __name__ == "__main__":
+    main()
