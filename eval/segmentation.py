@@ -19,17 +19,17 @@ from tqdm import tqdm
 
 from data.descriptions import load_descriptions
 from data.errors import UserError
-from data.files import hash_file, hash_value, read_json, read_jsonl, write_json
+from data.files import hash_file, hash_value, write_json
 from data.grounding import DescriptionMode
 from data.run import Run, open_run
 from data.sample import ImageArray, Sample, load_image, load_mask
-from data.source import DataConfig, Listing, Source, load_samples
-from data.splits import check_disjoint
-from eval.decoys import decoy_boxes
+from data.source import DataConfig, load_samples
 from eval.image_metrics import image_metrics
 from eval.map_store import MapRow, MapStore
 from eval.pixel_metrics import AUPRO_LIMIT, ScoredImage, pixel_metrics
 from eval.prompts import TextSource, evaluation_prompts
+from eval.subset import choose_subset
+from eval.zero_shot import check_zero_shot
 from models.adapter import load_mdlm
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def evaluate_segmentation(
         )
     sources = config.data.part(config.part)
     listing = load_samples(sources)
-    guard = _check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
+    guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
     samples = choose_subset(config.subset, listing.samples, sources)
     prompts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
     store = MapStore(run.eval / f"segmentation_{config.result_name()}")
@@ -212,30 +212,6 @@ class StoredImages:
             yield ScoredImage(str(sample.image), anomaly_map, load_mask(sample, (height, width)))
 
 
-def choose_subset(subset: str, samples: Sequence[Sample], sources: Sequence[Source]) -> list[Sample]:
-    """The samples that a subset names: empty, `decoys`, or a file with one sample id a line.
-
-    Raises:
-        UserError: If the file is missing or names an unknown sample, or nothing is left.
-    """
-    if not subset:
-        return list(samples)
-    if subset == "decoys":
-        wanted = set(decoy_boxes(sources, samples))
-        if not wanted:
-            raise UserError("No image with decoys: only datasets written by scripts.make_synthetic have them.")
-    else:
-        path = Path(subset)
-        if not path.is_file():
-            raise UserError(f"No subset '{subset}'. Choose decoys, or a file with one sample id a line.")
-        wanted = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
-        if unknown := wanted - {sample.id for sample in samples}:
-            raise UserError(f"{path} names {len(unknown)} unknown samples, first {min(unknown)}. Correct the file.")
-        if not wanted:
-            raise UserError(f"Empty subset file: {path}. Write one sample id a line.")
-    return [sample for sample in samples if sample.id in wanted]
-
-
 def hash_model(folder: Path) -> str:
     """Hash of the files that make a trained model, leaving out logs and resume state.
 
@@ -259,33 +235,6 @@ def _descriptions(run: Run, config: SegmentationConfig) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"No descriptions at {path}. Write them first: python -m scripts.describe run={run.path}")
     return load_descriptions(path)
-
-
-def _check_zero_shot(run: Run, folder: Path, description: TextSource, samples: Sequence[Sample]) -> str:
-    """Checks against what was trained on; says so when that cannot be read any more.
-
-    MDLM's training sources are in its `config.json`; EDDM's categories are in `RUN/ddqa/train.jsonl`.
-    """
-    trained = read_json(folder / "config.json")
-    try:
-        sources = [Source(**source) for source in trained["data"]["train"]]
-        listing: Listing = load_samples(sources)
-    except (KeyError, TypeError, UserError) as error:
-        log.warning("The zero-shot split cannot be checked against the training data of %s: %s", folder, error)
-        return f"not verified: {error}"
-    check_disjoint(listing.samples, samples)
-    if description is not TextSource.eddm:
-        return "verified"
-    questions = run.ddqa / "train.jsonl"
-    if not questions.is_file():
-        return f"verified for the MDLM; not verified for EDDM: {questions} is gone"
-    asked = {(row.get("dataset"), row["category"]) for row in read_jsonl(questions)}
-    if shared := asked & {(sample.dataset, sample.category) for sample in samples}:
-        names = ", ".join(sorted(category for _, category in shared))
-        raise UserError(
-            f"EDDM was trained on zero-shot categories ({questions}): {names}. Remove them and train again."
-        )
-    return "verified"
 
 
 def _predict(

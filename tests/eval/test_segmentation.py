@@ -17,7 +17,8 @@ from data.sample import ImageArray
 from data.source import DataConfig, Source, load_samples
 from eval.prompts import TextSource
 from eval.results import write_results
-from eval.segmentation import METRICS, SegmentationConfig, choose_subset, evaluate_segmentation
+from eval.segmentation import METRICS, SegmentationConfig, evaluate_segmentation
+from eval.subset import choose_subset
 
 SIZE = 32
 
