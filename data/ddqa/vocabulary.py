@@ -43,3 +43,8 @@ def draw_distractors(answer: str, own: list[str], foreign: int, count: int, rng:
                 taken.add(meaning(name))
                 drawn.append(name)
     return drawn
+
+
+def all_names() -> list[str]:
+    """The first name of every meaning in the shipped vocabulary."""
+    return [group[0] for group in _groups()]

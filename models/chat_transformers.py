@@ -1,0 +1,115 @@
+"""Chat with MiniCPM-V 4.6 through transformers: batched, each image encoded once however many questions it gets.
+
+It needs one tile an image (no slicing), as in the tiny preset; otherwise use `models.chat_swift`. Replies equal those
+of ms-swift's engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from data.errors import UserError
+from data.sample import load_image
+from models.answers import strip_thinking
+from models.chat import ChatRequest
+from models.minicpmv import batched_vision
+
+CACHED_IMAGES = 4096
+
+
+class TransformersChat:
+    """A `ChatModel` in this process, float32."""
+
+    def __init__(self, base: Path, adapter: Path | None, *, name: str, batch_size: int) -> None:
+        """Loads the base, and the adapter merged into it.
+
+        Args:
+            base: Checkpoint folder.
+            adapter: PEFT folder; None for the base alone.
+            name: Names the weights.
+            batch_size: Questions a batch.
+
+        Raises:
+            UserError: If the folder holds no checkpoint of this kind.
+        """
+        try:
+            self.processor = AutoProcessor.from_pretrained(base, local_files_only=True)
+            model = AutoModelForImageTextToText.from_pretrained(base, local_files_only=True, dtype=torch.float32)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"No usable checkpoint at {base}: {str(error).splitlines()[0]} Train EDDM again, or fix the path."
+            ) from error
+        if getattr(self.processor.image_processor, "slice_mode", True):
+            raise UserError(f"{base} slices its images. Set backend=swift for it.")
+        if adapter is not None:
+            from peft import PeftModel  # slow to import, and not needed for a base
+
+            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        self.model: Any = model.eval()
+        self.name, self.batch_size = name, batch_size
+        self._seen: dict[Path, Tensor] = {}
+
+    @torch.inference_mode()
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Replies in the order of the requests (greedy)."""
+        replies = [""] * len(requests)
+        order = sorted(range(len(requests)), key=lambda index: requests[index].max_tokens)
+        for indices in _chunks(order, self.batch_size):
+            batch = [requests[index] for index in indices]
+            self._look({request.image for request in batch})
+            for index, reply in zip(indices, self._reply(batch), strict=True):
+                replies[index] = reply
+        return replies
+
+    def _look(self, paths: set[Path]) -> None:
+        """Encodes the images that are not in the cache."""
+        new = sorted(paths - self._seen.keys())
+        if not new:
+            return
+        while len(self._seen) + len(new) > CACHED_IMAGES and self._seen:
+            self._seen.pop(next(iter(self._seen)))
+        for path in paths & self._seen.keys():  # keep what this batch needs
+            self._seen[path] = self._seen.pop(path)
+        pixels = self.processor.image_processor([load_image(path) for path in new], return_tensors="pt")
+        with batched_vision():
+            output = self.model.model.get_image_features(pixels["pixel_values"], pixels["target_sizes"])
+        self._seen.update(zip(new, output.pooler_output, strict=True))
+
+    def _reply(self, batch: Sequence[ChatRequest]) -> list[str]:
+        tokenizer = self.processor.tokenizer
+        texts = []
+        for request in batch:
+            content = [{"type": "image"}, {"type": "text", "text": request.prompt}]
+            text = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+            mark = tokenizer.image_token
+            holders = mark * len(self._seen[request.image])
+            image = f"{tokenizer.image_start_token}{holders}{tokenizer.image_end_token}"
+            texts.append(text.replace(mark, image, 1))
+        inputs = tokenizer(
+            texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+        )
+        ids = inputs["input_ids"]
+        embedded = self.model.get_input_embeddings()(ids)
+        where = (ids == tokenizer.image_token_id).unsqueeze(-1)
+        features = torch.cat([self._seen[request.image] for request in batch])
+        embedded = embedded.masked_scatter(where, features)
+        output = self.model.generate(
+            inputs_embeds=embedded,
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=max(request.max_tokens for request in batch),
+            do_sample=False,
+        )
+        return [strip_thinking(text) for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

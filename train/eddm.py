@@ -1,0 +1,426 @@
+"""Trains EDDM: LoRA on DDQA through ms-swift, as the paper does (Sec. IV-A: SWIFT, rank 8, alpha 32).
+
+Without a pre-trained checkpoint (preset tiny) a small base of the same architecture is trained in full first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import append_jsonl, hash_file, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
+from data.run import Run
+from train.base_eddm import BaseConfig, fast_math, train_base
+from train.image_cache import cache_images
+
+log = logging.getLogger(__name__)
+QUIET_SECONDS = 5.0
+IMAGE_TAG = "<image>"
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig:
+    """Which model ms-swift fine-tunes.
+
+    Attributes:
+        id: Hub id or folder; empty trains the tiny base first.
+        model_type: ms-swift's model type.
+        template: ms-swift's template.
+        revision: Pinned revision of the weights and their code.
+        trust_remote_code: Run the code that comes with the weights; needs a pinned revision.
+        torch_dtype: Weights and arithmetic: `bfloat16`, `float16` or `float32`.
+        attn_impl: Attention implementation.
+        backend: Who answers afterwards: `transformers` (one tile an image, MiniCPM-V 4.6) or `swift` (anything).
+    """
+
+    id: str
+    model_type: str
+    template: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    torch_dtype: str = "bfloat16"
+    attn_impl: str = "sdpa"
+    backend: str = "swift"
+
+
+@dataclass(kw_only=True, slots=True)
+class LoraConfig:
+    """LoRA. The paper gives rank and alpha; what it leaves open is ms-swift's default.
+
+    Attributes:
+        rank: Rank.
+        alpha: Scale is alpha / rank.
+        dropout: Dropout before the adapter.
+        target_regex: Modules to adapt; None takes every linear layer of the language model.
+        freeze_vit: Leave the vision tower alone.
+        freeze_aligner: Leave what joins vision and language alone.
+    """
+
+    rank: int = 8
+    alpha: int = 32
+    dropout: float = 0.05
+    target_regex: str | None = None
+    freeze_vit: bool = True
+    freeze_aligner: bool = True
+
+
+@dataclass(kw_only=True, slots=True)
+class OptimConfig:
+    """Optimisation of the LoRA stage.
+
+    Attributes:
+        lr: Peak learning rate.
+        epochs: Passes over DDQA.
+        max_steps: Stop after so many steps; -1 leaves it to `epochs`.
+        batch_size: Rows a device and step.
+        accumulation: Steps whose gradients are added up.
+        schedule: Name of transformers' schedule.
+        warmup_ratio: Share of the steps with rising rate.
+        weight_decay: Of AdamW.
+        beta2: Of AdamW.
+        gradient_checkpointing: Trade time for memory.
+        deepspeed: `zero2`, another of ms-swift's names or a JSON file; None for none.
+        workers: Processes that load images.
+        save_steps: Steps between checkpoints to resume from.
+        use_cpu: Train on the CPU.
+        max_length: Longest row in tokens.
+        fast_matmul: See `BaseConfig.fast_matmul`.
+        image_size: Keep a resized copy of every image (side in pixels) beside the run; None reads the originals.
+    """
+
+    lr: float
+    epochs: float = 1.0
+    max_steps: int = -1
+    batch_size: int = 8
+    accumulation: int = 1
+    schedule: str = "cosine"
+    warmup_ratio: float = 0.05
+    weight_decay: float = 0.1
+    beta2: float = 0.95
+    gradient_checkpointing: bool = True
+    deepspeed: str | None = None
+    workers: int = 4
+    save_steps: int = 100
+    use_cpu: bool = False
+    max_length: int = 2048
+    fast_matmul: bool = False
+    image_size: int | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class EDDMConfig:
+    """Everything that decides how EDDM is trained.
+
+    Attributes:
+        preset: Name of the preset; recorded, not interpreted.
+        run_dir: Run directory; reads `ddqa/train.jsonl`, writes `eddm/`.
+        questions: Another DDQA file; empty takes the run's own.
+        hold_out: Categories left out of training, to tune on.
+        model: What is fine-tuned.
+        base: How the tiny base is trained, when `model.id` is empty.
+        lora: The adapter.
+        optim: Optimisation.
+        seed: Seed of everything random.
+    """
+
+    preset: str
+    run_dir: str
+    model: ModelConfig
+    optim: OptimConfig
+    questions: str = ""
+    hold_out: list[str] = field(default_factory=list)
+    base: BaseConfig | None = None
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    seed: int = 0
+
+
+def train_eddm(config: EDDMConfig) -> None:
+    """Trains the base if there is none, then the adapter; skips what is finished, resumes what was interrupted.
+
+    Raises:
+        UserError: If the data are unusable or the configuration contradicts itself.
+    """
+    run = Run(Path(config.run_dir))
+    check_model(config)
+    source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
+    rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
+    make_dir(run.eddm)
+    base = _ensure_base(config, run) if not config.model.id else None
+    wanted = hash_value([asdict(config) | {"run_dir": "", "questions": ""}, hash_file(source)])
+    path = run.eddm / "config.json"
+    if path.is_file() and read_json(path).get("fingerprint") == wanted:
+        log.info("EDDM: %s is already trained with this configuration and data", run.eddm)
+        return
+    path.unlink(missing_ok=True)
+    _train_adapter(config, run, base, rows, wanted)
+    defects = sorted({row["defect"] for row in rows if row.get("defect")})
+    trained = {
+        "base": "base" if base else str(Path(config.model.id).resolve()) if Path(config.model.id).is_dir() else config.model.id,
+        "local": base is not None or Path(config.model.id).is_dir(),
+        "defects": defects,
+        "use_cpu": config.optim.use_cpu,
+        **{key: value for key, value in asdict(config.model).items() if key != "id"},
+    }
+    write_json(path, {"fingerprint": wanted, "trained": trained, "config": asdict(config)})
+    log.info("EDDM: trained in %s", run.eddm)
+
+
+def check_model(config: EDDMConfig) -> None:
+    """Rejects configurations that cannot work.
+
+    Raises:
+        UserError: On remote code without a pinned revision, a missing base, or a wrong checkpoint folder.
+    """
+    model = config.model
+    if model.trust_remote_code and not model.revision:
+        raise UserError(f"model.trust_remote_code=true for {model.id} needs a pinned model.revision=<commit>.")
+    if not model.id and config.base is None:
+        raise UserError("Neither model.id nor base is set: name a checkpoint, or use preset=tiny.")
+    folder = Path(model.id) if model.id else None
+    local = folder is not None and (folder.is_absolute() or model.id.startswith(".") or folder.exists())
+    if folder is not None and local and not (folder / "config.json").is_file():
+        raise UserError(f"No checkpoint at model.id={folder}: it has no config.json. Give its folder or a hub id.")
+
+
+def check_ddqa(path: Path) -> list[dict[str, Any]]:
+    """Reads a DDQA file and checks every row, because ms-swift drops or replaces bad ones silently.
+
+    Raises:
+        UserError: If the file is missing or empty, or a row has no question and answer, misses an image, or has
+            another number of image tags than images.
+    """
+    rows = read_jsonl(path)
+    if not rows:
+        raise UserError(f"No questions in {path}. Build them first: python -m scripts.build_ddqa")
+    present: dict[str, bool] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"{path}, line {number}"
+        messages, images = row.get("messages"), row.get("images")
+        if not isinstance(messages, list) or [m.get("role") for m in messages] != ["user", "assistant"]:
+            raise UserError(f"Not a question with its answer: {where}. Give one user and one assistant message.")
+        if not all(isinstance(m.get("content"), str) and m["content"].strip() for m in messages):
+            raise UserError(f"Empty message: {where}. Give the question and the answer as text.")
+        if not isinstance(images, list) or not images:
+            raise UserError(f"No image: {where}. List its path under 'images'.")
+        tags = sum(m["content"].count(IMAGE_TAG) for m in messages)
+        if tags != len(images):
+            raise UserError(f"{tags} {IMAGE_TAG} tags but {len(images)} images: {where}. Give one tag an image.")
+        for image in images:
+            if not present.setdefault(str(image), Path(str(image)).is_file()):
+                raise UserError(f"Missing image: {image} ({where}). Check the path, or build DDQA again.")
+    return rows
+
+
+def to_sft_arguments(config: EDDMConfig, *, model: str, dataset: Path, output: Path) -> dict[str, Any]:
+    """Maps the configuration to keyword arguments of ms-swift's `SftArguments`.
+
+    Args:
+        config: The configuration.
+        model: Hub id or folder of the base.
+        dataset: JSONL in ms-swift's format.
+        output: Folder for checkpoints.
+    """
+    optim, lora = config.optim, config.lora
+    arguments: dict[str, Any] = {
+        "model": model,
+        "model_type": config.model.model_type,
+        "template": config.model.template,
+        "model_revision": config.model.revision,
+        "torch_dtype": config.model.torch_dtype,
+        "bf16": config.model.torch_dtype == "bfloat16",
+        "fp16": config.model.torch_dtype == "float16",
+        "attn_impl": config.model.attn_impl,
+        "check_model": not Path(model).is_dir(),
+        "dataset": [str(dataset)],
+        "load_from_cache_file": False,
+        "split_dataset_ratio": 0.0,
+        "strict": True,
+        "max_length": optim.max_length,
+        "tuner_type": "lora",
+        "lora_rank": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "freeze_vit": lora.freeze_vit,
+        "freeze_aligner": lora.freeze_aligner,
+        "freeze_llm": False,
+        "learning_rate": optim.lr,
+        "num_train_epochs": optim.epochs,
+        "max_steps": optim.max_steps,
+        "per_device_train_batch_size": optim.batch_size,
+        "gradient_accumulation_steps": optim.accumulation,
+        "lr_scheduler_type": optim.schedule,
+        "warmup_ratio": optim.warmup_ratio,
+        "weight_decay": optim.weight_decay,
+        "adam_beta2": optim.beta2,
+        "gradient_checkpointing": optim.gradient_checkpointing,
+        "vit_gradient_checkpointing": optim.gradient_checkpointing,
+        "dataloader_num_workers": optim.workers,
+        "dataset_num_proc": 1,
+        "output_dir": str(output),
+        "add_version": False,
+        "save_strategy": "steps",
+        "save_steps": optim.save_steps,
+        "save_total_limit": 1,
+        "eval_strategy": "no",
+        "logging_steps": 5,
+        "report_to": ["none"],
+        "seed": config.seed,
+        "data_seed": config.seed,
+    }
+    if optim.use_cpu:
+        arguments |= {"use_cpu": True, "ddp_backend": "gloo"}
+    if optim.deepspeed:
+        arguments["deepspeed"] = optim.deepspeed
+    if lora.target_regex:
+        arguments["target_regex"] = lora.target_regex
+    checkpoint = _last_checkpoint(output)
+    if checkpoint is not None:
+        arguments["resume_from_checkpoint"] = str(checkpoint)
+    return arguments
+
+
+def _ensure_base(config: EDDMConfig, run: Run) -> Path:
+    """Trains the tiny base unless it is there with this configuration."""
+    assert config.base is not None
+    folder, stamp = run.eddm / "base", run.eddm / "base.json"
+    wanted = hash_value([asdict(config.base), config.seed])
+    finished = stamp.is_file() and read_json(stamp).get("fingerprint") == wanted
+    if finished and (folder / "model.safetensors").is_file():
+        log.info("EDDM base: already trained with this configuration")
+        return folder
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(run.eddm / "adapter", ignore_errors=True)
+    started = time.monotonic()
+    logged = _Rows(run.eddm / "log.jsonl", stage="base")
+    train_base(config.base, folder, seed=config.seed, row=logged.add)
+    logged.flush()
+    write_json(stamp, {"fingerprint": wanted, "config": asdict(config.base), "seed": config.seed})
+    log.info("EDDM base: trained in %.0f s", time.monotonic() - started)
+    return folder
+
+
+def _train_adapter(
+    config: EDDMConfig, run: Run, base: Path | None, rows: list[dict[str, Any]], fingerprint: str
+) -> None:
+    """Runs ms-swift and keeps the adapter, with a path to its base that survives moving the run."""
+    work = make_dir(run.eddm / "lora")
+    stamp = work / "fingerprint.json"
+    if not stamp.is_file() or read_json(stamp) != fingerprint:
+        shutil.rmtree(work)
+        write_json(stamp, fingerprint)
+    if config.optim.image_size is not None:
+        rows = cache_images(rows, work / "images", size=config.optim.image_size)
+    write_jsonl(work / "train.jsonl", ({key: row[key] for key in ("messages", "images")} for row in rows))
+    model = str(base.resolve()) if base else config.model.id
+    arguments = to_sft_arguments(config, model=model, dataset=(work / "train.jsonl").resolve(), output=work.resolve())
+    started = time.monotonic()
+    logged = _Rows(run.eddm / "log.jsonl", stage="lora")
+    if base is not None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    with _talk("EDDM LoRA: ms-swift is at work") as said, fast_math(config.optim.fast_matmul):
+        state = _run_swift(arguments, config.model.trust_remote_code, said)
+    for entry in state["log_history"]:
+        if "loss" in entry:
+            kept = {key: entry[key] for key in ("loss", "learning_rate", "grad_norm") if key in entry}
+            logged.add({"step": entry["step"], **kept})
+    logged.flush()
+    checkpoint = Path(state["last_model_checkpoint"])
+    adapter, partial = run.eddm / "adapter", run.eddm / "adapter.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    shutil.copy2(checkpoint / "adapter_model.safetensors", partial)
+    details = read_json(checkpoint / "adapter_config.json")
+    write_json(partial / "adapter_config.json", details | {"base_model_name_or_path": "../base" if base else model})
+    shutil.rmtree(adapter, ignore_errors=True)
+    partial.rename(adapter)
+    shutil.rmtree(work)
+    log.info("EDDM LoRA: %d steps in %.0f s", state["global_step"], time.monotonic() - started)
+
+
+def _run_swift(arguments: dict[str, Any], trust_remote_code: bool, said: Callable[[], None]) -> dict[str, Any]:
+    """Trains in this process; ms-swift's own chatter is kept to warnings.
+
+    ms-swift trusts remote code unless told otherwise, so it is told.
+    """
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from swift import SftArguments, get_logger, sft_main
+    from swift.model.register import ModelLoader
+    from transformers import TrainerCallback
+    from transformers.trainer import Trainer
+
+    class Progress(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs:
+                said()
+                log.info("EDDM LoRA: step %d of %d, loss %.3f", state.global_step, state.max_steps, logs["loss"])
+
+    get_logger().setLevel(logging.ERROR)
+    trusted, started = ModelLoader.default_trust_remote_code, Trainer.train
+    ModelLoader.default_trust_remote_code = trust_remote_code
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.add_callback(Progress())
+        return started(self, *args, **kwargs)
+
+    Trainer.train = train
+    try:
+        return sft_main(SftArguments(**arguments))
+    finally:
+        ModelLoader.default_trust_remote_code, Trainer.train = trusted, started
+
+
+def _last_checkpoint(output: Path) -> Path | None:
+    """The newest complete checkpoint of an interrupted run."""
+    found = [path for path in output.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+class _Rows:
+    """Log rows of one stage, written in groups; earlier rows of the stage that are run again are kept out."""
+
+    def __init__(self, path: Path, *, stage: str) -> None:
+        self.path, self.stage = path, stage
+        self.waiting: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.waiting.append({"stage": self.stage, **row})
+        if len(self.waiting) >= 20:
+            self.flush()
+
+    def flush(self) -> None:
+        append_jsonl(self.path, self.waiting)
+        self.waiting = []
+
+
+@contextmanager
+def _talk(text: str) -> Iterator[Callable[[], None]]:
+    """Says something whenever nothing has been said for a while; yields what to call after saying something."""
+    ended, last = threading.Event(), [time.monotonic()]
+    begun = last[0]
+
+    def watch() -> None:
+        while not ended.wait(1.0):
+            if time.monotonic() - last[0] > QUIET_SECONDS:
+                last[0] = time.monotonic()
+                log.info("%s (%.0f s)", text, last[0] - begun)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: last.__setitem__(0, time.monotonic())
+    finally:
+        ended.set()
+        thread.join()
+
+
