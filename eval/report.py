@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.descriptions import load_descriptions
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data.descriptions import load_descriptions
 from data.errors import UserError
 from data.files import write_json, write_text
 from data.run import Run, open_run
@@ -228,5 +228,5 @@ def _charts(facts: dict[str, Any]) -> dict[str, Any]:
             }
             title = f"{COLUMNS[metric]}, %"
             comparison.append(draw_comparison(pairs, title=title, names=("with EDDM", "without"), chance=chance))
-    curves = [draw_curves(found, title=f"{module}: training loss") for module, found in facts["curves"].items()]
+    curves = [draw_curves(found, title=f"{name}: training loss") for name, found in facts["curves"].items()]
     return {"comparison": comparison, "curves": curves}

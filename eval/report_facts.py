@@ -15,6 +15,7 @@ from data.files import hash_file, hash_value, read_json, read_jsonl
 from data.run import Run
 from data.source import Source, load_samples
 
+Curve = tuple[list[float], list[float]]  # steps, values
 PACKAGES = (
     "torch",
     "transformers",
@@ -77,21 +78,37 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def read_curves(run: Run) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """Loss curves: module → curve → (steps, values).
+def read_curves(run: Run) -> dict[str, dict[str, Curve]]:
+    """Loss curves: chart → curve → (steps, values).
 
-    EDDM's log is split by its `stage`; each MDLM has its own log.
+    The stages of a base model follow one another on one axis; the adapters of the MDLM share theirs.
     """
-    curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {"EDDM": {}, "MDLM": {}}
+    charts: dict[str, dict[str, Curve]] = {}
     logs = [("EDDM", "", run.eddm / "log.jsonl")]
     logs += [("MDLM", path.parent.name, path) for path in sorted(run.mdlm.glob("*/log.jsonl"))]
-    for module, name, path in logs:
+    for module, folder, path in logs:
         for row in read_jsonl(path) if path.is_file() else []:
-            if isinstance(row.get("loss"), int | float) and "step" in row:
-                steps, values = curves[module].setdefault(name or str(row.get("stage", "loss")), ([], []))
-                steps.append(row["step"])
-                values.append(row["loss"])
-    return {module: found for module, found in curves.items() if found}
+            if not isinstance(row.get("loss"), int | float) or "step" not in row:
+                continue
+            stage = str(row.get("stage", ""))
+            is_base = "base" in (folder, stage)
+            curve = str(row.get("part") or stage) if is_base else folder or stage
+            chart = charts.setdefault(f"{module}, {'base' if is_base else 'adapter'}", {})
+            steps, values = chart.setdefault(curve or "loss", ([], []))
+            steps.append(row["step"])
+            values.append(row["loss"])
+    return {name: _in_sequence(chart) if name.endswith("base") else chart for name, chart in charts.items()}
+
+
+def _in_sequence(chart: dict[str, Curve]) -> dict[str, Curve]:
+    """Moves each curve behind the one before it, unless its steps go on counting already."""
+    moved: dict[str, Curve] = {}
+    last = 0.0
+    for name, (steps, values) in chart.items():
+        offset = last if steps[0] <= last else 0.0
+        moved[name] = ([step + offset for step in steps], values)
+        last = moved[name][0][-1]
+    return moved
 
 
 def describe_data(sources: Sequence[Source]) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def find_missing(facts: dict[str, Any]) -> list[str]:
         found.append("Not there: the counts of DDQA (RUN/ddqa/counts.json).")
     if not facts["stages"]:
         found.append("Not recorded: the time of each stage (RUN/stages.json).")
-    found += [f"No training log: {module}." for module in ("EDDM", "MDLM") if module not in facts["curves"]]
+    charts = " ".join(facts["curves"])
+    found += [f"No training log: {module}." for module in ("EDDM", "MDLM") if module not in charts]
     found += [f"{name} data: {values['missing']}" for name, values in facts["data"].items() if "missing" in values]
     if facts["gallery"]["missing"]:
         found.append(f"No gallery: {facts['gallery']['missing']}")

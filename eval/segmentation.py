@@ -122,9 +122,9 @@ def evaluate_segmentation(
     folder = run.mdlm / model
     if model not in list(DescriptionMode):
         raise UserError(f"No MDLM is called '{model}'. Choose model= from {', '.join(DescriptionMode)}.")
-    if not folder.is_dir():
+    if not (folder / "config.json").is_file():
         raise UserError(
-            f"No MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={config.run} "
+            f"No trained MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={config.run} "
             f"description={model}"
         )
     sources = config.data.part(config.part)

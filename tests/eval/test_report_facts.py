@@ -7,12 +7,17 @@ from eval.report_facts import describe_data, flatten, read_configs, read_curves,
 
 
 def test_curves_by_module_and_stage(run: Run) -> None:
-    append_jsonl(run.eddm / "log.jsonl", [{"stage": "base", "step": 1, "loss": 3.0}, {"stage": "lora", "step": 1}])
-    append_jsonl(run.eddm / "log.jsonl", [{"stage": "lora", "step": 2, "loss": 1.0}])
+    append_jsonl(run.eddm / "log.jsonl", [{"stage": "base", "part": "vision", "step": 1, "loss": 3.0}])
+    append_jsonl(run.eddm / "log.jsonl", [{"stage": "lora", "step": 1}, {"stage": "lora", "step": 2, "loss": 1.0}])
     append_jsonl(run.mdlm / "fixed" / "log.jsonl", [{"step": 5, "loss": 0.5}])
+    append_jsonl(run.mdlm / "eddm" / "log.jsonl", [{"step": 5, "loss": 0.4}])
+    stages = [("language", 1), ("language", 2), ("encoder", 1), ("encoder", 2)]
+    append_jsonl(run.mdlm / "base" / "log.jsonl", [{"stage": s, "step": n, "loss": 0.1} for s, n in stages])
     assert read_curves(run) == {
-        "EDDM": {"base": ([1], [3.0]), "lora": ([2], [1.0])},
-        "MDLM": {"fixed": ([5], [0.5])},
+        "EDDM, base": {"vision": ([1], [3.0])},
+        "EDDM, adapter": {"lora": ([2], [1.0])},
+        "MDLM, base": {"language": ([1, 2], [0.1, 0.1]), "encoder": ([3, 4], [0.1, 0.1])},
+        "MDLM, adapter": {"eddm": ([5], [0.4]), "fixed": ([5], [0.5])},
     }
 
 

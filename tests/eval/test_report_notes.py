@@ -23,7 +23,7 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "eddm": {"AD": 90},
         "ddqa": {},
         "stages": [{"stage": "a"}],
-        "curves": {"EDDM": {}, "MDLM": {}},
+        "curves": {"EDDM, adapter": {}, "MDLM, base": {}},
         "data": {},
         "gallery": {"missing": None},
         "operating_point": {"normal": 200},
