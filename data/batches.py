@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
-from data.grounding import GroundingDataset, GroundingItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,21 @@ class Draw:
     index: int
 
 
+class ItemDataset(Protocol):
+    """Items by index; an item may vary with the epoch, and is a pure function of (epoch, index)."""
+
+    def __len__(self) -> int:
+        """Number of items in an epoch."""
+
+    def get(self, epoch: int, index: int) -> Any:
+        """One item; it has an `id`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A dataset and how many of its items each batch holds."""
 
-    dataset: GroundingDataset
+    dataset: ItemDataset
     per_batch: int
 
 
@@ -45,7 +55,7 @@ class MixedDataset:
         """Number of distinct items."""
         return sum(len(part.dataset) for part in self.parts)
 
-    def __getitem__(self, draw: Draw) -> GroundingItem:
+    def __getitem__(self, draw: Draw) -> Any:
         """The drawn item."""
         return self.parts[draw.part].dataset.get(draw.epoch, draw.index)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -41,16 +40,6 @@ class GroundingItem:
     image: ImageArray
     prompts: list[str]
     masks: list[MaskArray]
-
-
-class GroundingDataset(Protocol):
-    """Items by index; an item may vary with the epoch, and is a pure function of (epoch, index)."""
-
-    def __len__(self) -> int:
-        """Number of items in an epoch."""
-
-    def get(self, epoch: int, index: int) -> GroundingItem:
-        """One item."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from peft import PeftModel
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -44,7 +43,7 @@ def save_adapter(model: MDLM, tokenizer: PreTrainedTokenizerBase, config: MDLMCo
     """
     manifest = folder / MANIFEST
     manifest.unlink(missing_ok=True)
-    peft: PeftModel = model.llava.model  # type: ignore[assignment]
+    peft: Any = model.llava.model
     peft.save_pretrained(str(folder / ADAPTER), save_embedding_layers=False)
     adapter_config = folder / ADAPTER / "adapter_config.json"
     write_json(adapter_config, {**read_json(adapter_config), "base_model_name_or_path": None})
@@ -70,7 +69,7 @@ def load_adapter(folder: Path) -> MDLM:
     config: MDLMConfig = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(MDLMConfig), values))  # type: ignore[assignment]
     model = create_mdlm(config)
     try:
-        set_peft_model_state_dict(model.llava.model, load_peft_weights(str(folder / ADAPTER), device="cpu"))  # type: ignore[arg-type]
+        set_peft_model_state_dict(model.llava.model, load_peft_weights(str(folder / ADAPTER), device="cpu"))
         load_heads(model, load_file(folder / HEADS))
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"The MDLM at {folder} does not load: {str(error).splitlines()[0]} Train it again.") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,8 +83,9 @@ def add_seg_token(model: LlavaNextForConditionalGeneration, tokenizer: PreTraine
     """Adds [SEG] to the vocabulary if it is not there, grows the embeddings if they are full, returns its id."""
     if SEG_TOKEN not in tokenizer.get_vocab():
         tokenizer.add_special_tokens({"extra_special_tokens": [SEG_TOKEN]})
-    seg_id = int(tokenizer.convert_tokens_to_ids(SEG_TOKEN))
-    if seg_id >= model.get_input_embeddings().num_embeddings:
+    seg_id = int(tokenizer.get_vocab()[SEG_TOKEN])
+    embeddings: Any = model.get_input_embeddings()
+    if seg_id >= embeddings.weight.shape[0]:
         model.resize_token_embeddings(seg_id + 1, mean_resizing=False)
     return seg_id
 
@@ -102,10 +104,10 @@ class LlavaEncoder(nn.Module):
         self.seg_id = seg_id
 
     @property
-    def llava(self) -> LlavaNextForConditionalGeneration:
+    def llava(self) -> Any:
         """LLaVA itself, with the adapter's layers in it if there are any."""
         get_base = getattr(self.model, "get_base_model", None)
-        return get_base() if get_base else self.model  # type: ignore[return-value]
+        return get_base() if get_base else self.model
 
     @property
     def width(self) -> int:
@@ -129,7 +131,7 @@ class LlavaEncoder(nn.Module):
         states = core(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(image_tokens))},
+            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(image_tokens))},  # type: ignore[arg-type]
             use_cache=False,
         ).last_hidden_state
         is_seg = input_ids == self.seg_id

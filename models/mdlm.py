@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ class MDLM(nn.Module):
         if embeddings is None:
             embeddings = self.sam.encode(batch.pixels)
         states = self.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.image_index)
-        weights = self.projection[0].weight.dtype
+        weights = next(self.projection.parameters()).dtype
         visual = embeddings.to(weights)[batch.image_index]
         if self.dam is not None:
             visual = self.dam(visual, self.sam.positions().to(weights), states.text.to(weights), states.text_mask)
@@ -142,7 +143,7 @@ class MDLM(nn.Module):
         if self.processor is None:
             raise ValueError("This MDLM was built without a processor: load it with models.adapter.load_mdlm.")
         self.eval()
-        device = self.projection[0].weight.device
+        device = next(self.projection.parameters()).device
         predictions = []
         for start in range(0, len(images), batch_size):
             chunk = slice(start, start + batch_size)
@@ -184,7 +185,7 @@ def build_processor(
     llava: LlavaNextForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, sam: Sam, config: LlavaConfig
 ) -> MDLMProcessor:
     """Reads the sizes off the models."""
-    vision = llava.config.vision_config
+    vision: Any = llava.config.vision_config
     return MDLMProcessor(
         tokenizer=tokenizer,
         template=config.template,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ class GroundingBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GroundingBatch:
         """The same batch on another device."""
-        moved = {
+        moved: dict[str, Any] = {
             f.name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
             for f in fields(self)
             for value in [getattr(self, f.name)]
@@ -123,12 +124,13 @@ class MDLMProcessor:
     def pixels(self, image: ImageArray) -> Tensor:
         """SAM's input of one image, (3, S, S)."""
         resized = _resize(image, self.sam_size)
-        normalised = (resized.astype(np.float32) - np.float32(SAM_MEAN)) / np.float32(SAM_STD)
+        normalised = (resized.astype(np.float32) - np.array(SAM_MEAN, np.float32)) / np.array(SAM_STD, np.float32)
         return torch.from_numpy(_pad(normalised, self.sam_size).transpose(2, 0, 1).copy())
 
     def _tile(self, image: ImageArray) -> Tensor:
         resized = cv2.resize(image, (self.tile_size, self.tile_size), interpolation=cv2.INTER_AREA)
-        normalised = (resized.astype(np.float32) / 255 - np.float32(OPENAI_CLIP_MEAN)) / np.float32(OPENAI_CLIP_STD)
+        mean, std = np.array(OPENAI_CLIP_MEAN, np.float32), np.array(OPENAI_CLIP_STD, np.float32)
+        normalised = (resized.astype(np.float32) / 255 - mean) / std
         return torch.from_numpy(normalised.transpose(2, 0, 1).copy())
 
     def mask(self, mask: MaskArray) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -127,9 +128,9 @@ class Sam(nn.Module):
         )
         return logits[:, 0]
 
-    def prompt_attentions(self) -> list[nn.Module]:
+    def prompt_attentions(self) -> list[Any]:
         """The decoder's attention layers between prompts and cells, in both directions."""
-        transformer = self.mask_decoder.transformer
+        transformer: Any = self.mask_decoder.transformer
         between = [
             attention
             for layer in transformer.layers

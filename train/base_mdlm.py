@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import LlavaNextForConditionalGeneration
 
 from data.batches import MixedDataset, Part
 from data.ddqa.regions import REGIONS
@@ -179,7 +179,8 @@ def _scratch(mdlm: MDLMConfig) -> MDLMConfig:
 def _prepare_sam(sam: Sam, config: BaseMDLMConfig) -> None:
     """Starts random weights where training moves fast (see `attention_gain` and `residual_scale`)."""
     with torch.no_grad():
-        for block in sam.image_encoder.blocks:
+        blocks: Any = sam.image_encoder.blocks
+        for block in blocks:
             block.attn.proj.weight.mul_(config.residual_scale)
             block.mlp.lin2.weight.mul_(config.residual_scale)
         for attention in sam.prompt_attentions():
@@ -213,7 +214,7 @@ class _Reader(nn.Module):
 
     def forward(self, batch: ReadingBatch) -> tuple[Tensor, Tensor]:
         """Next-token logits (B, L, V) and prompts (B, C)."""
-        llava: LlavaNextForConditionalGeneration = self.encoder.llava
+        llava: Any = self.encoder.llava
         states = llava.model.language_model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         ).last_hidden_state
@@ -246,7 +247,7 @@ def _language(
         labels = ids.masked_fill(before | (mask == 0), -100)
         return ReadingBatch([i.id for i in items], ids, mask, labels, torch.tensor([i.place for i in items]))
 
-    def loss(reader: nn.Module, batch: ReadingBatch) -> StepLoss:
+    def loss(reader: _Reader, batch: ReadingBatch) -> StepLoss:
         logits, prompts = reader(batch)
         words = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten())
         places = functional.mse_loss(prompts, codes.to(prompts)[batch.places])
@@ -269,7 +270,7 @@ def _encoder(
     model.requires_grad_(False)
     model.sam.image_encoder.requires_grad_(True)
 
-    def loss(finder: nn.Module, batch: MarkBatch) -> StepLoss:
+    def loss(finder: _Finder, batch: MarkBatch) -> StepLoss:
         _, cells = finder(batch)
         found = cell_loss(cells, batch)
         return StepLoss(found, {"cells": found})
@@ -296,7 +297,7 @@ def _decoder(
     model.sam.train_decoder()
     codes = place_codes(model.sam)
 
-    def loss(finder: nn.Module, batch: MarkBatch) -> StepLoss:
+    def loss(finder: _Finder, batch: MarkBatch) -> StepLoss:
         even = torch.arange(len(batch.masks), device=batch.masks.device) % 2 == 0
         prompts = torch.where(even[:, None], point_codes(model.sam, batch.masks), codes[batch.regions])
         logits, cells = finder(batch, prompts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,8 +26,6 @@ from torch.utils.data import DataLoader
 from data.batches import MixedDataset, StepBatches
 from data.errors import UserError
 from data.files import make_dir, read_json, write_json
-from data.grounding import GroundingItem
-from models.processor import GroundingBatch
 from train.optim import OptimConfig, build_optimizer, lr_factor
 from train.tracking import Tracker, TrackingConfig
 
@@ -74,8 +73,8 @@ def fit(
     model: nn.Module,
     dataset: MixedDataset,
     *,
-    collate: Callable[[list[GroundingItem]], GroundingBatch],
-    loss: Callable[[nn.Module, GroundingBatch], StepLoss],
+    collate: Callable[[list[Any]], Any],
+    loss: Callable[[Any, Any], StepLoss],
     config: LoopConfig,
     tracking: TrackingConfig,
     folder: Path,
@@ -89,7 +88,7 @@ def fit(
     Args:
         model: The model, on the CPU; trained in place.
         dataset: Training items; their parts add up to `config.batch_size`.
-        collate: Items to batch.
+        collate: Items to a batch; it has `ids` and `to(device)`.
         loss: The model (as accelerate wraps it) and a batch to the loss.
         config: How long and how to train.
         tracking: How progress is shown.
@@ -107,6 +106,7 @@ def fit(
         mixed_precision=config.precision.value,
         dataloader_config=DataLoaderConfiguration(split_batches=True),
     )
+    began = time.process_time()
     optimizer = build_optimizer(model.parameters(), config.optim)
     register_trainable_only(accelerator)
     checkpoints = folder / "checkpoints"
@@ -114,9 +114,9 @@ def fit(
     batches = StepBatches(dataset.parts, seed=seed, start=start, stop=config.steps)
     if batches.batch_size != config.batch_size:
         raise UserError(f"The parts of a batch add up to {batches.batch_size}, not to batch_size={config.batch_size}.")
-    loader = DataLoader(
+    loader: DataLoader = DataLoader(
         dataset,  # type: ignore[arg-type]
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=collate,
         num_workers=config.workers,
         generator=torch.Generator().manual_seed(seed),
@@ -157,6 +157,7 @@ def fit(
             save_checkpoint(accelerator, checkpoints, step, fingerprint)
     if tracker:
         tracker.close()
+    log.info("%s: done, %.0f s of CPU time", name, time.process_time() - began)
     model.eval()
     accelerator.free_memory()
 

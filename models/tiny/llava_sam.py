@@ -107,7 +107,7 @@ def build_tiny_llava(
             LlavaNextConfig(
                 vision_config=vision,
                 text_config=text,
-                image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+                image_token_index=int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)),  # type: ignore[arg-type]
                 image_grid_pinpoints=[[config.tile_size, config.tile_size]],
                 vision_feature_layer=-2,
                 vision_feature_select_strategy="default",
