@@ -47,6 +47,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [entry.name for entry in tmp_path.iterdir()] == ["value.json"]
 
 
+def test_files_have_ordinary_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain.json").write_text("{}")
+    write_json(tmp_path / "value.json", {})
+    assert (tmp_path / "value.json").stat().st_mode == (tmp_path / "plain.json").stat().st_mode
+
+
 def test_an_interrupted_generator_writes_nothing(tmp_path: Path) -> None:
     def rows():
         yield {"a": 1}
