@@ -9,9 +9,8 @@ import numpy as np
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT, compose_description
 from data.ddqa.regions import REGIONS
 from data.grounding import build_prompt
-from data.referring import KINDS, NOUNS
+from data.referring import ANY_KIND, KINDS, NOUNS
 
-ANY_KIND = "defect"
 CLEAN_SHARE, GENERAL_SHARE = 0.1, 0.05
 
 

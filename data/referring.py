@@ -7,6 +7,7 @@ means every mark. No product, category or image of a dataset occurs here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,7 @@ from data.sample import ImageArray, MaskArray
 from data.scenes import Scene, make_scene
 
 KINDS = tuple(PAINTERS)
+ANY_KIND = "defect"
 NOUNS = ("part", "plate", "disc", "panel", "sheet", "ring", "block", "cover", "component", "surface")
 
 
@@ -32,8 +34,10 @@ class ReferringConfig:
         prompts: Sentences per scene; they share the cost of encoding the image.
         marks: Relative frequency of scenes with 0, 1, 2, … marks.
         fixed_share: Share of scenes of which one sentence is the general request, which means all marks.
-        misplaced_share: Share of the scenes with a single mark whose sentence names a wrong place: a description is
-            evidence, not an order.
+        misplaced_share: Share of the scenes with marks of which one sentence names a place without any: it means all
+            marks. A description is evidence, not an order.
+        denied_share: Share of the scenes with marks of which one sentence denies them: it means all marks too.
+        invented_share: Share of the scenes without marks of which one sentence claims one: it means nothing.
         untyped_share: Share of the sentences that say "defect" instead of its type, so that the place must count.
         augment: Photometric augmentation.
     """
@@ -42,7 +46,9 @@ class ReferringConfig:
     prompts: int = 3
     marks: list[float] = field(default_factory=lambda: [0.12, 0.2, 0.35, 0.2, 0.13])
     fixed_share: float = 0.35
-    misplaced_share: float = 0.25
+    misplaced_share: float = 0.15
+    denied_share: float = 0.05
+    invented_share: float = 0.3
     untyped_share: float = 0.4
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -95,25 +101,31 @@ class ReferringScenes:
     ) -> tuple[list[str], list[MaskArray]]:
         config, nothing = self._config, np.zeros(size, bool)
         noun = str(rng.choice(NOUNS)) if rng.random() < 0.9 else None
+        clean = build_prompt(FREE_PROMPT, compose_description(noun, None, None))
         if not marks:
-            return [build_prompt(FREE_PROMPT, compose_description(noun, None, None)), FIXED_PROMPT], [nothing, nothing]
+            if rng.random() < config.invented_share:
+                clean = build_prompt(
+                    FREE_PROMPT, compose_description(noun, str(rng.choice(KINDS)), _draw(REGIONS, rng))
+                )
+            return [clean, FIXED_PROMPT], [nothing, nothing]
+        everything = np.logical_or.reduce([mask for _, mask in marks])
         chosen = [marks[k] for k in rng.permutation(len(marks))[: config.prompts]]
-        regions = [region_name(mask) for _, mask in chosen]
-        if len(marks) == 1 and rng.random() < config.misplaced_share:
-            regions = [region_name(np.roll(chosen[0][1], rng.integers(size[0] // 3, size[0], 2), (0, 1)))]
-        prompts = [
-            build_prompt(
-                FREE_PROMPT,
-                compose_description(noun, "defect" if rng.random() < config.untyped_share else defect, region),
-            )
-            for (defect, _), region in zip(chosen, regions, strict=True)
-        ]
-        masks = [mask for _, mask in chosen]
-        if len(prompts) < config.prompts or rng.random() < config.fixed_share:
-            keep = max(1, config.prompts - 1)
-            prompts = [*prompts[:keep], FIXED_PROMPT]
-            masks = [*masks[:keep], np.logical_or.reduce([mask for _, mask in marks])]
-        return prompts, masks
+        sentences = [(self._name(noun, kind, region_name(mask), rng), mask) for kind, mask in chosen]
+        chance, extra = rng.random(), None
+        if chance < config.misplaced_share:
+            free = [region for region in REGIONS if region not in {region_name(mask) for _, mask in marks}]
+            extra = self._name(noun, chosen[0][0], _draw(free, rng), rng)
+        elif chance < config.misplaced_share + config.denied_share:
+            extra = clean
+        elif len(sentences) < config.prompts or rng.random() < config.fixed_share:
+            extra = FIXED_PROMPT
+        if extra is not None:
+            sentences = [*sentences[: max(0, config.prompts - 1)], (extra, everything)]
+        return [text for text, _ in sentences], [mask for _, mask in sentences]
+
+    def _name(self, noun: str | None, kind: str, region: str, rng: np.random.Generator) -> str:
+        spoken = ANY_KIND if rng.random() < self._config.untyped_share else kind
+        return build_prompt(FREE_PROMPT, compose_description(noun, spoken, region))
 
 
 class SceneMarks:
@@ -144,6 +156,10 @@ def region_name(mask: NDArray[np.bool_]) -> str:
     """
     rows, columns = np.nonzero(mask)
     return region_of((float(columns.mean()), float(rows.mean())), mask.shape)
+
+
+def _draw(names: Sequence[str], rng: np.random.Generator) -> str:
+    return str(names[int(rng.integers(len(names)))])
 
 
 def _turn(array: np.ndarray, turn: int) -> np.ndarray:

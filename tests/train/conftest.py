@@ -1,0 +1,89 @@
+"""A tiny training configuration on generated images, with base checkpoints of random weights."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data.grounding import DescriptionMode
+from data.referring import ReferringConfig
+from data.source import DataConfig, Source
+from models.dam import DamConfig
+from models.llava import LlavaConfig
+from models.mdlm import MDLMConfig
+from models.sam import SamConfig
+from models.tiny.llava_sam import TinyLlavaConfig
+from train.base_mdlm import BaseMDLMConfig
+from train.loop import LoopConfig
+from train.mdlm import MixConfig, Stage, TrainMDLMConfig, train_mdlm
+from train.optim import OptimConfig
+from train.tracking import TrackingConfig
+
+MakeConfig = Callable[..., TrainMDLMConfig]
+
+
+def loop(steps: int, batch_size: int = 4) -> LoopConfig:
+    return LoopConfig(steps=steps, batch_size=batch_size, checkpoint_every=2, optim=OptimConfig(warmup_steps=2))
+
+
+@pytest.fixture(scope="session")
+def trained_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory that holds a finished base and nothing else."""
+    run = tmp_path_factory.mktemp("base") / "run"
+    train_mdlm(replace(configure(run, Path()), stage=Stage.base))
+    return run
+
+
+@pytest.fixture
+def make_config(tmp_path: Path, write_mvtec: Callable[..., Path], trained_base: Path) -> MakeConfig:
+    root = write_mvtec()
+
+    def make(run: str = "run", *, with_base: bool = True) -> TrainMDLMConfig:
+        config = configure(tmp_path / run, root)
+        if with_base and not (tmp_path / run).exists():
+            shutil.copytree(trained_base, tmp_path / run)
+        return config
+
+    return make
+
+
+def configure(run: Path, root: Path) -> TrainMDLMConfig:
+    """Everything at toy size; `run` is the run directory and `root` the dataset."""
+    base = run / "mdlm" / "base"
+    scenes = ReferringConfig(scenes=6, prompts=2)
+    sam = SamConfig(
+        checkpoint=str(base / "sam.safetensors"),
+        image_size=64,
+        patch_size=8,
+        width=32,
+        depth=1,
+        heads=2,
+        global_layers=[0],
+        window=0,
+        relative_positions=False,
+        stem=[8, 16, 32],
+        channels=32,
+        decoder_heads=2,
+        decoder_mlp=32,
+    )
+    llava = TinyLlavaConfig(width=32, layers=2, heads=2, mlp=48, tile_size=32, vision_width=16)
+    return TrainMDLMConfig(
+        preset="test",
+        run_dir=str(run),
+        description=DescriptionMode.fixed,
+        data=DataConfig(train=[Source(reader="mvtec_ad", root=str(root))], zero_shot=[]),
+        mdlm=MDLMConfig(
+            llava=LlavaConfig(path=str(base / "llava")),
+            sam=sam,
+            dam=DamConfig(heads=2),
+            heads=str(base / "heads.safetensors"),
+        ),
+        base=BaseMDLMConfig(
+            llava=llava, scenes=scenes, language=loop(3), encoder=loop(3), decoder=loop(3), referring=loop(3)
+        ),
+        loop=loop(6),
+        mix=MixConfig(normal_share=0.25, replay=1, scenes=scenes),
+        tracking=TrackingConfig(seconds=0),
+    )
