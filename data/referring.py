@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT, compose_description
-from data.ddqa.regions import region_of
+from data.ddqa.regions import REGIONS, region_of
 from data.factory.defects import PAINTERS
 from data.grounding import AugmentConfig, GroundingItem, augment_image, build_prompt
 from data.sample import ImageArray, MaskArray
@@ -104,9 +104,7 @@ class ReferringScenes:
         clean = build_prompt(FREE_PROMPT, compose_description(noun, None, None))
         if not marks:
             if rng.random() < config.invented_share:
-                clean = build_prompt(
-                    FREE_PROMPT, compose_description(noun, str(rng.choice(KINDS)), _draw(REGIONS, rng))
-                )
+                clean = self._name(noun, _draw(KINDS, rng), _draw(REGIONS, rng), rng)
             return [clean, FIXED_PROMPT], [nothing, nothing]
         everything = np.logical_or.reduce([mask for _, mask in marks])
         chosen = [marks[k] for k in rng.permutation(len(marks))[: config.prompts]]
