@@ -1,11 +1,17 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data.errors import UserError
 from scripts.stages import Pipeline, Stage
 
+ROOT = Path(__file__).resolve().parents[2]
 WRITE = "import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text() + 'x' if p.exists() else 'x')"
 
 
@@ -45,3 +51,40 @@ def test_a_failure_names_the_stage_and_keeps_the_finished_ones(tmp_path: Path, c
     assert not (tmp_path / "c").exists()
     Pipeline([stages[0], stage(tmp_path, "b", ("a",))], tmp_path / "run", jobs=1).run()
     assert (tmp_path / "a").read_text() == "x"
+
+
+SLEEP = "import time, pathlib, sys; pathlib.Path(sys.argv[1]).write_text('up'); time.sleep(60)"
+DRIVER = """
+from pathlib import Path
+from scripts.command import readable_errors
+from scripts.stages import Pipeline, Stage
+folder = Path({folder!r})
+with readable_errors():
+    stages = [Stage("a", ["write_mark", str(folder / "a")]), Stage("b", ["sleep_long", str(folder / "up")], ["a"])]
+    Pipeline(stages, folder / "run", jobs=2).run()
+"""
+
+
+def test_ctrl_c_ends_the_running_stage_and_keeps_the_finished_one(tmp_path: Path) -> None:
+    (tmp_path / "sleep_long.py").write_text(SLEEP)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(folder=str(tmp_path))], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    started = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=30)
+    assert driver.returncode == 130
+    assert "finished work is kept" in errors
+    assert time.monotonic() - started < 20
+    assert set(json.loads((tmp_path / "run/stages.json").read_text())) == {"a"}
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path / "up") in (p.info["cmdline"] or [])]
+
+
+def test_a_silent_stage_gets_a_heartbeat(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.stages.QUIET_SECONDS", 0.3)
+    (tmp_path / "nap.py").write_text("import time; time.sleep(1.5)")
+    Pipeline([Stage("nap", ["nap"])], tmp_path / "run", jobs=1).run()
+    assert "[nap] …" in capsys.readouterr().err
