@@ -15,6 +15,7 @@ from data.files import hash_file, hash_value, read_json, read_jsonl
 from data.run import Run
 from data.source import Source, load_samples
 
+NOT_LOSSES = {"step", "lr", "learning_rate", "grad_norm", "epoch", "seconds"}
 Curve = tuple[list[float], list[float]]  # steps, values
 PACKAGES = (
     "torch",
@@ -81,34 +82,35 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 def read_curves(run: Run) -> dict[str, dict[str, Curve]]:
     """Loss curves: chart → curve → (steps, values).
 
-    The stages of a base model follow one another on one axis; the adapters of the MDLM share theirs.
+    A row holds `loss`, or several losses by name. The stages of a base model follow one another on one axis; the
+    adapters of the MDLM share theirs.
     """
     charts: dict[str, dict[str, Curve]] = {}
     logs = [("EDDM", "", run.eddm / "log.jsonl")]
     logs += [("MDLM", path.parent.name, path) for path in sorted(run.mdlm.glob("*/log.jsonl"))]
     for module, folder, path in logs:
+        previous = offset = 0.0
         for row in read_jsonl(path) if path.is_file() else []:
-            if not isinstance(row.get("loss"), int | float) or "step" not in row:
+            stage, losses = str(row.get("stage", "")), _losses(row)
+            if "step" not in row or not losses:
                 continue
-            stage = str(row.get("stage", ""))
             is_base = "base" in (folder, stage)
-            curve = str(row.get("part") or stage) if is_base else folder or stage
+            if is_base and row["step"] < previous:  # the next stage counts from one again
+                offset += previous
+            previous = row["step"]
             chart = charts.setdefault(f"{module}, {'base' if is_base else 'adapter'}", {})
-            steps, values = chart.setdefault(curve or "loss", ([], []))
-            steps.append(row["step"])
-            values.append(row["loss"])
-    return {name: _in_sequence(chart) if name.endswith("base") else chart for name, chart in charts.items()}
+            for name, value in losses.items():
+                curve = (str(row.get("part") or stage) if is_base else folder or stage) or name
+                steps, values = chart.setdefault(curve if name == "loss" else name, ([], []))
+                steps.append(row["step"] + (offset if is_base else 0))
+                values.append(value)
+    return charts
 
 
-def _in_sequence(chart: dict[str, Curve]) -> dict[str, Curve]:
-    """Moves each curve behind the one before it, unless its steps go on counting already."""
-    moved: dict[str, Curve] = {}
-    last = 0.0
-    for name, (steps, values) in chart.items():
-        offset = last if steps[0] <= last else 0.0
-        moved[name] = ([step + offset for step in steps], values)
-        last = moved[name][0][-1]
-    return moved
+def _losses(row: dict[str, Any]) -> dict[str, float]:
+    if isinstance(row.get("loss"), int | float):
+        return {"loss": row["loss"]}
+    return {name: value for name, value in row.items() if isinstance(value, float) and name not in NOT_LOSSES}
 
 
 def describe_data(sources: Sequence[Source]) -> dict[str, Any]:

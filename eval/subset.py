@@ -22,7 +22,9 @@ def choose_subset(subset: str, samples: Sequence[Sample], sources: Sequence[Sour
     if subset == "decoys":
         wanted = set(decoy_boxes(sources, samples))
         if not wanted:
-            raise UserError("No image with decoys: only datasets written by scripts.make_synthetic have them.")
+            raise UserError(
+                f"None of the {len(samples)} images has decoys: only datasets written by scripts.make_synthetic have some."
+            )
     else:
         path = Path(subset)
         if not path.is_file():
