@@ -23,7 +23,7 @@ def choose_subset(subset: str, samples: Sequence[Sample], sources: Sequence[Sour
         wanted = set(decoy_boxes(sources, samples))
         if not wanted:
             raise UserError(
-                f"None of the {len(samples)} images has decoys: only datasets written by scripts.make_synthetic have some."
+                f"None of the {len(samples)} images has decoys: only datasets from scripts.make_synthetic have some."
             )
     else:
         path = Path(subset)
