@@ -45,8 +45,8 @@ COLUMNS = {
     "image_auroc": "Image AUROC",
 }
 SECTIONS = {
-    "best": ("Best", "The outlines that fit their true defect best, at most two a category."),
-    "worst": ("Worst", "The outlines that fit worst, at most two a category."),
+    "best": ("Best", "The outlines that fit their true defect best, a few of each category."),
+    "worst": ("Worst", "The outlines that fit worst, a few of each category."),
     "random": ("Drawn at random", "Defective images in the order of a seeded draw: what to expect."),
     "decoys": ("With decoys", "A harmless mark of the same kind (blue box) is not the defect that the text names."),
     "normal": ("Sound products", "First the sound images with the highest scores (nearest to a false alarm)."),

@@ -109,7 +109,7 @@ def operating_point(cases: Sequence[Case]) -> dict[str, Any]:
 def choose_cases(cases: Sequence[Case], config: GalleryConfig) -> dict[str, list[Case]]:
     """Best, worst, random, normal and decoy cases; no image is shown twice.
 
-    Best and worst take at most two images a category, so that one easy or hard product does not fill the page.
+    Best and worst spread over the categories, so that one easy or hard product does not fill the page.
     """
     random = np.random.default_rng(config.seed)
     shuffled = [cases[index] for index in random.permutation(len(cases))]
@@ -128,11 +128,13 @@ def choose_cases(cases: Sequence[Case], config: GalleryConfig) -> dict[str, list
 
     defective = [case for case in shuffled if not case.sample.is_normal]
     normal = [case for case in shuffled if case.sample.is_normal]
+    known = len({case.sample.category for case in defective})
+    each = max(2, -(-max(config.best, config.worst) // max(known, 1)))
     by_overlap = sorted(defective, key=lambda case: case.overlap or 0.0)
     alarms = sorted(normal, key=lambda case: -case.row.score)
     chosen = {
-        "best": take(by_overlap[::-1], config.best, 2),
-        "worst": take(by_overlap, config.worst, 2),
+        "best": take(by_overlap[::-1], config.best, each),
+        "worst": take(by_overlap, config.worst, each),
         "random": take(defective, config.random),
         "decoys": take([case for case in defective if case.decoys], config.decoys),
         "normal": take(alarms, config.normal // 2, 2),

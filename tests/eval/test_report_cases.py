@@ -81,6 +81,12 @@ def test_one_category_does_not_fill_the_page() -> None:
     assert [case.sample.category for case in best] == ["a", "a", "b"]
 
 
+def test_a_single_category_may_fill_it() -> None:
+    cases = [make_case(f"a{i}", "a", i / 10) for i in range(9)]
+    chosen = choose_cases(cases, GalleryConfig(best=4, worst=4, random=0))
+    assert [len(chosen["best"]), len(chosen["worst"])] == [4, 4]
+
+
 def test_choice_depends_on_the_seed_alone() -> None:
     def ids(seed: int) -> list[str]:
         return [case.sample.id for case in choose_cases(many_cases(), GalleryConfig(seed=seed))["random"]]
