@@ -125,6 +125,8 @@ def test_everything_is_in_the_page(full_run: Run) -> None:
 def test_twins_hold_the_same_figures(full_run: Run) -> None:
     make_report(full_run)
     facts = json.loads(full_run.report.with_suffix(".json").read_text())
+    summary = full_run.report.with_suffix(".md").read_text().split("\n## ")[0]
+    assert "with EDDM" in summary and "91.5" in summary and "Pixel F1-max" in summary
     cell = facts["segmentation"]["categories"]["tile"]["cells"]["pixel_f1_max"]
     assert cell["delta"] == pytest.approx(cell["with"] - cell["without"])
     markdown = full_run.report.with_suffix(".md").read_text()
