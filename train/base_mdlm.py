@@ -24,16 +24,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from data.batches import MixedDataset, Part
-from data.ddqa.regions import REGIONS
 from data.files import hash_value, read_jsonl, write_jsonl
-from data.grounding import GroundingItem
-from data.reading import DescriptionReading, ReadingItem, reading_corpus
-from data.referring import KINDS, ReferringConfig, ReferringScenes, SceneMarks, region_name
-from models.llava import SEG_TOKEN, LlavaConfig, LlavaEncoder, add_seg_token
+from data.reading import DescriptionReading, reading_corpus
+from data.referring import KINDS, ReferringConfig, ReferringScenes, SceneMarks
+from models.llava import LlavaConfig, add_seg_token
 from models.mdlm import MDLM, MDLMConfig, assemble, build_processor
 from models.processor import GroundingBatch, MDLMProcessor
 from models.sam import Sam, build_sam
@@ -42,9 +40,17 @@ from train.loop import LoopConfig, StepLoss, fit
 from train.losses import LossConfig, mask_loss
 from train.stage import finish, is_finished
 from train.tracking import TrackingConfig
-
-CELL_SHARE = 0.15  # of a cell that a mark must cover to count there
-PLACE_SCALE = 1.0  # root mean square of a place prompt; a single cell's positional code has 0.7
+from train.warmup import (
+    Finder,
+    MarkBatch,
+    Reader,
+    ReadingBatch,
+    cell_loss,
+    collate_marks,
+    collate_reading,
+    place_codes,
+    point_codes,
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -77,45 +83,6 @@ class BaseMDLMConfig:
     encoder: LoopConfig = field(default_factory=LoopConfig)
     decoder: LoopConfig = field(default_factory=LoopConfig)
     referring: LoopConfig = field(default_factory=LoopConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingBatch:
-    """Descriptions with their answers: ids, labels and the mask are (B, L), -100 where nothing is to be predicted.
-
-    `places` is (B,): index of the region, `len(REGIONS)` when there is no defect.
-    """
-
-    ids: list[str]
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
-    places: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> ReadingBatch:
-        """The same batch on another device."""
-        tensors = (self.input_ids, self.attention_mask, self.labels, self.places)
-        return ReadingBatch(self.ids, *(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
-
-
-@dataclass(frozen=True, slots=True)
-class MarkBatch:
-    """I images with N marks.
-
-    `pixels` (I, 3, S, S); `image_index`, `kinds` (index into `KINDS`) and `regions` are (N,); `masks` is (N, M, M).
-    """
-
-    ids: list[str]
-    pixels: Tensor
-    image_index: Tensor
-    kinds: Tensor
-    regions: Tensor
-    masks: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> MarkBatch:
-        """The same batch on another device."""
-        tensors = (self.pixels, self.image_index, self.kinds, self.regions, self.masks)
-        return MarkBatch(self.ids, *(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
 
 
 def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: int, tracking: TrackingConfig) -> None:
@@ -189,39 +156,6 @@ def _prepare_sam(sam: Sam, config: BaseMDLMConfig) -> None:
             attention.k_proj.bias.copy_(attention.q_proj.bias)
 
 
-def place_codes(sam: Sam) -> Tensor:
-    """SAM's positional code of each region, (10, C): the mean over its cells; zero for "no place"."""
-    codes = sam.positions()[0]
-    cells = codes.shape[-1]
-    edges = [cells * k // 3 for k in range(4)]
-    means = torch.stack(
-        [
-            codes[:, edges[row] : edges[row + 1], edges[column] : edges[column + 1]].mean((1, 2))
-            for row in range(3)
-            for column in range(3)
-        ]
-    )
-    scaled = means / means.pow(2).mean().sqrt() * PLACE_SCALE
-    return torch.cat([scaled, torch.zeros_like(scaled[:1])])
-
-
-class _Reader(nn.Module):
-    """The language model and the [SEG] projection."""
-
-    def __init__(self, encoder: LlavaEncoder, projection: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.projection = encoder, projection
-
-    def forward(self, batch: ReadingBatch) -> tuple[Tensor, Tensor]:
-        """Next-token logits (B, L, V) and prompts (B, C)."""
-        llava: Any = self.encoder.llava
-        states = llava.model.language_model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        ).last_hidden_state
-        at_seg = (batch.input_ids == self.encoder.seg_id).int().argmax(1)
-        return llava.lm_head(states), self.projection(states[torch.arange(len(states)), at_seg])
-
-
 def _language(
     config: BaseMDLMConfig,
     loop: LoopConfig,
@@ -231,30 +165,24 @@ def _language(
     scenes: ReferringScenes,
     fit_stage: Callable[..., None],
 ) -> None:
-    reader = _Reader(model.llava, model.projection)
+    reader = Reader(model.llava, model.projection)
     model.requires_grad_(False)
     model.llava.llava.model.language_model.requires_grad_(True)
     model.llava.llava.lm_head.requires_grad_(True)
     model.projection.requires_grad_(True)
     codes = place_codes(model.sam)
 
-    def collate(items: list[ReadingItem]) -> ReadingBatch:
-        texts = [processor.template.format(image="", prompt=i.prompt, seg=SEG_TOKEN) + i.answer for i in items]
-        encoded = processor.tokenizer(texts, padding=True, return_tensors="pt")
-        ids, mask = encoded["input_ids"], encoded["attention_mask"]
-        at_seg = (ids == model.llava.seg_id).int().argmax(1)
-        before = torch.arange(ids.shape[1])[None] <= at_seg[:, None]
-        labels = ids.masked_fill(before | (mask == 0), -100)
-        return ReadingBatch([i.id for i in items], ids, mask, labels, torch.tensor([i.place for i in items]))
-
-    def loss(reader: _Reader, batch: ReadingBatch) -> StepLoss:
+    def loss(reader: Reader, batch: ReadingBatch) -> StepLoss:
         logits, prompts = reader(batch)
         words = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten())
         places = functional.mse_loss(prompts, codes.to(prompts)[batch.places])
         return StepLoss(words + config.place_weight * places, {"words": words, "places": places})
 
     fit_stage(
-        reader, MixedDataset([Part(DescriptionReading(scenes.seed), loop.batch_size)]), collate=collate, loss=loss
+        reader,
+        MixedDataset([Part(DescriptionReading(scenes.seed), loop.batch_size)]),
+        collate=partial(collate_reading, processor=processor),
+        loss=loss,
     )
 
 
@@ -270,13 +198,13 @@ def _encoder(
     model.requires_grad_(False)
     model.sam.image_encoder.requires_grad_(True)
 
-    def loss(finder: _Finder, batch: MarkBatch) -> StepLoss:
+    def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
         _, cells = finder(batch)
         found = cell_loss(cells, batch)
         return StepLoss(found, {"cells": found})
 
     fit_stage(
-        _Finder(model.sam, head),
+        Finder(model.sam, head),
         MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
         collate=partial(collate_marks, processor=processor),
         loss=loss,
@@ -297,7 +225,7 @@ def _decoder(
     model.sam.train_decoder()
     codes = place_codes(model.sam)
 
-    def loss(finder: _Finder, batch: MarkBatch) -> StepLoss:
+    def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
         even = torch.arange(len(batch.masks), device=batch.masks.device) % 2 == 0
         prompts = torch.where(even[:, None], point_codes(model.sam, batch.masks), codes[batch.regions])
         logits, cells = finder(batch, prompts)
@@ -307,7 +235,7 @@ def _decoder(
         return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found})
 
     fit_stage(
-        _Finder(model.sam, head),
+        Finder(model.sam, head),
         MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
         collate=partial(collate_marks, processor=processor),
         loss=loss,
@@ -334,68 +262,6 @@ def _referring(
         return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice})
 
     fit_stage(model, MixedDataset([Part(scenes, loop.batch_size)]), collate=processor.collate, loss=loss)
-
-
-class _Finder(nn.Module):
-    """SAM, and a linear head on its cells that is thrown away afterwards."""
-
-    def __init__(self, sam: Sam, head: nn.Module) -> None:
-        super().__init__()
-        self.sam, self.head = sam, head
-
-    def forward(self, batch: MarkBatch, prompts: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
-        """Mask logits (N, M, M) if there are prompts (N, C), and cell logits (I, kinds + 1, E, E)."""
-        embeddings = self.sam.encode(batch.pixels)
-        cells = self.head(embeddings.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return None if prompts is None else self.sam.decode(embeddings[batch.image_index], prompts), cells
-
-
-def collate_marks(items: list[GroundingItem], processor: MDLMProcessor) -> MarkBatch:
-    """Batches scenes by their marks; the items are those of `SceneMarks`."""
-    marks = [
-        (image, kind, mask) for image, i in enumerate(items) for kind, mask in zip(i.prompts, i.masks, strict=True)
-    ]
-    masks = [processor.mask(mask) for *_, mask in marks]
-    side = processor.mask_size
-    return MarkBatch(
-        ids=[item.id for item in items],
-        pixels=torch.stack([processor.pixels(item.image) for item in items]),
-        image_index=torch.tensor([image for image, *_ in marks], dtype=torch.long),
-        kinds=torch.tensor([KINDS.index(kind) for _, kind, _ in marks], dtype=torch.long),
-        regions=torch.tensor([REGIONS.index(region_name(mask)) for *_, mask in marks], dtype=torch.long),
-        masks=torch.stack(masks) if masks else torch.zeros(0, side, side),
-    )
-
-
-def cell_loss(cells: Tensor, batch: MarkBatch) -> Tensor:
-    """Binary cross-entropy per cell and kind, the last channel being "any kind"; scalar.
-
-    Marked and unmarked cells are averaged apart, so that a small mark counts as much as the surface around it.
-
-    Args:
-        cells: (I, kinds + 1, E, E) logits.
-        batch: Images and marks.
-    """
-    shares = functional.adaptive_avg_pool2d(batch.masks[:, None], cells.shape[-1])[:, 0]
-    target = torch.zeros_like(cells)
-    for image, kind, marked in zip(batch.image_index, batch.kinds, shares > CELL_SHARE, strict=True):
-        target[image, kind][marked] = 1
-        target[image, -1][marked] = 1
-    errors = functional.binary_cross_entropy_with_logits(cells, target, reduction="none")
-    marked = (errors * target).sum() / target.sum().clamp(min=1)
-    unmarked = (errors * (1 - target)).sum() / (1 - target).sum().clamp(min=1)
-    return 0.3 * marked + 3 * unmarked
-
-
-def point_codes(sam: Sam, masks: Tensor) -> Tensor:
-    """Positional code of the cell at each mask's centroid, scaled like a place prompt: (N, M, M) → (N, C)."""
-    codes = sam.positions()[0]
-    cells, side = codes.shape[-1], masks.shape[-1]
-    grid = (torch.arange(side, device=masks.device) + 0.5) * cells / side
-    weight = masks.sum((1, 2)).clamp(min=1e-6)
-    rows = ((masks.sum(2) * grid).sum(1) / weight).long().clamp(max=cells - 1)
-    columns = ((masks.sum(1) * grid).sum(1) / weight).long().clamp(max=cells - 1)
-    return codes[:, rows, columns].T / 0.5**0.5 * PLACE_SCALE
 
 
 def _save(model: MDLM, processor: MDLMProcessor, folder: Path) -> None:
