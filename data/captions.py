@@ -101,7 +101,7 @@ def random_facts(rng: np.random.Generator) -> Facts:
     """Facts without an image, for the language-only warm-up."""
     words = [str(rng.choice(list(names))) for names in (COLOURS, PATTERNS, SHAPES)]
     marks = []
-    for kind in rng.permutation(np.array(KINDS))[: int(rng.choice([0, 1, 2, 3], p=[0.25, 0.45, 0.2, 0.1]))].tolist():
+    for kind in rng.permutation(np.array(KINDS))[: int(rng.choice([0, 1, 2, 3], p=[0.15, 0.5, 0.25, 0.1]))].tolist():
         width, height = rng.integers(60, 320, 2).tolist()
         left, top = int(rng.integers(0, 1000 - width)), int(rng.integers(0, 1000 - height))
         box = Box(left, top, left + width, top + height)
@@ -116,13 +116,9 @@ def caption(facts: Facts) -> str:
     return f"The image shows {facts.surface}. {found}"
 
 
-def notes(facts: Facts) -> str:
-    """The facts as terse text: stands for the image in the language-only warm-up."""
-    marks = [f"{mark.kind} {facts.region(mark)}" for mark in facts.marks]
-    return "\n".join([facts.surface, *marks]) + "\n"
-
-
-def make_turns(facts: Facts, rng: np.random.Generator, count: int, *, boxes: bool = True) -> list[Turn]:
+def make_turns(
+    facts: Facts, rng: np.random.Generator, count: int, *, boxes: bool = True, open_share: float = 0.2
+) -> list[Turn]:
     """Draws questions about a scene; no two of the same type unless they concern different marks.
 
     Args:
@@ -130,23 +126,24 @@ def make_turns(facts: Facts, rng: np.random.Generator, count: int, *, boxes: boo
         rng: Source of randomness.
         count: How many questions to draw.
         boxes: Whether to ask for boxes.
+        open_share: Share of the questions on kind and place that come without options.
     """
     turns = [_presence(facts, rng)]
     if rng.random() < 0.2:
         turns.append(Turn(_pick(DESCRIBE, rng), caption(facts), 0.15))
     if len(facts.marks) == 1:
         mark = facts.marks[0]
-        turns += [_kind(mark, WHICH, rng), _place(facts, mark, WHERE, rng)]
+        turns += [_kind(mark, WHICH, rng, open_share), _place(facts, mark, WHERE, rng, open_share)]
         turns += [_box(facts, mark, BOXED, rng)] if boxes else []
     for mark in facts.marks if len(facts.marks) > 1 else ():
         if sum(other.kind == mark.kind for other in facts.marks) == 1:
-            turns.append(_place(facts, mark, (f"Where is the {mark.kind}?", f"Find the {mark.kind}."), rng))
+            turns.append(_place(facts, mark, (f"Where is the {mark.kind}?", f"Find the {mark.kind}."), rng, open_share))
             if boxes and rng.random() < 0.4:
-                    turns.append(_box(facts, mark, (f"Give the Bounding Box of the {mark.kind}.",), rng))
+                turns.append(_box(facts, mark, (f"Give the Bounding Box of the {mark.kind}.",), rng))
         place = facts.region(mark)
         if sum(facts.region(other) == place for other in facts.marks) == 1:
             prompts = (f"What is at the {place}?", f"Which type of mark is at the {place}?")
-            turns.append(_kind(mark, prompts, rng))
+            turns.append(_kind(mark, prompts, rng, open_share))
     return [turns[index] for index in rng.permutation(len(turns))[:count].tolist()]
 
 
@@ -156,7 +153,7 @@ def corpus() -> list[str]:
     texts = ["user\nassistant\n", "[1.000, 1.000, 0.000]"] * 50
     for _ in range(1500):
         facts = random_facts(rng)
-        texts += [notes(facts), caption(facts)]
+        texts.append(caption(facts))
         texts += [f"{turn.question}\n{turn.answer}" for turn in make_turns(facts, rng, 4)]
     return texts
 
@@ -173,18 +170,18 @@ def _presence(facts: Facts, rng: np.random.Generator) -> Turn:
     return _lettered(question, options, answer, rng)
 
 
-def _kind(mark: Fact, prompts: Sequence[str], rng: np.random.Generator) -> Turn:
+def _kind(mark: Fact, prompts: Sequence[str], rng: np.random.Generator, open_share: float) -> Turn:
     question = _pick(prompts, rng)
-    if rng.random() < 0.35:
+    if rng.random() < open_share:
         return Turn(question, mark.kind)
     wrong = draw_distractors(mark.kind, list(KINDS), int(rng.random() < 0.5), int(rng.integers(2, 5)), rng)
     options = [str(option) for option in rng.permutation(np.array([mark.kind, *wrong]))]
     return _lettered(question, options, mark.kind, rng)
 
 
-def _place(facts: Facts, mark: Fact, prompts: Sequence[str], rng: np.random.Generator) -> Turn:
+def _place(facts: Facts, mark: Fact, prompts: Sequence[str], rng: np.random.Generator, open_share: float) -> Turn:
     question, place = _pick(prompts, rng), facts.region(mark)
-    if rng.random() < 0.35:
+    if rng.random() < open_share:
         return Turn(question, place)
     taken = {facts.region(other) for other in facts.marks}
     wrong = [str(name) for name in rng.permutation(np.array(REGIONS)) if name not in taken][: int(rng.integers(2, 5))]

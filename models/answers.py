@@ -1,4 +1,4 @@
-"""Strict reading of a model's replies: a letter or a box, or None. Nothing is guessed; None is counted by the caller."""
+"""Strict reading of a model's replies: a letter or a box, or None. Nothing is guessed; callers count None."""
 
 from __future__ import annotations
 

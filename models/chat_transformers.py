@@ -93,9 +93,7 @@ class TransformersChat:
             holders = mark * len(self._seen[request.image])
             image = f"{tokenizer.image_start_token}{holders}{tokenizer.image_end_token}"
             texts.append(text.replace(mark, image, 1))
-        inputs = tokenizer(
-            texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-        )
+        inputs = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
         ids = inputs["input_ids"]
         embedded = self.model.get_input_embeddings()(ids)
         where = (ids == tokenizer.image_token_id).unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""EDDM, the dialogue module: asks a chat model about defects and turns its answers into a description (EIAD, Sec. III-B)."""
+"""EDDM, the dialogue module: asks a chat model about defects and describes them (EIAD, Sec. III-B)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class EDDM:
         """Describes images and keeps the answers."""
         if mode is DescribeMode.free:
             return [Description(text) for text in self.ask(images, FREE_PROMPT)]
-        found = [self._choose_yes(reply) for reply in self.ask(images, format_prompt(Task.AD, AD_OPTIONS), LETTER_TOKENS)]
+        found = [
+            self._choose_yes(reply) for reply in self.ask(images, format_prompt(Task.AD, AD_OPTIONS), LETTER_TOKENS)
+        ]
         marked = [image for image, answer in zip(images, found, strict=True) if answer]
         regions = iter(self.knock_out(marked, Task.RDL, REGIONS))
         defects = iter(self.knock_out(marked, Task.DC, self.defects))
@@ -133,11 +135,15 @@ def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64) -> ED
     """
     path = run.eddm / "config.json"
     if not path.is_file():
-        raise UserError(f"No trained EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}")
+        raise UserError(
+            f"No trained EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}"
+        )
     trained = read_json(path)["trained"]
     adapter = run.eddm / "adapter" if use_adapter else None
     if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(f"No adapter at {adapter}. Finish the training: python -m scripts.train_eddm run_dir={run.path}")
+        raise UserError(
+            f"No adapter at {adapter}. Finish the training: python -m scripts.train_eddm run_dir={run.path}"
+        )
     base = run.eddm / trained["base"] if trained["local"] else None
     if base is not None and not (base / "model.safetensors").is_file():
         raise UserError(f"No base checkpoint at {base}. Train EDDM again, or copy the whole run directory.")

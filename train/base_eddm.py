@@ -1,7 +1,9 @@
-"""Trains the tiny MiniCPM-V in full on generic scenes: what a pre-trained base is to the paper, in two minutes on a CPU.
+"""Trains the tiny MiniCPM-V in full on generic scenes: what a pre-trained base is to the paper.
 
-Three stages, as large multimodal models are made: the language model alone on text; the vision tower alone, told at
-every cell what is there; both together on questions about images. The head that tells the vision tower is thrown away.
+Three stages, as large multimodal models are made. First the language model alone, with words in the place of what it
+will see: the sum of the embeddings of a region and of what is there stands for a visual token. Then the vision tower
+alone: it is told at every cell what is there, and to say it in the embeddings of those very words (and of `mark`).
+Then both together on questions about images. The head for the cells is thrown away.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import MiniCPMV4_6ForConditionalGeneration, PreTrainedTokenizerFast
 
-from data.captions import KINDS, Turn, corpus, make_turns, notes, random_facts
-from data.ddqa.regions import REGIONS
+from data.captions import KINDS, Facts, Turn, corpus, make_turns, random_facts
+from data.ddqa.regions import REGIONS, region_of
 from data.ddqa.tasks import LETTERS
 from data.ddqa.vocabulary import all_names
 from data.scene_pool import ScenePool, ScenePoolConfig, cell_kinds, draw_pool
@@ -34,9 +36,10 @@ from models.tiny.minicpmv import (
     build_tokenizer,
     save_checkpoint,
 )
-from train.packing import IGNORED, Packed, encode, pack
+from train.packing import IGNORED, encode, pack
 
 log = logging.getLogger(__name__)
+NAMING_SCALE = 8.0
 USER_START = "<|im_start|>user\n"
 Rows = Callable[[dict[str, Any]], None]
 
@@ -65,14 +68,14 @@ class BaseConfig:
 
     model: TinyMiniCPMVConfig = field(default_factory=TinyMiniCPMVConfig)
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
-    language_steps: int = 250
-    vision_steps: int = 600
-    joint_steps: int = 500
+    language_steps: int = 300
+    vision_steps: int = 500
+    joint_steps: int = 300
     batch_size: int = 16
-    language_batch: int = 8
+    language_batch: int = 32
     turns: int = 3
     matrix_lr: float = 4e-3
-    other_lr: float = 2e-3
+    other_lr: float = 4e-3
     weight_decay: float = 0.05
     dense_weight: float = 1.0
     clean_weight: float = 0.3
@@ -125,10 +128,19 @@ class _Trainer:
         tokenizer: PreTrainedTokenizerFast,
         seed: int,
     ) -> None:
-        self.config, self.model, self.tokenizer, self.seed = config, model, tokenizer, seed
+        self.config, self.tokenizer, self.seed = config, tokenizer, seed
+        self.model: Any = model
         self.grid = config.model.image_size // config.model.patch_size  # cells a side: one a patch
         self.tokens = (self.grid // 4) ** 2
         self.head = nn.Linear(config.model.text_hidden, 16 * (len(KINDS) + 1))
+        self.kind_ids, self.region_ids = (
+            torch.tensor([ids for (ids,) in encode(tokenizer, [f" {name}" for name in names])])
+            for names in (KINDS, REGIONS)
+        )
+        ((self.mark_id,),) = encode(tokenizer, [" mark"])
+        side = self.grid // 4
+        places = [((column + 0.5) / side, (row + 0.5) / side) for row in range(side) for column in range(side)]
+        self.places = torch.tensor([REGIONS.index(region_of(place, (1, 1))) for place in places])  # region of a token
         self.language = _optimizers(model.model.language_model, config)
         self.vision = _optimizers(nn.ModuleList([model.model.vision_tower, model.model.merger, self.head]), config)
         self.done = 0
@@ -207,11 +219,11 @@ class _Trainer:
             step, total = self.done - start, config.vision_steps + config.joint_steps
             fade = min(1.0, 1.6 * (1 - step / total)) * 0.98 + 0.02
             self._set_rates(self.vision, step, fade)
-            self._set_rates(self.language, step - config.vision_steps, fade)
+            self._set_rates(self.language, step - config.vision_steps, 0.5 * fade)
             losses.update(self._image_losses(scenes, rng, stage == "joint"))
             active = [*self.vision, *self.language] if stage == "joint" else self.vision
-        weights = {"dense": config.dense_weight if stage == "joint" else 1.0}
-        loss = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
+        shares = dict.fromkeys(losses, config.dense_weight if stage == "joint" else 1.0) | {"answers": 1.0}
+        loss = torch.stack([shares[name] * value for name, value in losses.items()]).sum()
         for optimizer in active:
             optimizer.zero_grad()
         loss.backward()
@@ -229,9 +241,24 @@ class _Trainer:
 
     def _language_loss(self, rng: np.random.Generator) -> Tensor:
         facts = [random_facts(rng) for _ in range(self.config.language_batch)]
-        prefixes = encode(self.tokenizer, [USER_START + notes(item) for item in facts])
-        packed = pack(self.tokenizer, prefixes, [make_turns(item, rng, self.config.turns, boxes=False) for item in facts])
-        return self._answer_loss(packed, self.model.get_input_embeddings()(packed.ids))
+        turns = [make_turns(item, rng, self.config.turns, boxes=False, open_share=0.1) for item in facts]
+        return self._answer_loss(turns, self._spell(facts))
+
+    def _spell(self, facts: list[Facts]) -> Tensor:
+        """Visual tokens made of words, (B, T, D): each region, and what is there."""
+        words = self.model.get_input_embeddings().weight
+        spelled = words[self.region_ids[self.places]].repeat(len(facts), 1, 1)
+        side = self.grid // 4
+        where = torch.zeros(len(facts), self.tokens, len(KINDS))
+        for row, item in enumerate(facts):
+            for mark in item.marks:
+                column, line = (
+                    min(int(side * value / size), side - 1)
+                    for value, size in zip(mark.centre, reversed(item.size), strict=True)
+                )
+                where[row, side * line + column, KINDS.index(mark.kind)] = 1
+        marked = (where.sum(-1, keepdim=True) > 0).float()
+        return spelled + where @ words[self.kind_ids] + marked * words[self.mark_id]
 
     def _image_losses(self, scenes: ScenePool, rng: np.random.Generator, joint: bool) -> dict[str, Tensor]:
         chosen = rng.integers(0, len(scenes.facts), self.config.batch_size).tolist()
@@ -239,13 +266,10 @@ class _Trainer:
         images = torch.from_numpy(np.stack([image for image, _, _ in views]))
         cells = torch.from_numpy(cell_kinds(np.stack([kinds for _, kinds, _ in views]), self.grid))
         seen = encode_images(self.model, images)
-        losses = {"dense": self._dense_loss(seen, cells)}
+        losses = {"dense": self._dense_loss(seen, cells), "naming": self._naming_loss(seen, cells)}
         if joint:
-            turns: list[list[Turn]] = [make_turns(facts, rng, self.config.turns) for _, _, facts in views]
-            packed = pack(self.tokenizer, [self.image_prefix] * len(views), turns)
-            embedded = self.model.get_input_embeddings()(packed.ids)
-            where = (packed.ids == self.model.config.image_token_id).unsqueeze(-1)
-            losses["answers"] = self._answer_loss(packed, embedded.masked_scatter(where, seen))
+            turns = [make_turns(facts, rng, self.config.turns) for _, _, facts in views]
+            losses["answers"] = self._answer_loss(turns, seen)
         return losses
 
     def _dense_loss(self, seen: Tensor, cells: Tensor) -> Tensor:
@@ -256,9 +280,32 @@ class _Trainer:
         weight[0] = self.config.clean_weight
         return F.cross_entropy(logits, cells.reshape(-1), weight)
 
-    def _answer_loss(self, packed: Packed, embedded: Tensor) -> Tensor:
+    def _naming_loss(self, seen: Tensor, cells: Tensor) -> Tensor:
+        """Cross-entropy of the words for what a visual token shows and for where it is; see `_dense_loss`."""
+        batch, side = len(seen), self.grid // 4
+        inside = cells.view(batch, side, 4, side, 4).transpose(2, 3).reshape(batch, self.tokens, 16)
+        counts = F.one_hot(inside, len(KINDS) + 1).sum(2)[..., 1:]
+        shown = torch.where(counts.amax(-1) > 0, counts.argmax(-1) + 1, 0)
+        words = NAMING_SCALE * self.model.get_input_embeddings().weight.detach()
+        marked = seen @ words[self.mark_id] - NAMING_SCALE / 2
+        found = F.binary_cross_entropy_with_logits(marked, (shown > 0).float())
+        kinds = F.pad(seen @ words[self.kind_ids].T, (1, 0), value=NAMING_SCALE / 2)
+        weight = torch.ones(len(KINDS) + 1)
+        weight[0] = self.config.clean_weight
+        what = F.cross_entropy(kinds.flatten(0, 1), shown.flatten(), weight)
+        where = F.cross_entropy((seen @ words[self.region_ids].T).flatten(0, 1), self.places.repeat(batch))
+        return found + what + 0.2 * where
+
+    def _answer_loss(self, turns: list[list[Turn]], seen: Tensor) -> Tensor:
+        """Loss of the answers to the questions about B images, given their visual tokens, (B, T, D)."""
+        packed = pack(self.tokenizer, [self.image_prefix] * len(turns), turns)
+        embedded = self.model.get_input_embeddings()(packed.ids)
+        where = (packed.ids == self.model.config.image_token_id).unsqueeze(-1)
         hidden = self.model.model.language_model(
-            inputs_embeds=embedded, attention_mask=packed.bias, position_ids=packed.positions, use_cache=False
+            inputs_embeds=embedded.masked_scatter(where, seen.to(embedded.dtype)),
+            attention_mask=packed.bias,
+            position_ids=packed.positions,
+            use_cache=False,
         ).last_hidden_state
         chosen = packed.labels != IGNORED
         logits = self.model.lm_head(hidden[chosen])
@@ -269,7 +316,8 @@ class _Trainer:
 
 def _optimizers(module: nn.Module, config: BaseConfig) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices inside the network, AdamW for embeddings, norms, biases and the head."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         inner = parameter.ndim == 2 and "embed" not in name and min(parameter.shape) >= 48
         (matrices if inner else others).append(parameter)
@@ -288,10 +336,11 @@ def _optimizers(module: nn.Module, config: BaseConfig) -> list[torch.optim.Optim
 @contextmanager
 def fast_math(enabled: bool) -> Iterator[None]:
     """Within the block: dense vision batches and, if enabled, bfloat16 products of float32 matrices on the CPU."""
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if enabled else before
+    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    products.fp32_precision = "bf16" if enabled else before
     try:
         with batched_vision():
             yield
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before
+        products.fp32_precision = before

@@ -5,25 +5,25 @@ Without a pre-trained checkpoint (preset tiny) a small base of the same architec
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import append_jsonl, hash_file, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
+from data.files import hash_file, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
 from data.run import Run
 from train.base_eddm import BaseConfig, fast_math, train_base
 from train.image_cache import cache_images
+from train.progress import LogRows, talking
 
 log = logging.getLogger(__name__)
-QUIET_SECONDS = 5.0
 IMAGE_TAG = "<image>"
 
 
@@ -164,7 +164,11 @@ def train_eddm(config: EDDMConfig) -> None:
     _train_adapter(config, run, base, rows, wanted)
     defects = sorted({row["defect"] for row in rows if row.get("defect")})
     trained = {
-        "base": "base" if base else str(Path(config.model.id).resolve()) if Path(config.model.id).is_dir() else config.model.id,
+        "base": "base"
+        if base
+        else str(Path(config.model.id).resolve())
+        if Path(config.model.id).is_dir()
+        else config.model.id,
         "local": base is not None or Path(config.model.id).is_dir(),
         "defects": defects,
         "use_cpu": config.optim.use_cpu,
@@ -273,11 +277,14 @@ def to_sft_arguments(config: EDDMConfig, *, model: str, dataset: Path, output: P
         "eval_strategy": "no",
         "logging_steps": 5,
         "report_to": ["none"],
+        "disable_tqdm": True,
         "seed": config.seed,
         "data_seed": config.seed,
     }
     if optim.use_cpu:
-        arguments |= {"use_cpu": True, "ddp_backend": "gloo"}
+        arguments["use_cpu"] = True
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            arguments["ddp_backend"] = "gloo"  # without it the ranks do not synchronise, silently
     if optim.deepspeed:
         arguments["deepspeed"] = optim.deepspeed
     if lora.target_regex:
@@ -301,7 +308,7 @@ def _ensure_base(config: EDDMConfig, run: Run) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(run.eddm / "adapter", ignore_errors=True)
     started = time.monotonic()
-    logged = _Rows(run.eddm / "log.jsonl", stage="base")
+    logged = LogRows(run.eddm / "log.jsonl", stage="base")
     train_base(config.base, folder, seed=config.seed, row=logged.add)
     logged.flush()
     write_json(stamp, {"fingerprint": wanted, "config": asdict(config.base), "seed": config.seed})
@@ -324,10 +331,10 @@ def _train_adapter(
     model = str(base.resolve()) if base else config.model.id
     arguments = to_sft_arguments(config, model=model, dataset=(work / "train.jsonl").resolve(), output=work.resolve())
     started = time.monotonic()
-    logged = _Rows(run.eddm / "log.jsonl", stage="lora")
+    logged = LogRows(run.eddm / "log.jsonl", stage="lora")
     if base is not None:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    with _talk("EDDM LoRA: ms-swift is at work") as said, fast_math(config.optim.fast_matmul):
+    with talking("EDDM LoRA: ms-swift is at work") as said, fast_math(config.optim.fast_matmul):
         state = _run_swift(arguments, config.model.trust_remote_code, said)
     for entry in state["log_history"]:
         if "loss" in entry:
@@ -352,75 +359,39 @@ def _run_swift(arguments: dict[str, Any], trust_remote_code: bool, said: Callabl
 
     ms-swift trusts remote code unless told otherwise, so it is told.
     """
+    levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from swift import SftArguments, get_logger, sft_main
+    from swift import SftArguments, get_logger
     from swift.model.register import ModelLoader
-    from transformers import TrainerCallback
-    from transformers.trainer import Trainer
+    from swift.pipelines import SwiftSft
+    from transformers import PrinterCallback, TrainerCallback
 
     class Progress(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs:
                 said()
-                log.info("EDDM LoRA: step %d of %d, loss %.3f", state.global_step, state.max_steps, logs["loss"])
+                log.info("EDDM LoRA: step %d of %d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+
+    class Sft(SwiftSft):
+        def train(self, trainer: Any) -> Any:
+            trainer.add_callback(Progress())
+            trainer.remove_callback(PrinterCallback)
+            return super().train(trainer)
 
     get_logger().setLevel(logging.ERROR)
-    trusted, started = ModelLoader.default_trust_remote_code, Trainer.train
+    for handler, level in levels:  # importing ms-swift turns the root handlers down
+        handler.setLevel(level)
+    trusted = ModelLoader.default_trust_remote_code
     ModelLoader.default_trust_remote_code = trust_remote_code
-
-    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self.add_callback(Progress())
-        return started(self, *args, **kwargs)
-
-    Trainer.train = train
     try:
-        return sft_main(SftArguments(**arguments))
+        with contextlib.redirect_stdout(io.StringIO()):
+            return Sft(SftArguments(**arguments)).main()
     finally:
-        ModelLoader.default_trust_remote_code, Trainer.train = trusted, started
+        ModelLoader.default_trust_remote_code = trusted
 
 
 def _last_checkpoint(output: Path) -> Path | None:
     """The newest complete checkpoint of an interrupted run."""
     found = [path for path in output.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
     return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
-
-
-class _Rows:
-    """Log rows of one stage, written in groups; earlier rows of the stage that are run again are kept out."""
-
-    def __init__(self, path: Path, *, stage: str) -> None:
-        self.path, self.stage = path, stage
-        self.waiting: list[dict[str, Any]] = []
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.waiting.append({"stage": self.stage, **row})
-        if len(self.waiting) >= 20:
-            self.flush()
-
-    def flush(self) -> None:
-        append_jsonl(self.path, self.waiting)
-        self.waiting = []
-
-
-@contextmanager
-def _talk(text: str) -> Iterator[Callable[[], None]]:
-    """Says something whenever nothing has been said for a while; yields what to call after saying something."""
-    ended, last = threading.Event(), [time.monotonic()]
-    begun = last[0]
-
-    def watch() -> None:
-        while not ended.wait(1.0):
-            if time.monotonic() - last[0] > QUIET_SECONDS:
-                last[0] = time.monotonic()
-                log.info("%s (%.0f s)", text, last[0] - begun)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield lambda: last.__setitem__(0, time.monotonic())
-    finally:
-        ended.set()
-        thread.join()
-
-

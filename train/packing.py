@@ -1,4 +1,4 @@
-"""Several independent questions on one image in one sequence: the image is read once, the questions do not see each other.
+"""Several independent questions on one image in one sequence: the image is read once, for all of them.
 
 Shape legend: B sequences, L tokens, P tokens of the common prefix.
 """
@@ -53,22 +53,23 @@ def pack(
     answers = iter(encode(tokenizer, [turn.answer + ANSWER_END for turn in flat]))
     rows = []
     for prefix, group in zip(prefixes, turns, strict=True):
-        ids, places, parts = list(prefix), list(range(len(prefix))), [0] * len(prefix)
-        labels, weights = [IGNORED] * len(prefix), [0.0] * len(prefix)
+        tokens, places, owners = list(prefix), list(range(len(prefix))), [0] * len(prefix)
+        targets, shares = [IGNORED] * len(prefix), [0.0] * len(prefix)
         for part, turn in enumerate(group, 1):
             question, answer = next(questions), next(answers)
-            tokens = question + answer[:-1]  # the end token is predicted, never read
-            ids += tokens
-            places += range(len(prefix), len(prefix) + len(tokens))
-            parts += [part] * len(tokens)
-            labels += [IGNORED] * (len(question) - 1) + answer
-            weights += [0.0] * (len(question) - 1) + [turn.weight] * (len(answer) - 1) + [END_WEIGHT * turn.weight]
-        rows.append((ids, places, parts, labels, weights))
+            new = question + answer[:-1]  # the end token is predicted, never read
+            tokens += new
+            places += range(len(prefix), len(prefix) + len(new))
+            owners += [part] * len(new)
+            targets += [IGNORED] * (len(question) - 1) + answer
+            shares += [0.0] * (len(question) - 1) + [turn.weight] * (len(answer) - 1) + [END_WEIGHT * turn.weight]
+        rows.append((tokens, places, owners, targets, shares))
     length = max(len(row[0]) for row in rows)
     fills = (tokenizer.pad_token_id, 0, -1, IGNORED, 0.0)
-    ids, positions, parts, labels, weights = (
+    table = [
         torch.tensor([row[field] + [fill] * (length - len(row[0])) for row in rows]) for field, fill in enumerate(fills)
-    )
+    ]
+    ids, positions, parts, labels, weights = table
     return Packed(ids, positions, packed_bias(parts), labels, weights)
 
 

@@ -46,7 +46,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(kw_only=True, slots=True)
 class TinyMiniCPMVConfig:
-    """Sizes of the tiny checkpoint. The defaults give about 3.5 million parameters.
+    """Sizes of the tiny checkpoint. The defaults give about two million parameters.
 
     Attributes:
         image_size: Side of the square the image is resized to, in pixels; a multiple of 4 × `patch_size`.
@@ -70,10 +70,10 @@ class TinyMiniCPMVConfig:
     vision_heads: int = 2
     vision_intermediate: int = 256
     insert_layer: int = 0
-    text_hidden: int = 192
+    text_hidden: int = 128
     text_layers: int = 3
     text_heads: int = 4
-    text_intermediate: int = 384
+    text_intermediate: int = 256
     vocab_size: int = 1536
 
 
@@ -86,8 +86,11 @@ def build_tokenizer(corpus: Iterable[str], *, units: Iterable[str], vocab_size: 
         vocab_size: Upper bound on the vocabulary.
     """
     phrases = "|".join(re.escape(unit) for unit in sorted(units, key=lambda unit: -len(unit)))
-    # A lettered option is one token where its words are a unit. A number such as 0.415 becomes "0.", "41", "5": coarse to fine, with few and frequent tokens.
-    pattern = rf"(?:(?:\n[A-E]\.)? ?(?:{phrases})\b)|\n[A-E]\.|\n+|(?:\[|, )?[01]\.(?=\d)|\d\d|\d| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s+"
+    # A lettered option is one token where its words are a unit. A number such as 0.415 becomes "0.", "41", "5":
+    # coarse to fine, with few and frequent tokens.
+    option = rf"(?:(?:\n[A-E]\.)? ?(?:{phrases})\b)|\n[A-E]\."
+    number = r"(?:\[|, )?[01]\.(?=\d)|\d\d|\d"
+    pattern = rf"{option}|\n+|{number}| ?[A-Za-z]+| ?[^\sA-Za-z\d]|\s+"
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -207,7 +210,7 @@ def _initialise_words(embedding: nn.Embedding, tokenizer: PreTrainedTokenizerFas
     nn.init.normal_(embedding.weight, std=0.1)
     weight = embedding.weight.clone()
     for index in range(len(tokenizer)):
-        text = tokenizer.decode([index])
+        text = str(tokenizer.decode([index]))
         found = re.fullmatch(r"\n([A-E])\.(?: (.+))?", text)
         parts = [part for part in found.groups() if part] if found else [text.strip()]
         if found or text != text.strip():

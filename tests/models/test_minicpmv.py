@@ -1,0 +1,48 @@
+import numpy as np
+import torch
+
+from models.minicpmv import batched_vision, encode_images, patchify
+from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor
+from train.base_eddm import tiny_tokenizer
+
+CONFIG = TinyMiniCPMVConfig()
+
+
+def make_model():
+    tokenizer = tiny_tokenizer(1536)
+    torch.manual_seed(0)
+    return build_model(CONFIG, tokenizer).eval(), build_processor(CONFIG, tokenizer)
+
+
+def make_images(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 96, 96, 3), dtype=np.uint8)
+
+
+def test_dense_batches_give_the_stock_result() -> None:
+    model, processor = make_model()
+    images = make_images(3)
+    stock = processor.image_processor(list(images), return_tensors="pt")
+    with torch.no_grad():
+        expected = model.model.get_image_features(stock["pixel_values"], stock["target_sizes"]).pooler_output
+        seen = encode_images(model, torch.from_numpy(images))
+    assert seen.shape == (3, 9, CONFIG.text_hidden)
+    torch.testing.assert_close(seen, torch.stack(list(expected)), atol=1e-4, rtol=1e-4)
+
+
+def test_images_of_different_sizes_fall_back() -> None:
+    model, processor = make_model()
+    images = [make_images(1)[0], np.zeros((48, 192, 3), np.uint8)]
+    stock = processor.image_processor(images, return_tensors="pt")
+    with torch.no_grad():
+        expected = model.model.get_image_features(stock["pixel_values"], stock["target_sizes"]).pooler_output
+        with batched_vision():
+            seen = model.model.get_image_features(stock["pixel_values"], stock["target_sizes"]).pooler_output
+    for one, other in zip(seen, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_patchify_equals_the_processor() -> None:
+    _, processor = make_model()
+    images = make_images(2)
+    expected = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(patchify(torch.from_numpy(images), patch_size=8), expected, atol=1e-5, rtol=1e-5)
