@@ -29,14 +29,16 @@ def compose_description(category: str | None, defect: str | None, region: str | 
 def oracle_description(sample: Sample, size: tuple[int, int]) -> str:
     """Describes a sample from its annotation; for ablations only, since it leaks the location.
 
+    The product is not named, because EDDM's structured descriptions, which this stands in for, do not name it.
+
     Args:
         sample: The sample; its mask is decoded.
         size: (height, width) of its image.
     """
     if sample.is_normal or sample.mask is None:
-        return compose_description(sample.category, None, None)
+        return compose_description(None, None, None)
     largest = defect_regions(sample.mask, load_mask(sample, size))[0]
-    return compose_description(sample.category, sample.defect, region_of(largest.centroid, size))
+    return compose_description(None, sample.defect, region_of(largest.centroid, size))
 
 
 def _article(noun: str) -> str:

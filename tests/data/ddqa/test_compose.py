@@ -14,3 +14,4 @@ def test_oracle_names_the_region_of_the_mask(write_mvtec) -> None:
     texts = {s.is_normal: oracle_description(s, (48, 64)) for s in listed}
     assert texts[True].endswith("There is no visible defect.")
     assert "There is a scratch at the " in texts[False]
+    assert texts[False].startswith("The image shows an industrial product.")
