@@ -12,135 +12,20 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
 from data.run import Run
-from train.base_eddm import BaseConfig, fast_math, train_base
+from train.base_eddm import fast_math, train_base
+from train.eddm_config import EDDMConfig, Stage, check_model
 from train.image_cache import cache_images
 from train.progress import LogRows, talking
 
 log = logging.getLogger(__name__)
 IMAGE_TAG = "<image>"
-
-
-@dataclass(kw_only=True, slots=True)
-class ModelConfig:
-    """Which model ms-swift fine-tunes.
-
-    Attributes:
-        id: Hub id or folder; empty trains the tiny base first.
-        model_type: ms-swift's model type.
-        template: ms-swift's template.
-        revision: Pinned revision of the weights and their code.
-        trust_remote_code: Run the code that comes with the weights; needs a pinned revision.
-        torch_dtype: Weights and arithmetic: `bfloat16`, `float16` or `float32`.
-        attn_impl: Attention implementation.
-        backend: Who answers afterwards: `transformers` (one tile an image, MiniCPM-V 4.6) or `swift` (anything).
-    """
-
-    id: str
-    model_type: str
-    template: str
-    revision: str | None = None
-    trust_remote_code: bool = False
-    torch_dtype: str = "bfloat16"
-    attn_impl: str = "sdpa"
-    backend: str = "swift"
-
-
-@dataclass(kw_only=True, slots=True)
-class LoraConfig:
-    """LoRA. The paper gives rank and alpha; what it leaves open is ms-swift's default.
-
-    Attributes:
-        rank: Rank.
-        alpha: Scale is alpha / rank.
-        dropout: Dropout before the adapter.
-        target_regex: Modules to adapt; None takes every linear layer of the language model.
-        freeze_vit: Leave the vision tower alone.
-        freeze_aligner: Leave what joins vision and language alone.
-    """
-
-    rank: int = 8
-    alpha: int = 32
-    dropout: float = 0.05
-    target_regex: str | None = None
-    freeze_vit: bool = True
-    freeze_aligner: bool = True
-
-
-@dataclass(kw_only=True, slots=True)
-class OptimConfig:
-    """Optimisation of the LoRA stage.
-
-    Attributes:
-        lr: Peak learning rate.
-        epochs: Passes over DDQA.
-        max_steps: Stop after so many steps; -1 leaves it to `epochs`.
-        batch_size: Rows a device and step.
-        accumulation: Steps whose gradients are added up.
-        schedule: Name of transformers' schedule.
-        warmup_ratio: Share of the steps with rising rate.
-        weight_decay: Of AdamW.
-        beta2: Of AdamW.
-        gradient_checkpointing: Trade time for memory.
-        deepspeed: `zero2`, another of ms-swift's names or a JSON file; None for none.
-        workers: Processes that load images.
-        save_steps: Steps between checkpoints to resume from.
-        use_cpu: Train on the CPU.
-        max_length: Longest row in tokens.
-        fast_matmul: See `BaseConfig.fast_matmul`.
-        image_size: Keep a resized copy of every image (side in pixels) beside the run; None reads the originals.
-    """
-
-    lr: float
-    epochs: float = 1.0
-    max_steps: int = -1
-    batch_size: int = 8
-    accumulation: int = 1
-    schedule: str = "cosine"
-    warmup_ratio: float = 0.05
-    weight_decay: float = 0.1
-    beta2: float = 0.95
-    gradient_checkpointing: bool = True
-    deepspeed: str | None = None
-    workers: int = 4
-    save_steps: int = 100
-    use_cpu: bool = False
-    max_length: int = 2048
-    fast_matmul: bool = False
-    image_size: int | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class EDDMConfig:
-    """Everything that decides how EDDM is trained.
-
-    Attributes:
-        preset: Name of the preset; recorded, not interpreted.
-        run_dir: Run directory; reads `ddqa/train.jsonl`, writes `eddm/`.
-        questions: Another DDQA file; empty takes the run's own.
-        hold_out: Categories left out of training, to tune on.
-        model: What is fine-tuned.
-        base: How the tiny base is trained, when `model.id` is empty.
-        lora: The adapter.
-        optim: Optimisation.
-        seed: Seed of everything random.
-    """
-
-    preset: str
-    run_dir: str
-    model: ModelConfig
-    optim: OptimConfig
-    questions: str = ""
-    hold_out: list[str] = field(default_factory=list)
-    base: BaseConfig | None = None
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    seed: int = 0
 
 
 def train_eddm(config: EDDMConfig) -> None:
@@ -151,11 +36,14 @@ def train_eddm(config: EDDMConfig) -> None:
     """
     run = Run(Path(config.run_dir))
     check_model(config)
+    make_dir(run.eddm)
+    if config.stage is Stage.base:
+        _ensure_base(config, run)
+        return
     source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
     rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
-    make_dir(run.eddm)
     base = _ensure_base(config, run) if not config.model.id else None
-    wanted = hash_value([asdict(config) | {"run_dir": "", "questions": ""}, hash_file(source)])
+    wanted = hash_value([asdict(config) | {"run_dir": "", "questions": "", "stage": ""}, hash_file(source)])
     path = run.eddm / "config.json"
     if path.is_file() and read_json(path).get("fingerprint") == wanted:
         log.info("EDDM: %s is already trained with this configuration and data", run.eddm)
@@ -176,23 +64,6 @@ def train_eddm(config: EDDMConfig) -> None:
     }
     write_json(path, {"fingerprint": wanted, "trained": trained, "config": asdict(config)})
     log.info("EDDM: trained in %s", run.eddm)
-
-
-def check_model(config: EDDMConfig) -> None:
-    """Rejects configurations that cannot work.
-
-    Raises:
-        UserError: On remote code without a pinned revision, a missing base, or a wrong checkpoint folder.
-    """
-    model = config.model
-    if model.trust_remote_code and not model.revision:
-        raise UserError(f"model.trust_remote_code=true for {model.id} needs a pinned model.revision=<commit>.")
-    if not model.id and config.base is None:
-        raise UserError("Neither model.id nor base is set: name a checkpoint, or use preset=tiny.")
-    folder = Path(model.id) if model.id else None
-    local = folder is not None and (folder.is_absolute() or model.id.startswith(".") or folder.exists())
-    if folder is not None and local and not (folder / "config.json").is_file():
-        raise UserError(f"No checkpoint at model.id={folder}: it has no config.json. Give its folder or a hub id.")
 
 
 def check_ddqa(path: Path) -> list[dict[str, Any]]:
