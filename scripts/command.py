@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], Non
     def decorate(run: Callable[[Config], None]) -> Callable[[], None]:
         def main(cfg: DictConfig) -> None:
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is interrupted
             with readable_errors():
                 run(to_dataclass(cfg, schema))
 

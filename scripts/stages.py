@@ -119,6 +119,7 @@ class _Process:
         self.name, self.log = stage.name, log
         self.started = self.last_word = time.monotonic()
         self.peak_bytes = 0
+        self.stopping = False  # what it says from then on goes to the log alone
         print(f"[{stage.name}] python -m {' '.join(stage.arguments)}", file=sys.stderr, flush=True)
         self.child = subprocess.Popen(
             [sys.executable, "-u", "-m", *stage.arguments],
@@ -156,6 +157,7 @@ class _Process:
             self._say(f"… {self.seconds:.0f} s")
 
     def interrupt(self) -> None:
+        self.stopping = True
         _signal_group(self.child.pid, signal.SIGINT)
 
     def stop(self) -> None:
@@ -167,6 +169,8 @@ class _Process:
 
     def _say(self, line: str) -> None:
         self.last_word = time.monotonic()
+        if self.stopping:
+            return
         print(f"[{self.name}] {line}", file=sys.stderr, flush=True)
 
     def _forward(self, stream: IO[bytes]) -> None:

@@ -1,0 +1,14 @@
+"""The commands. Ctrl-C ends quietly even while the heavy libraries are still being imported."""
+
+import sys
+from types import TracebackType
+
+
+def _quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted: finished work is kept; run the same command again to go on.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _quiet_interrupt
