@@ -21,7 +21,7 @@ from transformers.models.qwen3 import modeling_qwen3 as qwen3
 
 def _batched_attention(
     self: Any, hidden_states: Tensor, cu_seqlens: Tensor, max_seqlen: int | None = None, **kwargs: Any
-) -> tuple[Tensor, None]:
+) -> Any:
     """Replaces the vision attention: chunks of equal length are one batch of explicit (short) attention."""
     lengths = cu_seqlens[1:] - cu_seqlens[:-1]
     length = int(lengths[0])
@@ -37,7 +37,7 @@ def _batched_attention(
     return self.out_proj(mixed.transpose(1, 2).reshape(hidden_states.shape)), None
 
 
-def _linear_patches(self: Any, pixel_values: Tensor, target_sizes: Tensor, **kwargs: Any) -> Tensor:
+def _linear_patches(self: Any, pixel_values: Tensor, target_sizes: Any, **kwargs: Any) -> Tensor:
     """Replaces the patch convolution, whose stride is its kernel, by the matrix product that it is."""
     size = self.patch_size
     patches = pixel_values[0].unflatten(-1, (-1, size)).permute(2, 0, 1, 3).flatten(1)
@@ -46,7 +46,7 @@ def _linear_patches(self: Any, pixel_values: Tensor, target_sizes: Tensor, **kwa
     return (embedded + self.position_embedding(places.to(embedded.device))).unsqueeze(0)
 
 
-def _batched_merger(self: Any, hidden_states: Tensor, target_sizes: Tensor) -> list[Tensor]:
+def _batched_merger(self: Any, hidden_states: Tensor, target_sizes: Any) -> list[Tensor]:
     """Replaces the loop over images in the merger when all have one size."""
     if not bool((target_sizes == target_sizes[0]).all()) or self.merger_times != 1:
         return _STOCK_MERGER(self, hidden_states, target_sizes)
@@ -82,12 +82,12 @@ def batched_vision() -> Iterator[None]:
     """
     before = [(kind, kind.forward) for kind, _ in _REPLACED]
     for kind, forward in _REPLACED:
-        kind.forward = forward  # type: ignore[method-assign]
+        kind.forward = forward
     try:
         yield
     finally:
         for kind, forward in before:
-            kind.forward = forward  # type: ignore[method-assign]
+            kind.forward = forward
 
 
 def patchify(images: Tensor, *, patch_size: int) -> Tensor:

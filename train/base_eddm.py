@@ -2,8 +2,8 @@
 
 Three stages, as large multimodal models are made. First the language model alone, with words in the place of what it
 will see: the sum of the embeddings of a region and of what is there stands for a visual token. Then the vision tower
-alone: it is told at every cell what is there, and to say it in the embeddings of those very words (and of `mark`).
-Then both together on questions about images. The head for the cells is thrown away.
+alone: it is told at every cell what is there; its tokens are then aligned with those words. Then both together on
+questions about images. The heads for the cells are thrown away.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from models.tiny.minicpmv import (
 from train.packing import IGNORED, encode, pack
 
 log = logging.getLogger(__name__)
-NAMING_SCALE = 8.0
+PLACE_WEIGHT = 0.05
+ALIGN_SCENES = 1000
+KEPT_SHARE = 0.5  # size of what words cannot say, relative to what they can
 USER_START = "<|im_start|>user\n"
 Rows = Callable[[dict[str, Any]], None]
 
@@ -58,7 +60,8 @@ class BaseConfig:
         language_batch: Texts a step of the language model alone.
         turns: Questions an image.
         matrix_lr: Peak learning rate of the weight matrices (Muon, scaled to AdamW's size of update).
-        other_lr: Peak learning rate of everything else (AdamW).
+        other_lr: Peak learning rate of everything else in the language model (AdamW).
+        vision_lr: Peak learning rate of everything else in the vision tower (AdamW).
         weight_decay: Of the weight matrices.
         dense_weight: Weight of the loss at every cell while both are trained.
         clean_weight: Weight of a cell without a mark in that loss.
@@ -76,6 +79,7 @@ class BaseConfig:
     turns: int = 3
     matrix_lr: float = 4e-3
     other_lr: float = 4e-3
+    vision_lr: float = 1e-3
     weight_decay: float = 0.05
     dense_weight: float = 1.0
     clean_weight: float = 0.3
@@ -133,6 +137,7 @@ class _Trainer:
         self.grid = config.model.image_size // config.model.patch_size  # cells a side: one a patch
         self.tokens = (self.grid // 4) ** 2
         self.head = nn.Linear(config.model.text_hidden, 16 * (len(KINDS) + 1))
+        self.place_head = nn.Linear(config.model.text_hidden, len(REGIONS))
         self.kind_ids, self.region_ids = (
             torch.tensor([ids for (ids,) in encode(tokenizer, [f" {name}" for name in names])])
             for names in (KINDS, REGIONS)
@@ -141,8 +146,9 @@ class _Trainer:
         side = self.grid // 4
         places = [((column + 0.5) / side, (row + 0.5) / side) for row in range(side) for column in range(side)]
         self.places = torch.tensor([REGIONS.index(region_of(place, (1, 1))) for place in places])  # region of a token
-        self.language = _optimizers(model.model.language_model, config)
-        self.vision = _optimizers(nn.ModuleList([model.model.vision_tower, model.model.merger, self.head]), config)
+        self.language = _optimizers(model.model.language_model, config.matrix_lr, config.other_lr, config.weight_decay)
+        looking = nn.ModuleList([model.model.vision_tower, model.model.merger, self.head, self.place_head])
+        self.vision = _optimizers(looking, config.matrix_lr, config.vision_lr, config.weight_decay)
         self.done = 0
         image = "<image>" + "<|image_pad|>" * self.tokens + "</image>\n"
         (self.image_prefix,) = encode(tokenizer, [USER_START + image])
@@ -158,6 +164,8 @@ class _Trainer:
             stage = self._stage(self.done)
             if stage != "language" and not scenes.done():
                 log.info("EDDM base: waiting for the scenes …")
+            if stage == "joint" and self.done == config.language_steps + config.vision_steps:
+                self._align(scenes.result())
             losses = self._step(stage, None if stage == "language" else scenes.result())
             self.done += 1
             for name, value in losses.items():
@@ -181,6 +189,7 @@ class _Trainer:
             return
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
+        self.place_head.load_state_dict(state["place_head"])
         for optimizer, values in zip([*self.language, *self.vision], state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.done = state["step"]
@@ -194,6 +203,7 @@ class _Trainer:
             "step": self.done,
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
+            "place_head": self.place_head.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in (*self.language, *self.vision)],
         }
         partial = path.with_suffix(".partial")
@@ -222,7 +232,8 @@ class _Trainer:
             self._set_rates(self.language, step - config.vision_steps, 0.5 * fade)
             losses.update(self._image_losses(scenes, rng, stage == "joint"))
             active = [*self.vision, *self.language] if stage == "joint" else self.vision
-        shares = dict.fromkeys(losses, config.dense_weight if stage == "joint" else 1.0) | {"answers": 1.0}
+        seeing = config.dense_weight if stage == "joint" else 1.0
+        shares = {"language": 1.0, "answers": 1.0, "dense": seeing, "place": PLACE_WEIGHT * seeing}
         loss = torch.stack([shares[name] * value for name, value in losses.items()]).sum()
         for optimizer in active:
             optimizer.zero_grad()
@@ -266,7 +277,7 @@ class _Trainer:
         images = torch.from_numpy(np.stack([image for image, _, _ in views]))
         cells = torch.from_numpy(cell_kinds(np.stack([kinds for _, kinds, _ in views]), self.grid))
         seen = encode_images(self.model, images)
-        losses = {"dense": self._dense_loss(seen, cells), "naming": self._naming_loss(seen, cells)}
+        losses = {"dense": self._dense_loss(seen, cells), "place": self._place_loss(seen)}
         if joint:
             turns = [make_turns(facts, rng, self.config.turns) for _, _, facts in views]
             losses["answers"] = self._answer_loss(turns, seen)
@@ -280,21 +291,41 @@ class _Trainer:
         weight[0] = self.config.clean_weight
         return F.cross_entropy(logits, cells.reshape(-1), weight)
 
-    def _naming_loss(self, seen: Tensor, cells: Tensor) -> Tensor:
-        """Cross-entropy of the words for what a visual token shows and for where it is; see `_dense_loss`."""
-        batch, side = len(seen), self.grid // 4
-        inside = cells.view(batch, side, 4, side, 4).transpose(2, 3).reshape(batch, self.tokens, 16)
-        counts = F.one_hot(inside, len(KINDS) + 1).sum(2)[..., 1:]
-        shown = torch.where(counts.amax(-1) > 0, counts.argmax(-1) + 1, 0)
-        words = NAMING_SCALE * self.model.get_input_embeddings().weight.detach()
-        marked = seen @ words[self.mark_id] - NAMING_SCALE / 2
-        found = F.binary_cross_entropy_with_logits(marked, (shown > 0).float())
-        kinds = F.pad(seen @ words[self.kind_ids].T, (1, 0), value=NAMING_SCALE / 2)
-        weight = torch.ones(len(KINDS) + 1)
-        weight[0] = self.config.clean_weight
-        what = F.cross_entropy(kinds.flatten(0, 1), shown.flatten(), weight)
-        where = F.cross_entropy((seen @ words[self.region_ids].T).flatten(0, 1), self.places.repeat(batch))
-        return found + what + 0.2 * where
+    def _place_loss(self, seen: Tensor) -> Tensor:
+        """Cross-entropy of the region of each visual token, so that tokens keep knowing where they are."""
+        return F.cross_entropy(self.place_head(seen).flatten(0, 1), self.places.repeat(len(seen)))
+
+    @torch.no_grad()
+    def _align(self, scenes: ScenePool) -> None:
+        """Turns visual tokens into the language model's words, by least squares folded into the merger's last layer.
+
+        What the words cannot say (where exactly, how large) is kept in the directions that no word uses.
+        """
+        count = min(len(scenes.facts), ALIGN_SCENES)
+        seen = torch.cat(
+            [encode_images(self.model, torch.from_numpy(scenes.images[i : i + 50])) for i in range(0, count, 50)]
+        )
+        spelled = self._spell(scenes.facts[: len(seen)]).flatten(0, 1)
+        seen = seen[: len(scenes.facts)].flatten(0, 1)
+        words = self.model.get_input_embeddings().weight
+        centre, goal = seen.mean(0), spelled.mean(0)
+        marked = (spelled - words[self.region_ids[self.places]].repeat(len(seen) // self.tokens, 1)).abs().sum(1) > 1e-6
+        weight = torch.where(marked, (~marked).sum() / marked.sum().clamp(min=1), 1.0).sqrt().unsqueeze(1)
+        inputs, outputs = (seen - centre) * weight, (spelled - goal) * weight
+        ridge = 1e-3 * inputs.square().mean() * len(inputs) * torch.eye(inputs.shape[1])
+        fit = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ outputs).T  # (D, D): spelled from seen
+        used = torch.linalg.qr(words[torch.cat([self.kind_ids, self.region_ids, torch.tensor([self.mark_id])])].T).Q
+        rest = torch.eye(len(centre)) - used @ used.T
+        rest *= KEPT_SHARE * spelled.std() / ((seen - centre) @ rest).std()
+        move = fit + rest
+        shift = goal - move @ centre
+        last = self.model.model.merger.mlp[-1].linear_2
+        last.bias.copy_(move @ last.bias + shift)
+        last.weight.copy_(move @ last.weight)
+        back = torch.linalg.pinv(move)
+        for head in (self.head, self.place_head):
+            head.bias.sub_(head.weight @ back @ shift)
+            head.weight.copy_(head.weight @ back)
 
     def _answer_loss(self, turns: list[list[Turn]], seen: Tensor) -> Tensor:
         """Loss of the answers to the questions about B images, given their visual tokens, (B, T, D)."""
@@ -314,7 +345,9 @@ class _Trainer:
         return (losses * weights).sum() / weights.sum()
 
 
-def _optimizers(module: nn.Module, config: BaseConfig) -> list[torch.optim.Optimizer]:
+def _optimizers(
+    module: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices inside the network, AdamW for embeddings, norms, biases and the head."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -322,10 +355,8 @@ def _optimizers(module: nn.Module, config: BaseConfig) -> list[torch.optim.Optim
         inner = parameter.ndim == 2 and "embed" not in name and min(parameter.shape) >= 48
         (matrices if inner else others).append(parameter)
     optimizers = [
-        torch.optim.Muon(
-            matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=3
-        ),
-        torch.optim.AdamW(others, lr=config.other_lr, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=3),
+        torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     for optimizer in optimizers:
         for group in optimizer.param_groups:

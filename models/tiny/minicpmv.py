@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -136,8 +137,9 @@ def build_processor(config: TinyMiniCPMVConfig, tokenizer: PreTrainedTokenizerFa
 
 def build_model(config: TinyMiniCPMVConfig, tokenizer: PreTrainedTokenizerFast) -> MiniCPMV4_6ForConditionalGeneration:
     """A randomly initialised model in float32 with SDPA attention; seed torch before the call."""
-    ids = tokenizer.convert_tokens_to_ids
-    model_config = MiniCPMV4_6Config(
+    ids: Any = tokenizer.convert_tokens_to_ids
+    config_class: Any = MiniCPMV4_6Config
+    model_config = config_class(
         text_config={
             "model_type": "qwen3",
             "hidden_size": config.text_hidden,
@@ -201,7 +203,7 @@ def _initialise_vision(model: MiniCPMV4_6ForConditionalGeneration, config: TinyM
 
 
 @torch.no_grad()
-def _initialise_words(embedding: nn.Embedding, tokenizer: PreTrainedTokenizerFast) -> None:
+def _initialise_words(embedding: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     """Gives tokens with a common word a common part: `scratch`, ` scratch` and `B. scratch`; `B` and `B. scratch`.
 
     To choose an option is to find the word and to say its letter; with independent embeddings a small model would have
