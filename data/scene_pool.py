@@ -24,11 +24,13 @@ class ScenePoolConfig:
         count: Number of scenes.
         draw_size: Side at which scenes are drawn before they are resized, in pixels.
         crowded_share: Share of scenes with three to seven marks, which teach looking faster than one mark would.
+        clutter: Share of the objects with harmless detail, so that not every detail is taken for a mark.
     """
 
     count: int = 3000
     draw_size: int = 128
     crowded_share: float = 0.5
+    clutter: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def draw_pool(
     for index in range(config.count):
         rng = np.random.default_rng((seed, index))
         crowded[index] = rng.random() < config.crowded_share
-        scene = make_scene(rng, config.draw_size, marks=int(rng.integers(3, 8)) if crowded[index] else None)
+        count = int(rng.integers(3, 8)) if crowded[index] else None
+        scene = make_scene(rng, config.draw_size, marks=count, clutter=config.clutter)
         images[index] = cv2.resize(scene.image, (size, size), interpolation=cv2.INTER_AREA)
         factor = size / config.draw_size
         marks = []

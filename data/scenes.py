@@ -36,6 +36,7 @@ from data.factory.canvas import (
     wide,
     wrap,
 )
+from data.factory.clutter import add_clutter
 from data.factory.defects import PAINTERS
 from data.factory.placement import PlacedMark, place_mark
 from data.sample import ImageArray
@@ -79,13 +80,14 @@ class Scene:
     shape: str | None
 
 
-def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None) -> Scene:
+def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None, clutter: float = 0.0) -> Scene:
     """Draws one random scene, drawn directly at `size`.
 
     Args:
         rng: Source of everything random.
         size: Height and width, pixels.
         marks: How many marks to try to paint, at most nine; None draws the number.
+        clutter: Probability of harmless detail beyond the usual (`data.factory.clutter`).
     """
     name = pick(rng, list(COLOURS))
     pattern = pick(rng, list(PATTERNS))
@@ -101,12 +103,14 @@ def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None) -> 
         if rng.random() < 0.6:
             image = image * wide(1 + rng.uniform(0.15, 0.35) * frame.slope(edge, 0.07, _angle(rng)))
         image = _parts(rng, frame, image)
+        image = add_clutter(rng, frame, image) if clutter and rng.random() < clutter else image
         cover = frame.cover(edge)
         foreground = cover > 0.5
         shade = cv2.GaussianBlur(cover, (0, 0), size / 32) * np.float32(rng.uniform(0, 0.35))
         image = blend(backing * wide(1 - shade), image, cover)
     elif rng.random() < 0.4:
         image = _parts(rng, frame, image)
+        image = add_clutter(rng, frame, image) if clutter and rng.random() < clutter else image
     glow = light(rng, size, 0.17)
     surface = Surface(image * glow, foreground, backing * glow)
     painted = surface.image.copy()

@@ -40,8 +40,9 @@ from train.packing import IGNORED, encode, pack
 
 log = logging.getLogger(__name__)
 PLACE_WEIGHT = 0.05
+JOINT_VISION = 0.1  # the vision tower's learning rate in the joint stage, relative to its peak
 ALIGN_SCENES = 1000
-KEPT_SHARE = 0.5  # size of what words cannot say, relative to what they can
+KEPT_SHARE = 0.2  # size of what words cannot say, relative to what they can
 USER_START = "<|im_start|>user\n"
 Rows = Callable[[dict[str, Any]], None]
 
@@ -226,10 +227,12 @@ class _Trainer:
             losses["language"] = self._language_loss(rng)
             active = self.language
         else:
-            step, total = self.done - start, config.vision_steps + config.joint_steps
-            fade = min(1.0, 1.6 * (1 - step / total)) * 0.98 + 0.02
-            self._set_rates(self.vision, step, fade)
-            self._set_rates(self.language, step - config.vision_steps, 0.5 * fade)
+            step = self.done - start
+            share = min(1.0, step / max(config.vision_steps, 1))
+            fade = 1 - max(0.0, (self.done - start - config.vision_steps) / max(config.joint_steps, 1))
+            seeing = min(1.0, 1.9 * (1 - share) + JOINT_VISION) * fade + 0.01
+            self._set_rates(self.vision, step, seeing)
+            self._set_rates(self.language, step - config.vision_steps, 0.5 * fade + 0.01)
             losses.update(self._image_losses(scenes, rng, stage == "joint"))
             active = [*self.vision, *self.language] if stage == "joint" else self.vision
         seeing = config.dense_weight if stage == "joint" else 1.0
@@ -322,9 +325,11 @@ class _Trainer:
         last = self.model.model.merger.mlp[-1].linear_2
         last.bias.copy_(move @ last.bias + shift)
         last.weight.copy_(move @ last.weight)
-        back = torch.linalg.pinv(move)
+        moved = (seen - centre) @ move.T
+        ridge = 1e-3 * moved.square().mean() * len(moved) * torch.eye(len(centre))
+        back = torch.linalg.solve(moved.T @ moved + ridge, moved.T @ (seen - centre)).T  # the heads' way back
         for head in (self.head, self.place_head):
-            head.bias.sub_(head.weight @ back @ shift)
+            head.bias.add_(head.weight @ (centre - back @ goal))
             head.weight.copy_(head.weight @ back)
 
     def _answer_loss(self, turns: list[list[Turn]], seen: Tensor) -> Tensor:
