@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from data.errors import UserError
 from models.answers import strip_thinking
 from models.chat import ChatRequest
+
+
+@contextlib.contextmanager
+def remote_code(trusted: bool) -> Iterator[None]:
+    """Within the block ms-swift runs the code that comes with weights only if `trusted`; its own default is to."""
+    from swift.model.register import ModelLoader  # slow to import
+
+    before = ModelLoader.default_trust_remote_code
+    ModelLoader.default_trust_remote_code = trusted
+    try:
+        yield
+    finally:
+        ModelLoader.default_trust_remote_code = before
 
 
 @dataclass(kw_only=True, slots=True)
@@ -44,11 +58,17 @@ class SwiftChat:
     """A `ChatModel` on ms-swift's `TransformersEngine`."""
 
     def __init__(self, config: SwiftChatConfig, adapter: Path | None, *, name: str) -> None:
-        """Loads the model; nothing is downloaded when `config.model` is a folder."""
+        """Loads the model; nothing is downloaded when `config.model` is a folder.
+
+        Raises:
+            UserError: If remote code is trusted without a pinned revision.
+        """
+        if config.trust_remote_code and not config.revision:
+            raise UserError(f"trust_remote_code=true for {config.model} needs a pinned revision=<commit>.")
         from swift import TransformersEngine  # slow to import
 
         self.name = name
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(None), remote_code(config.trust_remote_code):
             self.engine = TransformersEngine(
                 config.model,
                 adapters=[str(adapter)] if adapter is not None else [],

@@ -19,6 +19,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
 from data.run import Run
+from models.chat_swift import remote_code
 from train.base_eddm import fast_math, train_base
 from train.eddm_config import EDDMConfig, Stage, check_model
 from train.image_cache import cache_images
@@ -226,15 +227,11 @@ def _train_adapter(
 
 
 def _run_swift(arguments: dict[str, Any], trust_remote_code: bool, said: Callable[[], None]) -> dict[str, Any]:
-    """Trains in this process; ms-swift's own chatter is kept to warnings.
-
-    ms-swift trusts remote code unless told otherwise, so it is told.
-    """
+    """Trains in this process; ms-swift's own chatter is kept to warnings."""
     levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from swift import SftArguments, get_logger
-    from swift.model.register import ModelLoader
     from swift.pipelines import SwiftSft
     from transformers import PrinterCallback, TrainerCallback
 
@@ -253,13 +250,8 @@ def _run_swift(arguments: dict[str, Any], trust_remote_code: bool, said: Callabl
     get_logger().setLevel(logging.ERROR)
     for handler, level in levels:  # importing ms-swift turns the root handlers down
         handler.setLevel(level)
-    trusted = ModelLoader.default_trust_remote_code
-    ModelLoader.default_trust_remote_code = trust_remote_code
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return Sft(SftArguments(**arguments)).main()
-    finally:
-        ModelLoader.default_trust_remote_code = trusted
+    with contextlib.redirect_stdout(io.StringIO()), remote_code(trust_remote_code):
+        return Sft(SftArguments(**arguments)).main()
 
 
 def _last_checkpoint(output: Path) -> Path | None:
