@@ -40,10 +40,12 @@ class DataConfig:
     Attributes:
         train: What EDDM and MDLM are trained on.
         zero_shot: What they are evaluated on; shares no category with `train`.
+        name: Name of the file in `configs/data`.
     """
 
     train: list[Source]
     zero_shot: list[Source]
+    name: str = ""
 
     def part(self, name: str) -> list[Source]:
         """The sources of `train` or `zero_shot`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from data.errors import UserError
+from data.source import DataConfig
 from scripts.stages import Stage
 
 
@@ -15,7 +16,7 @@ class RunAllConfig:
     Attributes:
         preset: Preset of every stage.
         run_dir: The run directory.
-        data: Data group, a file in `configs/data`.
+        data: Training and zero-shot sources; every stage gets the same file of `configs/data`.
         seed: Seed of every stage.
         jobs: Stages side by side; each runs on one thread.
         extra: Arguments for single stages, `<stage>: <key>=<value>`.
@@ -23,7 +24,7 @@ class RunAllConfig:
 
     preset: str
     run_dir: str
-    data: str = "synthetic"
+    data: DataConfig
     seed: int = 0
     jobs: int = 2
     extra: list[str] = field(default_factory=list)
@@ -39,11 +40,11 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     """
     write = [f"run_dir={config.run_dir}", f"preset={config.preset}"]
     read = [f"run={config.run_dir}", f"preset={config.preset}"]
-    data, seed = [f"data={config.data}"], [f"seed={config.seed}"]
+    data, seed = [f"data={config.data.name}"], [f"seed={config.seed}"]
     train_eddm = ["scripts.train_eddm", *write, *seed]
     train_mdlm = ["scripts.train_mdlm", *write, *data, *seed]
     evaluate = ["scripts.eval_segmentation", *read, *data]
-    generated = config.data == "synthetic"
+    generated = config.data.name == "synthetic"
     made = ["data"] if generated else []
 
     stages = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []

@@ -44,6 +44,7 @@ def test_every_data_group(name: str, group: str) -> None:
     cfg = compose_config(name)
     overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in list(cfg)]
     config = to_dataclass(compose_config(name, f"data={group}", *overrides), schema)
+    assert config.data.name == group
     assert config.data.train
     assert config.data.zero_shot
     assert all(Path(source.root).name for source in [*config.data.train, *config.data.zero_shot])

@@ -4,15 +4,18 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from data.errors import UserError
+from data.source import DataConfig
 from scripts.command import CONFIGS, to_dataclass
 from scripts.plan import RunAllConfig, plan_stages
+
+SYNTHETIC = DataConfig(name="synthetic", train=[], zero_shot=[])
 
 
 @pytest.mark.parametrize("data", ["synthetic", "real"])
 @pytest.mark.parametrize("preset", ["tiny", "paper"])
 def test_every_stage_is_a_command_that_composes(data: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EIAD_DATA", "/datasets")
-    stages = plan_stages(RunAllConfig(preset=preset, run_dir="r", data=data))
+    stages = plan_stages(RunAllConfig(preset=preset, run_dir="r", data=DataConfig(name=data, train=[], zero_shot=[])))
     known: set[str] = set()
     for stage in stages:
         assert set(stage.needs) <= known, f"{stage.name} needs a later stage"
@@ -24,7 +27,7 @@ def test_every_stage_is_a_command_that_composes(data: str, preset: str, monkeypa
 
 
 def test_extra_arguments_reach_their_stage() -> None:
-    stages = plan_stages(RunAllConfig(preset="tiny", run_dir="r", extra=["eddm: optim.lr=1e-3"]))
+    stages = plan_stages(RunAllConfig(preset="tiny", run_dir="r", data=SYNTHETIC, extra=["eddm: optim.lr=1e-3"]))
     assert [s.name for s in stages if "optim.lr=1e-3" in s.arguments] == ["eddm"]
     with pytest.raises(UserError, match="edm"):
-        plan_stages(RunAllConfig(preset="tiny", run_dir="r", extra=["edm: optim.lr=1e-3"]))
+        plan_stages(RunAllConfig(preset="tiny", run_dir="r", data=SYNTHETIC, extra=["edm: optim.lr=1e-3"]))
