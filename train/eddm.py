@@ -1,4 +1,4 @@
-"""Trains EDDM: LoRA on DDQA through ms-swift, as the paper does (Sec. IV-A: SWIFT, rank 8, alpha 32).
+"""Trains EDDM: LoRA on DDQA through ms-swift, as the paper does (Sec. IV-B: SWIFT, rank 8, alpha 32).
 
 Without a pre-trained checkpoint (preset tiny) a small base of the same architecture is trained in full first.
 """
