@@ -203,12 +203,7 @@ def _encoder(
         found = cell_loss(cells, batch)
         return StepLoss(found, {"cells": found})
 
-    fit_stage(
-        Finder(model.sam, head),
-        MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
-        collate=partial(collate_marks, processor=processor),
-        loss=loss,
-    )
+    _fit_finder(loop, model, head, processor, scenes, fit_stage, loss)
 
 
 def _decoder(
@@ -234,6 +229,19 @@ def _decoder(
         total = masks.total + config.cell_weight * found
         return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found})
 
+    _fit_finder(loop, model, head, processor, scenes, fit_stage, loss)
+
+
+def _fit_finder(
+    loop: LoopConfig,
+    model: MDLM,
+    head: nn.Module,
+    processor: MDLMProcessor,
+    scenes: ReferringScenes,
+    fit_stage: Callable[..., None],
+    loss: Callable[[Finder, MarkBatch], StepLoss],
+) -> None:
+    """Trains what is left trainable of SAM, and the throw-away head, on the marks of the scenes."""
     fit_stage(
         Finder(model.sam, head),
         MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
