@@ -33,7 +33,8 @@ class RunAllConfig:
 def plan_stages(config: RunAllConfig) -> list[Stage]:
     """Lists the stages in an order that respects their needs.
 
-    The two bases need no data, so they start first; the MDLM without EDDM is trained while EDDM is.
+    EDDM's vision takes longest and needs no data, so it starts first; everything that does not wait for EDDM runs
+    beside it.
 
     Raises:
         UserError: If `extra` names an unknown stage.
@@ -49,8 +50,10 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
 
     stages = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []
     if config.preset == "tiny":
-        stages.append(Stage("eddm-base", [*train_eddm, "stage=base"]))
+        stages.insert(0, Stage("eddm-vision", [*train_eddm, "stage=vision"]))
+        stages.append(Stage("eddm-language", [*train_eddm, "stage=language"]))
         stages.append(Stage("mdlm-base", [*train_mdlm, "stage=base"]))
+        stages.append(Stage("eddm-base", [*train_eddm, "stage=base"], ["eddm-vision", "eddm-language"]))
     eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if config.preset == "tiny" else ([], [])
     stages += [
         Stage("ddqa", ["scripts.build_ddqa", *write, *data, *seed, "part=train"], made),
