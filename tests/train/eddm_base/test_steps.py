@@ -9,7 +9,7 @@ from data.files import read_jsonl
 from train.eddm_base.steps import Losses, Steps, make_optimizers
 
 
-class Interrupted(Exception):
+class StopEarlyError(Exception):
     pass
 
 
@@ -35,7 +35,7 @@ def make_layer() -> nn.Linear:
 def train(steps: Steps, layer: nn.Linear, stop: int | None = None) -> None:
     def losses(rng: np.random.Generator, share: float) -> Losses:
         if stop is not None and share >= stop / 12:
-            raise Interrupted
+            raise StopEarlyError
         inputs = torch.from_numpy(rng.standard_normal((8, 64), np.float32))
         return {"fit": (1.0, (layer(inputs) - inputs).square().mean())}
 
@@ -45,7 +45,7 @@ def train(steps: Steps, layer: nn.Linear, stop: int | None = None) -> None:
 def test_an_interrupted_part_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
     whole, first, second = make_layer(), make_layer(), make_layer()
     train(make_steps(tmp_path / "whole", whole), whole)
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopEarlyError):
         train(make_steps(tmp_path / "cut", first), first, stop=7)
     resumed = make_steps(tmp_path / "cut", second)
     assert resumed.done == 5
@@ -57,7 +57,7 @@ def test_an_interrupted_part_ends_where_an_uninterrupted_one_does(tmp_path: Path
 
 def test_a_state_of_another_configuration_is_left_alone(tmp_path: Path) -> None:
     layer = make_layer()
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopEarlyError):
         train(make_steps(tmp_path, layer), layer, stop=7)
     assert make_steps(tmp_path, make_layer(), fingerprint="b").done == 0
 
