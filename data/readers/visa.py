@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -62,7 +63,7 @@ def _read_row(root: Path, table: Path, row: dict[str, str], labels: Labels) -> S
     image = path_inside(root, row["image"], table)
     normal = row["label"] == "normal"
     label = labels.get((image.parent.name, image.stem))
-    if not normal and label in (None, "normal"):
+    if not normal and label in (None, "", "normal"):
         annotations = root / row["object"] / "image_anno.csv"
         raise UserError(f"No defect type for {image}, anomalous by {table}, in {annotations}. Download both again.")
     if not normal and not row["mask"]:
@@ -104,9 +105,8 @@ def _check_listed(root: Path, table: Path, categories: Sequence[str], samples: S
         ("image", images, listed),
         ("mask", masks, [sample.mask.path for sample in samples if sample.mask]),
     ):
-        if len(set(named)) < len(named):
-            twice = next(path for path in sorted(named) if named.count(path) > 1)
-            raise UserError(f"Listed twice: {twice} in {table}. Remove one of the lines.")
+        if twice := sorted(path for path, count in Counter(named).items() if count > 1):
+            raise UserError(f"Listed twice: {twice[0]} in {table}. Remove one of the lines.")
         if missing := sorted(set(named) - set(found)):
             raise UserError(
                 f"Missing {what}: {missing[0]}, listed in {table} ({len(missing)} in all). Download it again."
