@@ -75,10 +75,11 @@ def _read_yaml(path: Path) -> list[tuple[str, str]]:
         raise UserError(f"Not valid YAML: {path}: {error}. Repair it.") from error
     if root is None:
         return []
-    pairs = root.value if isinstance(root, yaml.MappingNode) else [(root, None)]
-    if not all(isinstance(node, yaml.ScalarNode) for pair in pairs for node in pair):
+    if not isinstance(root, yaml.MappingNode) or any(
+        not isinstance(node, yaml.ScalarNode) for pair in root.value for node in pair
+    ):
         raise UserError(f"Not a corrections file: {path}. Expected lines `image: class` or `image: drop`.")
-    return [(key.value, value.value) for key, value in pairs]  # with repeated keys, which a dict would hide
+    return [(key.value, value.value) for key, value in root.value]  # with repeated keys, which a dict would hide
 
 
 def plan_mvtec_ac(samples: Sequence[Sample], corrections: Mapping[str, str], release: Counts) -> list[Placement]:
