@@ -7,7 +7,7 @@ from pathlib import Path
 from data.masks import MaskFile
 from data.readers.defect_names import readable
 from data.readers.listing import check_mask_folders, list_folders, list_images, pair_masks
-from data.readers.mvtec_layout import NORMAL
+from data.readers.mvtec_layout import NORMAL, folder_samples
 from data.sample import Sample
 
 MASK_FOLDERS = ("mask", "rbg_mask", "rgb_mask")  # class indices; the same in colour, spelt either way
@@ -38,17 +38,9 @@ def _read_category(root: Path, category: Path) -> list[Sample]:
 
 def _read_folder(root: Path, category: Path, folder: Path, mask_folder: Path) -> list[Sample]:
     images = list_images(folder)
-    endings = ("", "_mask", f"_{mask_folder.name}") if mask_folder.name != "mask" else ("", "_mask")
-    masks = {} if folder.name == NORMAL else pair_masks(images, mask_folder / folder.name, endings)
-    return [
-        Sample(
-            id=f"ds_mvtec/{image.relative_to(root).as_posix()}",
-            dataset="ds_mvtec",
-            category=category.name,
-            split="test",
-            image=image,
-            defect=readable("ds_mvtec", folder.name, category.name) if image in masks else None,
-            mask=MaskFile(masks[image]) if image in masks else None,
-        )
-        for image in images
-    ]
+    if folder.name == NORMAL:
+        return folder_samples(root, "ds_mvtec", category.name, "test", images)
+    pairs = pair_masks(images, mask_folder / folder.name, sorted({"", "_mask", f"_{mask_folder.name}"}))
+    masks = {image: MaskFile(mask) for image, mask in pairs.items()}
+    defect = readable("ds_mvtec", folder.name, category.name)
+    return folder_samples(root, "ds_mvtec", category.name, "test", images, defect, masks)

@@ -17,11 +17,12 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         UserError: If an image is a link that leads nowhere.
     """
-    return sorted(
-        Path(entry.path)
+    names = sorted(
+        entry.name
         for entry in _entries(folder)
         if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not _is_folder(entry)  # noqa: PTH122  (fast)
     )
+    return [folder / name for name in names]
 
 
 def list_folders(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from data.errors import UserError
 from data.masks import MaskFile
 from data.readers.defect_names import readable
 from data.readers.listing import list_folders, list_images, pair_masks
-from data.readers.mvtec_layout import NORMAL
+from data.readers.mvtec_layout import NORMAL, folder_samples
 from data.sample import Sample
 
 
@@ -37,16 +37,8 @@ def _read_folder(root: Path, category: Path, split: str, folder: Path) -> list[S
     if not (folder / "rgb").is_dir():
         raise UserError(f"No colour images: {folder} has no folder 'rgb'. Download the category again.")
     images = list_images(folder / "rgb")
-    masks = {} if folder.name == NORMAL else pair_masks(images, folder / "gt", endings=("_mask", ""))
-    return [
-        Sample(
-            id=f"mvtec_3d/{image.relative_to(root).as_posix()}",
-            dataset="mvtec_3d",
-            category=category.name,
-            split=split,
-            image=image,
-            defect=readable("mvtec_3d", folder.name) if image in masks else None,
-            mask=MaskFile(masks[image]) if image in masks else None,
-        )
-        for image in images
-    ]
+    if folder.name == NORMAL:
+        return folder_samples(root, "mvtec_3d", category.name, split, images)
+    masks = {image: MaskFile(mask) for image, mask in pair_masks(images, folder / "gt", endings=("_mask", "")).items()}
+    defect = readable("mvtec_3d", folder.name, category.name)
+    return folder_samples(root, "mvtec_3d", category.name, split, images, defect, masks)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.masks import MaskFile
+from data.masks import MaskFile, MaskSource
 from data.readers.defect_names import readable
 from data.readers.listing import check_mask_folders, list_folders, list_images, pair_masks
 from data.sample import Sample
@@ -38,18 +39,45 @@ def _read_category(root: Path, category: Path, dataset: str) -> list[Sample]:
 
 def _read_folder(root: Path, category: Path, dataset: str, split: str, folder: Path) -> list[Sample]:
     images = list_images(folder)
-    normal = folder.name == NORMAL
-    defect = None if normal else readable(dataset, folder.name, category.name)
-    masks = {} if normal else pair_masks(images, category / "ground_truth" / folder.name)
+    if folder.name == NORMAL:
+        return folder_samples(root, dataset, category.name, split, images)
+    masks = pair_masks(images, category / "ground_truth" / folder.name)
+    sources = {image: MaskFile(mask) for image, mask in masks.items()}
+    return folder_samples(
+        root, dataset, category.name, split, images, readable(dataset, folder.name, category.name), sources
+    )
+
+
+def folder_samples(
+    root: Path,
+    dataset: str,
+    category: str,
+    split: str,
+    images: Sequence[Path],
+    defect: str | None = None,
+    masks: Mapping[Path, MaskSource] | None = None,
+) -> list[Sample]:
+    """The samples of the images of one folder, all normal or all with the same defect.
+
+    Args:
+        root: The dataset's root, which the samples' ids are relative to.
+        dataset: Name of the dataset.
+        category: Category of the samples.
+        split: Split of the samples.
+        images: Images directly in one folder.
+        defect: Readable name of their defect; None when they are normal.
+        masks: Image → mask; None when they are normal.
+    """
+    place = f"{dataset}/{images[0].parent.relative_to(root).as_posix()}" if images else ""
     return [
         Sample(
-            id=f"{dataset}/{image.relative_to(root).as_posix()}",
+            id=f"{place}/{image.name}",
             dataset=dataset,
-            category=category.name,
+            category=category,
             split=split,
             image=image,
             defect=defect,
-            mask=MaskFile(masks[image]) if image in masks else None,
+            mask=masks[image] if masks is not None else None,
         )
         for image in images
     ]

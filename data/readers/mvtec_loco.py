@@ -10,7 +10,7 @@ from data.files import read_json
 from data.masks import MaskFiles
 from data.readers.defect_names import readable
 from data.readers.listing import check_mask_folders, list_folders, list_images
-from data.readers.mvtec_layout import NORMAL
+from data.readers.mvtec_layout import NORMAL, folder_samples
 from data.sample import Sample
 
 
@@ -56,20 +56,12 @@ def _read_folder(
     root: Path, category: Path, split: str, folder: Path, names: tuple[tuple[int, str], ...]
 ) -> list[Sample]:
     images = list_images(folder)
-    normal = folder.name == NORMAL
-    masks = {} if normal else _pair_folders(images, category / "ground_truth" / folder.name)
-    return [
-        Sample(
-            id=f"mvtec_loco/{image.relative_to(root).as_posix()}",
-            dataset="mvtec_loco",
-            category=category.name,
-            split=split,
-            image=image,
-            defect=None if normal else readable("mvtec_loco", folder.name, category.name),
-            mask=None if normal else MaskFiles(masks[image], names=names),
-        )
-        for image in images
-    ]
+    if folder.name == NORMAL:
+        return folder_samples(root, "mvtec_loco", category.name, split, images)
+    pairs = _pair_folders(images, category / "ground_truth" / folder.name)
+    masks = {image: MaskFiles(paths, names=names) for image, paths in pairs.items()}
+    defect = readable("mvtec_loco", folder.name, category.name)
+    return folder_samples(root, "mvtec_loco", category.name, split, images, defect, masks)
 
 
 def _pair_folders(images: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
