@@ -139,7 +139,7 @@ def mask_defects(source: MaskFiles) -> list[str]:
         pixels = _decode(path)
         for value in np.unique(pixels[pixels > source.threshold]).tolist():
             if value not in names:
-                raise UserError(f"Unknown pixel value {value} in {path}. Known: {', '.join(map(str, sorted(names)))}.")
+                raise UserError(f"Unknown pixel value {value} in {path}. Known: {sorted(names)}. Replace it.")
             found.add(names[value])
     return sorted(found)
 

@@ -96,7 +96,7 @@ def plan_mvtec_ac(samples: Sequence[Sample], corrections: Mapping[str, str], rel
 
 
 def plan_visa_ac(samples: Sequence[Sample], corrections: Mapping[str, str], release: Counts) -> list[Placement]:
-    """Places the images of VisA by the label map of VisA-AC, then by the corrections; categories may be absent.
+    """Places the images of VisA by the class map of VisA-AC, then by the corrections; categories may be absent.
 
     An image keeps its stem, which is unique among VisA's anomalous images and among its normal ones.
 

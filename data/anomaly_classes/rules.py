@@ -31,7 +31,7 @@ def mvtec_ac_class(category: str, defect: str) -> str | None:
 
 @cache
 def visa_ac_classes() -> dict[tuple[str, bool, str], str]:
-    """VisA-AC's label map: (category, whether the image is normal, its stem) → class."""
+    """VisA-AC's class map: (category, whether the image is normal, its stem) → class."""
     return {
         (category, name == NORMAL, stem): name
         for category, classes in _load("visa_ac.yaml").items()

@@ -16,7 +16,7 @@ from data.readers.mvtec_layout import read_mvtec_layout
 from data.sample import Sample
 
 SPLITS = ("train", "test")
-Labels = dict[tuple[str, str], str]  # (folder, stem) of an image → its annotated types
+Annotations = dict[tuple[str, str], str]  # (folder, stem) of an image → its comma-joined defect types
 
 
 def read_visa(root: Path) -> list[Sample]:
@@ -38,34 +38,36 @@ def read_visa(root: Path) -> list[Sample]:
     categories = list_folders(root)
     if (root / "split_csv").is_dir() or any((category / "Data").is_dir() for category in categories):
         return _read_raw(root)
-    labels = {category.name: _read_labels(category / "image_anno.csv", required=False) for category in categories}
-    return [_rename(sample, labels[sample.category]) for sample in read_mvtec_layout(root, "visa")]
+    annotated = {
+        category.name: _read_annotations(category / "image_anno.csv", required=False) for category in categories
+    }
+    return [_rename(sample, annotated[sample.category]) for sample in read_mvtec_layout(root, "visa")]
 
 
-def _rename(sample: Sample, labels: Labels) -> Sample:
-    label = labels.get(("Anomaly", sample.image.stem))
-    return sample if sample.is_normal or label is None else replace(sample, defect=name_types(label, sample.category))
+def _rename(sample: Sample, annotated: Annotations) -> Sample:
+    types = annotated.get(("Anomaly", sample.image.stem))
+    return sample if sample.is_normal or types is None else replace(sample, defect=name_types(types, sample.category))
 
 
 def _read_raw(root: Path) -> list[Sample]:
     table = root / "split_csv" / "1cls.csv"
     rows = read_csv(table, ("object", "split", "label", "image", "mask"))
     categories = sorted({row["object"] for row in rows})
-    labels = {name: _read_labels(path_inside(root, name, table) / "image_anno.csv") for name in categories}
-    samples = [_read_row(root, table, row, labels[row["object"]]) for row in rows]
+    annotated = {name: _read_annotations(path_inside(root, name, table) / "image_anno.csv") for name in categories}
+    samples = [_read_row(root, table, row, annotated[row["object"]]) for row in rows]
     _check_listed(root, table, categories, samples)
     return sorted(samples, key=lambda sample: (sample.category, SPLITS.index(sample.split), sample.image.parts))
 
 
-def _read_row(root: Path, table: Path, row: dict[str, str], labels: Labels) -> Sample:
+def _read_row(root: Path, table: Path, row: dict[str, str], annotated: Annotations) -> Sample:
     if row["split"] not in SPLITS or row["label"] not in ("normal", "anomaly"):
         raise UserError(f"Unknown split or label in {table}: {', '.join(row.values())}. Download the table again.")
     image = path_inside(root, row["image"], table)
     normal = row["label"] == "normal"
-    label = labels.get((image.parent.name, image.stem))
-    if not normal and label in (None, "", "normal"):
-        annotations = root / row["object"] / "image_anno.csv"
-        raise UserError(f"No defect type for {image}, anomalous by {table}, in {annotations}. Download both again.")
+    types = annotated.get((image.parent.name, image.stem))
+    if not normal and types in (None, "", "normal"):
+        path = root / row["object"] / "image_anno.csv"
+        raise UserError(f"No defect type for {image}, anomalous by {table}, in {path}. Download both again.")
     if not normal and not row["mask"]:
         raise UserError(f"Image without its mask: {image}, anomalous by {table}. Add the mask, or download it again.")
     return Sample(
@@ -74,25 +76,25 @@ def _read_row(root: Path, table: Path, row: dict[str, str], labels: Labels) -> S
         category=row["object"],
         split=row["split"],
         image=image,
-        defect=None if normal or label is None else name_types(label, row["object"]),
+        defect=None if normal or types is None else name_types(types, row["object"]),
         mask=None if normal else MaskFile(path_inside(root, row["mask"], table)),
     )
 
 
-def _read_labels(path: Path, required: bool = True) -> Labels:
+def _read_annotations(path: Path, required: bool = True) -> Annotations:
     if not required and not path.is_file():
         return {}
     images = [(PurePosixPath(row["image"]), row["label"]) for row in read_csv(path, ("image", "label"))]
-    return {(image.parent.name, image.stem): label for image, label in images}
+    return {(image.parent.name, image.stem): types for image, types in images}
 
 
-def name_types(label: str, category: str) -> str:
-    """The readable names of a comma-joined label, sorted and joined by ", ".
+def name_types(types: str, category: str) -> str:
+    """The readable names of comma-joined defect types, sorted and joined by ", ".
 
     Raises:
         UserError: If a type is unknown.
     """
-    return ", ".join(sorted({readable("visa", name, category) for name in label.split(",") if name.strip()}))
+    return ", ".join(sorted({readable("visa", name, category) for name in types.split(",") if name.strip()}))
 
 
 def _check_listed(root: Path, table: Path, categories: Sequence[str], samples: Sequence[Sample]) -> None:

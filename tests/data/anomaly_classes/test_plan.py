@@ -86,6 +86,19 @@ def test_visa_ac_by_its_map(raw_visa: Path) -> None:
     assert "pcb4/Data/Images/Anomaly/000.JPG" not in by_target.values()
 
 
+def test_visa_ac_from_the_1cls_layout(raw_visa: Path, tmp_path: Path) -> None:
+    root = tmp_path / "raw 1cls"
+    for sample in read_visa(raw_visa):
+        names = [f"{sample.split}/{'good' if sample.is_normal else 'bad'}/{sample.image.name}"]
+        names += [] if sample.is_normal else [f"ground_truth/bad/{sample.image.stem}.png"]
+        for name in names:
+            (root / "pcb4" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "pcb4" / name).touch()
+    release = release_counts("visa_ac")
+    built = plan_visa_ac(read_visa(root), {}, release)
+    assert {p.image for p in built} == {p.image for p in plan_visa_ac(read_visa(raw_visa), {}, release)}
+
+
 def test_visa_ac_with_corrections(raw_visa: Path) -> None:
     corrections = {"pcb4/Data/Images/Anomaly/000.JPG": "missing", "pcb4/Data/Images/Anomaly/025.JPG": "good"}
     placed = plan_visa_ac(read_visa(raw_visa), corrections, release_counts("visa_ac"))

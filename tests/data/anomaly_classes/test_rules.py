@@ -64,7 +64,7 @@ def test_keys_are_split_at_the_known_category() -> None:
             split_key(key)
 
 
-def test_the_label_map_is_that_of_the_published_predictions(real_data: Path) -> None:
+def test_the_class_map_is_that_of_the_published_predictions(real_data: Path) -> None:
     keys = json.loads((real_data / "velm/visa_ac_preds_gpt_4o.json").read_text())
     published = {}
     for category, name, stem in map(split_key, keys):

@@ -1,11 +1,14 @@
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from data.errors import UserError
 from data.masks import mask_defects
 from data.readers.mvtec_loco import read_mvtec_loco
 from data.sample import load_image, load_mask
+from data.source import Source, load_samples
 
 
 def test_reads_the_layout(write_tree) -> None:
@@ -28,6 +31,14 @@ def test_the_mask_is_the_union_of_all_files_and_their_values_name_the_defects(wr
     nameless = samples["mvtec_loco/juice_bottle/test/logical_anomalies/000.png"]
     with pytest.raises(UserError, match="No names for the pixel values"):
         mask_defects(nameless.mask)
+
+
+def test_a_union_that_is_empty_can_be_skipped(write_tree) -> None:
+    root = write_tree("mvtec_loco")
+    empty = root / "pushpins/ground_truth/structural_anomalies/007/000.png"
+    empty.write_bytes(cv2.imencode(".png", np.zeros((24, 32), np.uint8))[1].tobytes())
+    listing = load_samples([Source(reader="mvtec_loco", root=str(root), skip_empty_masks=True)])
+    assert [name for name, _ in listing.skipped] == ["mvtec_loco/pushpins/test/structural_anomalies/007.png"]
 
 
 def test_missing_and_stray_masks_are_named(write_tree) -> None:
