@@ -100,7 +100,7 @@ def _collect(images: Iterable[ScoredImage], threshold: float | None) -> _Found:
         if threshold is not None:
             flagged += int(np.count_nonzero(image.anomaly_map >= threshold))
         if found := find_regions(image.mask):
-            positives.append(image.anomaly_map[found.index])
+            positives.append(image.anomaly_map.reshape(-1)[found.index])
             weights.append(1 / found.area)
             regions += found.count
     scores = np.concatenate(positives).astype(dtype, copy=False) if positives else np.empty(0, dtype)

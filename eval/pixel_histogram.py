@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from data.errors import UserError
 from eval.pixel_keys import (
     BINS,
-    MINUS_INF,
-    PLUS_INF,
     Scores,
     Table,
     count_keys,
@@ -28,7 +26,7 @@ from eval.pixel_keys import (
     scores_of,
     weigh_keys,
 )
-from eval.pixel_scores import Regions, ScoredImage, check_image, find_regions, nan_error
+from eval.pixel_scores import ScoredImage, check_image, find_regions, nan_error
 
 UNIT = 1 << 44  # weight of one region; a pixel carries UNIT / area, rounded
 REGION_LIMIT = 1 << 18  # so many regions fit into one bin without overflow
@@ -95,11 +93,11 @@ class PixelHistogram:
         """
         check_image(image)
         scores = _single(image.anomaly_map)
-        low, high = key_range(scores)
-        if low < MINUS_INF or high > PLUS_INF:
+        if np.isnan(scores.min()):
             raise nan_error(image)
+        low, high = key_range(scores)
         found = find_regions(image.mask)
-        defects = scores[_flat(found, image.mask.shape[1])] if found else np.empty(0, np.float32)
+        defects = scores[found.index] if found else np.empty(0, np.float32)
         weights = (UNIT + found.area // 2) // found.area if found else np.empty(0, np.int64)
         regions = found.count if found else 0
         self._check_regions(regions, image.name)
@@ -191,10 +189,6 @@ class PixelHistogram:
 def _single(anomaly_map: NDArray[np.floating]) -> Scores:
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(anomaly_map, np.float32).reshape(-1)
-
-
-def _flat(found: Regions, width: int) -> NDArray[np.int64]:
-    return found.index[0] * width + found.index[1]
 
 
 def _score(key: int) -> float:

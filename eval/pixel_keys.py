@@ -16,16 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 BINS = 1 << 20
+CHUNK = 1 << 16  # scores at a time: their bins stay in the cache
 _HALF, _ONE, _STEP = 0x3F000000, 0x3F800000, 0x33800000  # bits of 0.5, of 1 and of 2⁻²⁴, the step below 1
 _ONE_KEY = 2 * _HALF - _STEP + 0x1000
-PLUS_INF = 0x7F800000 - _ONE + _ONE_KEY
-MINUS_INF = -0x7F800001
 
 Scores = NDArray[np.float32]  # (n,), contiguous
 Keys = NDArray[np.int64]  # (n,)
@@ -59,12 +57,9 @@ def scores_of(keys: Keys) -> Scores:
 
 
 def key_range(scores: Scores) -> tuple[int, int]:
-    """Least and greatest key of at least one score."""
-    if loops := _compiled():
-        low, high = loops[2](scores, scores.view(np.int32))
-        return int(low), int(high)
-    keys = keys_of(scores)
-    return int(keys.min()), int(keys.max())
+    """Least and greatest key of at least one score; no score may be NaN."""
+    low, high = keys_of(np.array([scores.min(), scores.max()]))
+    return int(low), int(high)
 
 
 def count_keys(scores: Scores, shift: int, table: Table) -> None:
@@ -75,12 +70,14 @@ def count_keys(scores: Scores, shift: int, table: Table) -> None:
         shift: Keys that agree without their lowest `shift` bits share a bin.
         table: Counts, changed in place.
     """
-    if loops := _compiled():
-        loops[0](scores, scores.view(np.int32), shift, table)
-        return
-    for start in range(0, len(scores), BINS >> 3):
-        counts = np.bincount((keys_of(scores[start : start + (BINS >> 3)]) >> shift) & (BINS - 1))
-        table[: len(counts)] += counts
+    loops = _compiled()
+    for start in range(0, len(scores), CHUNK):
+        bins = bins_of(scores[start : start + CHUNK], shift)
+        if loops:
+            loops[1](bins, table)
+        else:
+            counts = np.bincount(bins)
+            table[: len(counts)] += counts
 
 
 def weigh_keys(scores: Scores, weights: Table, shift: int, counts: Table, sums: Table) -> None:
@@ -93,50 +90,49 @@ def weigh_keys(scores: Scores, weights: Table, shift: int, counts: Table, sums: 
         counts: Counts, changed in place.
         sums: Sums of weights, changed in place.
     """
+    bins = bins_of(scores, shift)
     if loops := _compiled():
-        loops[1](scores, scores.view(np.int32), weights, shift, counts, sums)
-        return
-    bins = (keys_of(scores) >> shift) & (BINS - 1)
-    np.add.at(counts, bins, 1)
-    np.add.at(sums, bins, weights)
+        loops[2](bins, weights, counts, sums)
+    else:
+        np.add.at(counts, bins, 1)
+        np.add.at(sums, bins, weights)
+
+
+def bins_of(scores: Scores, shift: int) -> NDArray[np.uint32]:
+    """The bin of each score, (n,): its key without the lowest bits, modulo the number of bins."""
+    if loops := _compiled():
+        bins = np.empty(len(scores), np.uint32)
+        loops[0](scores, scores.view(np.int32), shift, bins)
+        return bins
+    return ((keys_of(scores) >> shift) & (BINS - 1)).astype(np.uint32)
 
 
 @cache
-def _compiled() -> tuple[Callable[..., Any], ...] | None:
-    """The three loops as machine code; None without numba."""
+def _compiled() -> tuple[Callable[..., None], ...] | None:
+    """The loops of `bins_of`, `count_keys` and `weigh_keys` as machine code; None without numba."""
     try:
         from numba import njit
     except ImportError:
         return None
 
-    mask, unit = np.int64(BINS - 1), np.float32(1)
+    def place(scores: Scores, bits: NDArray[np.int32], shift: int, bins: NDArray[np.uint32]) -> None:
+        for i in range(scores.size):  # without branches: all cases are computed, one is taken
+            b = np.int64(bits[i])
+            near = np.int64(np.float32(np.float32(1) - scores[i]).view(np.int32))
+            below = ~(b & 0x7FFFFFFF)
+            below = below + (below == -1)  # -0.0
+            key = 2 * _HALF - near if b >= _HALF else b
+            key = b + (_ONE_KEY - _ONE) if b >= _ONE else key
+            key = below if b < 0 else key
+            bins[i] = (key >> shift) & (BINS - 1)
 
-    @njit(inline="always")
-    def key_at(score: Any, bits: Any) -> Any:
-        key = np.int64(bits)
-        if bits < 0:
-            return ~(key & 0x7FFFFFFF) if score != 0 else np.int64(0)
-        if bits < _HALF:
-            return key
-        if bits < _ONE:
-            return np.int64(2 * _HALF) - np.int64(np.float32(unit - score).view(np.int32))
-        return key + (_ONE_KEY - _ONE)
+    def count(bins: NDArray[np.uint32], table: Table) -> None:
+        for i in range(bins.size):
+            table[bins[i]] += 1
 
-    def count(scores: Scores, bits: NDArray[np.int32], shift: int, table: Table) -> None:
-        for i in range(scores.size):
-            table[(key_at(scores[i], bits[i]) >> shift) & mask] += 1
+    def weigh(bins: NDArray[np.uint32], weights: Table, counts: Table, sums: Table) -> None:
+        for i in range(bins.size):
+            counts[bins[i]] += 1
+            sums[bins[i]] += weights[i]
 
-    def weigh(scores: Scores, bits: NDArray[np.int32], weights: Table, shift: int, counts: Table, sums: Table) -> None:
-        for i in range(scores.size):
-            place = (key_at(scores[i], bits[i]) >> shift) & mask
-            counts[place] += 1
-            sums[place] += weights[i]
-
-    def extent(scores: Scores, bits: NDArray[np.int32]) -> tuple[int, int]:
-        low = high = key_at(scores[0], bits[0])
-        for i in range(scores.size):
-            key = key_at(scores[i], bits[i])
-            low, high = min(low, key), max(high, key)
-        return low, high
-
-    return tuple(njit(nogil=True)(loop) for loop in (count, weigh, extent))
+    return tuple(njit(nogil=True)(loop) for loop in (place, count, weigh))

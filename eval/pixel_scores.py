@@ -33,12 +33,12 @@ class Regions:
     """The defect regions of one mask: its 8-connected components.
 
     Attributes:
-        index: Rows (D,) and columns (D,) of the defect pixels, in raster order.
+        index: Places of the defect pixels in the flattened mask, (D,) int64, in increasing order.
         area: Area in pixels of the region of each defect pixel, (D,) int64.
         count: Number of regions.
     """
 
-    index: tuple[NDArray[np.int64], NDArray[np.int64]]
+    index: NDArray[np.int64]
     area: NDArray[np.int64]
     count: int
 
@@ -88,9 +88,10 @@ def find_regions(mask: NDArray[np.bool_]) -> Regions | None:
         return None
     window = np.ascontiguousarray(mask[top : top + height, left : left + width])
     count, labels = cv2.connectedComponents(window.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-    rows, columns = np.nonzero(window)
-    region = labels[rows, columns]
-    return Regions((rows + top, columns + left), np.bincount(region, minlength=count)[region], count - 1)
+    index = np.flatnonzero(window)
+    region = labels.reshape(-1)[index]
+    index += (index // width) * (mask.shape[1] - width) + top * mask.shape[1] + left
+    return Regions(index, np.bincount(region, minlength=count)[region], count - 1)
 
 
 def undefined_reason(defect_pixels: int, pixels: int, constant: bool) -> str | None:
