@@ -6,7 +6,7 @@ AP: tied pixels give each defect pixel the precision (t+p) / (t+p+f+n); no order
 the order with the others first gives Σ (t+i) / (t+i+f+n) ≥ p - F ln(1 + p / (t+F)) with F = f+n.
 F1: attained at the ends of bins; between them at most 2 (t+p) / (t+p+f+P).
 AUPRO: the curve rises from one end of the bin to the other, at once at the left end or only at the right one.
-In a bin known to hold one score alone, both ends are the value itself.
+In a bin that one float32 alone falls into, all scores are ties: both ends are the value itself.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def rank_bins(histogram: PixelHistogram) -> BinnedRanks:
     lowest = np.clip(places << histogram.shift, least.key + 1, greatest.key)
     pixels = histogram.pixels
     keys = np.r_[least.key, lowest, greatest.key]
+    alone = np.nextafter(scores_of(lowest), np.float32(np.inf)) >= scores_of((places + 1) << histogram.shift)
     below = np.r_[0, below, pixels - greatest.counts[0]]
     total = np.r_[least.counts[0], total, greatest.counts[0]]
     defects = np.r_[least.counts[1], defects, greatest.counts[1]]
@@ -75,10 +76,7 @@ def rank_bins(histogram: PixelHistogram) -> BinnedRanks:
         not_above=others + total[keep] - ties,
         negatives=pixels - histogram.defect_pixels,
     )
-    certain = np.full(len(keys), histogram.shift == 0)
-    certain[[0, -1]] = True
-    if histogram.rounded:
-        certain[:] = False
+    certain = np.r_[True, alone, True] & (not histogram.rounded)
     lift = weights[keep] / (UNIT * histogram.regions)
     slack = histogram.defect_pixels / (2 * UNIT * histogram.regions)
     return BinnedRanks(ranks, lift, certain[keep], slack)

@@ -5,7 +5,7 @@ logarithm, roughly. Three changes make them the keys of anomaly scores:
 - Negative values: all bits but the sign are flipped, so that larger is larger. -0.0 gets the key of 0.0.
 - From 0.5 to 1 the key counts down the bits of 1 - x (exact in float32): a saturated sigmoid crowds its scores just
   below 1, where the plain bits are coarse.
-- From 1 on, the plain bits again, moved up; 1.0 starts a bin of its own at every shift up to 12, the most there is.
+- From 1 on, the plain bits again, moved up; 1.0 starts a bin of its own at every shift up to 14, the most there is.
 Different scores have different keys. NaN lies beyond the keys of ±inf.
 
 A histogram counts key >> shift modulo its number of bins: no origin to move while the keys span fewer bins than that.
@@ -20,10 +20,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 1 << 20
+BINS = 1 << 19
 CHUNK = 1 << 16  # scores at a time: their bins stay in the cache
 _HALF, _ONE, _STEP = 0x3F000000, 0x3F800000, 0x33800000  # bits of 0.5, of 1 and of 2⁻²⁴, the step below 1
-_ONE_KEY = 2 * _HALF - _STEP + 0x1000
+_ONE_KEY = 2 * _HALF - _STEP + 0x4000
 
 Scores = NDArray[np.float32]  # (n,), contiguous
 Keys = NDArray[np.int64]  # (n,)
