@@ -37,7 +37,7 @@ def make_images(count: int, side: int, kind: str) -> list[ScoredImage]:
         for _ in range(random.integers(1, 4) if index % 2 else 0):
             x, y = (int(value) for value in random.integers(side // 8, side - side // 8, 2))
             cv2.circle(mask, (x, y), int(random.integers(side // 50, side // 14)), 1, -1)
-        raw += 2.5 * mask - 1
+        raw = raw + 2.5 * mask - 1
         steepness = 12 if kind == "saturated" else 1
         scores = (1 / (1 + np.exp(-steepness * raw))).astype(np.float32)
         if kind == "outliers":
@@ -171,8 +171,8 @@ def main() -> None:
                 continue
             bytes_used = f"{peak_bytes(measure, images) / 1e6:.0f}" if measure is scikit_learn else ""
             print(
-                f"{name:<26}{seconds:>9.3f}{bytes_used:>8}{seconds / exact_seconds:>8.1f}x{seconds / streaming_seconds:>11.1f}x"
-                f"   {worst(figures, truth)}   (limit: {limits[name]}x)"
+                f"{name:<26}{seconds:>9.3f}{bytes_used:>8}{seconds / exact_seconds:>8.1f}x"
+                f"{seconds / streaming_seconds:>11.1f}x   {worst(figures, truth)}   (limit: {limits[name]}x)"
             )
 
 
