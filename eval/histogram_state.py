@@ -30,7 +30,8 @@ def pack_histogram(histogram: PixelHistogram, note: str = "") -> bytes:
     arrays |= {f"{name}_end": getattr(histogram, name).counts for name in _ENDS}
     facts = {name: getattr(histogram, name) for name in (*_COUNTS, "shift", "rounded", "threshold")}
     facts |= {f"{name}_key": getattr(histogram, name).key for name in _ENDS}
-    return save(arrays, metadata={"facts": json.dumps(facts, sort_keys=True), "note": note})
+    # One entry: the order of several is not fixed.
+    return save(arrays, metadata={"state": json.dumps({**facts, "note": note}, sort_keys=True)})
 
 
 def unpack_histogram(data: bytes) -> tuple[PixelHistogram, str]:
@@ -42,8 +43,7 @@ def unpack_histogram(data: bytes) -> tuple[PixelHistogram, str]:
     try:
         arrays = load(data)
         size = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + size])["__metadata__"]
-        facts = json.loads(metadata["facts"])
+        facts = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["state"])
         histogram = PixelHistogram(**{name: facts[name] for name in (*_COUNTS, "shift", "rounded", "threshold")})
         for name in _ENDS:
             setattr(histogram, name, End(facts[f"{name}_key"], arrays[f"{name}_end"].copy()))
@@ -52,7 +52,7 @@ def unpack_histogram(data: bytes) -> tuple[PixelHistogram, str]:
             getattr(histogram, name)[places] = arrays[f"{name}_counts"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"A stored histogram is damaged ({error}). Delete it and run again.") from error
-    return histogram, str(metadata["note"])
+    return histogram, str(facts["note"])
 
 
 def save_histogram(path: Path, histogram: PixelHistogram, note: str) -> None:
@@ -72,8 +72,7 @@ def load_histogram(path: Path, note: str) -> PixelHistogram | None:
         return None
     try:
         with safe_open(path, "numpy") as file:
-            if (file.metadata() or {}).get("note") != note:
-                return None
+            state = json.loads((file.metadata() or {}).get("state", "{}"))
     except SafetensorError as error:
         raise UserError(f"Damaged histogram: {path} ({error}). Delete it and run again.") from error
-    return unpack_histogram(path.read_bytes())[0]
+    return unpack_histogram(path.read_bytes())[0] if state.get("note") == note else None
