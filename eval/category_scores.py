@@ -29,6 +29,7 @@ from eval.ranks import Ranks
 log = logging.getLogger(__name__)
 
 METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro", "image_auroc", "image_ap", "image_f1_max")
+HELD_PIXELS = 1 << 25  # a category of no more pixels is decoded once and held: about 170 MB
 SAVE_EVERY = 200  # images between two saves of a rank's counts
 
 LoadScored = Callable[[Sample], ScoredImage]
@@ -53,14 +54,30 @@ class ScoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class LazyImages:
-    """The scored images of some samples, decoded on each iteration and never held together."""
+    """The scored images of some samples, decoded when they are first reached and held while few.
+
+    Attributes:
+        samples: The samples.
+        load: Decodes map and mask of a sample.
+        room: Pixels that are held; further images are decoded on each iteration.
+    """
 
     samples: Sequence[Sample]
     load: LoadScored = field(repr=False)
+    room: int = HELD_PIXELS
+    _held: dict[str, ScoredImage] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[ScoredImage]:
-        """Decodes mask and map, one image at a time."""
-        return (self.load(sample) for sample in self.samples)
+        """Yields one image at a time."""
+        used = sum(image.mask.size for image in self._held.values())
+        for sample in self.samples:
+            image = self._held.get(sample.id)
+            if image is None:
+                image = self.load(sample)
+                if used + image.mask.size <= self.room:
+                    self._held[sample.id] = image
+                    used += image.mask.size
+            yield image
 
 
 def score_categories(

@@ -153,7 +153,9 @@ def _show(case: _Scored, summary: dict[str, Any], tops: Mapping[str, float], loa
     threshold = summary["categories"][sample.category]["pixel_f1_threshold"]
     cut = (_finite(threshold) - low) / span if threshold is not None else np.inf
     shown = np.clip((anomaly_map - low) / span, -1e6, 1e6).astype(np.float32)
-    pictures = draw_case(image, scored.mask, shown, [], ContourConfig(threshold=float(cut)), GalleryConfig())
+    pictures = draw_case(
+        image, scored.mask, shown, [], ContourConfig(threshold=float(np.clip(cut, -2e6, 2e6))), GalleryConfig()
+    )
     return {
         "id": sample.id,
         "category": sample.category.replace("_", " "),

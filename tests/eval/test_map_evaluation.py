@@ -114,7 +114,9 @@ def test_image_score(folder: Path) -> None:
     spike[0, 0] = 9
     save(folder, "tile/test/good/000", spike)
     assert evaluate_maps(make_config(folder))["categories"]["tile"]["image_auroc"] < 100
-    mean = evaluate_maps(make_config(folder, image_score=ImageScore.top_mean, score_fraction=0.2, out=str(folder / "b")))
+    mean = evaluate_maps(
+        make_config(folder, image_score=ImageScore.top_mean, score_fraction=0.2, out=str(folder / "b"))
+    )
     assert mean["categories"]["tile"]["image_auroc"] == pytest.approx(100)
 
 
