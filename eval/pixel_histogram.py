@@ -22,7 +22,7 @@ from eval.pixel_keys import (
     Scores,
     Table,
     count_keys,
-    key_range,
+    keys_of,
     scores_of,
     weigh_keys,
 )
@@ -93,9 +93,10 @@ class PixelHistogram:
         """
         check_image(image)
         scores = _single(image.anomaly_map)
-        if np.isnan(scores.min()):
+        ends = np.array([scores.min(), scores.max()])
+        if np.isnan(ends[0]):  # a minimum propagates NaN
             raise nan_error(image)
-        low, high = key_range(scores)
+        low, high = keys_of(ends).tolist()
         found = find_regions(image.mask)
         defects = scores[found.index] if found else np.empty(0, np.float32)
         weights = (UNIT + found.area // 2) // found.area if found else np.empty(0, np.int64)

@@ -56,12 +56,6 @@ def scores_of(keys: Keys) -> Scores:
     return scores
 
 
-def key_range(scores: Scores) -> tuple[int, int]:
-    """Least and greatest key of at least one score; no score may be NaN."""
-    low, high = keys_of(np.array([scores.min(), scores.max()]))
-    return int(low), int(high)
-
-
 def count_keys(scores: Scores, shift: int, table: Table) -> None:
     """Adds 1 to the bin of each score.
 
