@@ -34,7 +34,7 @@ class Reading:
     Attributes:
         kinds: (B, T, K), how much of a mark of that kind is there: 1 at the token that holds most of it.
         marked: (B, T), the same for any mark.
-        boxes: (B, T, 4), xyxy of the mark that is there most, in -1..1 of the image, times how much it is; 0 without one.
+        boxes: (B, T, 4), xyxy in -1..1 of the mark that is there most, times how much it is; 0 without one.
     """
 
     kinds: NDArray[np.float32]
