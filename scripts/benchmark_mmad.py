@@ -32,6 +32,7 @@ from models.tiny.minicpmv import (
     save_checkpoint,
 )
 
+HEADS = [("theirs q/s", 11), ("ours q/s", 11), ("ratio", 8), ("(CPU)", 8), ("target", 8), ("bound", 8)]
 TARGETS = {"0-shot": 4.0, "1-shot": 4.3}
 SIZES = TinyMiniCPMVConfig(
     image_size=448,
@@ -113,7 +114,8 @@ def measure(chat: TransformersChat, requests: list[ChatRequest], rounds: int, se
     ratio, cpu_ratio = np.median(np.array(theirs) / np.array(ours), axis=0)
     speeds = [len(requests) / np.median(times, axis=0)[0] for times in (theirs, ours)]
     print(
-        f"{setting:<24}{speeds[0]:>11.2f}{speeds[1]:>11.2f}{ratio:>8.2f}{cpu_ratio:>8.2f}{TARGETS.get(setting, 0) or '':>8}"
+        f"{setting:<24}{speeds[0]:>11.2f}{speeds[1]:>11.2f}{ratio:>8.2f}{cpu_ratio:>8.2f}"
+        f"{TARGETS.get(setting, 0) or '':>8}"
         f"{bound(chat, requests):>8.2f}  {same}, {max(differences):.1e}",
         flush=True,
     )

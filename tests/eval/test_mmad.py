@@ -147,13 +147,10 @@ def test_another_prompt_or_model_is_asked_anew(root: Path, chat: FakeChat, chang
     chat.name = change.pop("name", chat.name)
     evaluate_mmad(config(root, mllm="m", mode="generate", **change))
     assert len(chat.requests) == 47
-    with pytest.raises(UserError, match="mixes 2 models or settings") if "max_tokens" not in change else _nothing():
-        evaluate_mmad(config(root, answers=str(root.parent / "out" / "answers.jsonl")))
-
-
-class _nothing:  # noqa: N801
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
+    answers = str(root.parent / "out" / "answers.jsonl")
+    if "max_tokens" not in change:  # it changes the prompt, but names no setting that scores differ by
+        with pytest.raises(UserError, match="mixes 2 models or settings"):
+            evaluate_mmad(config(root, answers=answers))
 
 
 def test_failures_are_named_kept_apart_and_asked_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +173,7 @@ def test_failures_are_named_kept_apart_and_asked_again(root: Path, monkeypatch: 
 
 def write_log(root: Path, path: Path, reply: str, choice: str | None) -> None:
     mmad = read_mmad(MMADConfig(data_root=str(root)), check_images=False)
+    said = {"reply": reply, "choice": choice}
     append_jsonl(
         path,
         (
