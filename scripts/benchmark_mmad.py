@@ -74,9 +74,8 @@ def main() -> None:
         paths = [write_image(folder / f"{index}.png", index) for index in range(2 * images)]
         count = sum(parameter.numel() for parameter in chat.model.parameters())
         print(f"{count / 1e6:.1f} M parameters, {images} images, {len(QUESTIONS)} questions each, {rounds} rounds")
-        print(
-            f"{'':<24}{'theirs q/s':>11}{'ours q/s':>11}{'ratio':>8}{'(CPU)':>8}{'target':>8}{'bound':>8}  same argmax, max logit Δ"
-        )
+        heads = "".join(f"{head:>{width}}" for head, width in HEADS)
+        print(f"{'':<24}{heads}  same argmax, max logit Δ")
         shots: dict[str, list[tuple[str | Path, ...]]] = {
             "0-shot": [()] * images,
             "1-shot": [(WORDING.templates, paths[images + i], WORDING.query) for i in range(images)],

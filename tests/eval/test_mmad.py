@@ -173,7 +173,6 @@ def test_failures_are_named_kept_apart_and_asked_again(root: Path, monkeypatch: 
 
 def write_log(root: Path, path: Path, reply: str, choice: str | None) -> None:
     mmad = read_mmad(MMADConfig(data_root=str(root)), check_images=False)
-    said = {"reply": reply, "choice": choice}
     append_jsonl(
         path,
         (
