@@ -45,7 +45,7 @@ class Figure:
         share = self.value
         size = float(self.images)
         if 0 < share < 1:
-            used = max(np.count_nonzero(self.influence), 2)
+            used = max(int(np.count_nonzero(self.influence)), 2)
             variance = float((self.influence**2).sum()) * used / (used - 1) + self.extra
             size = share * (1 - share) / variance if variance > 0 else size
         centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)

@@ -1,6 +1,6 @@
 """python -m scripts.benchmark_mmad [images=8] [rounds=3]: MMAD questions a second, ours against one generate each.
 
-Both sides run the same randomly initialised MiniCPM-V 4.6 (about 40 million parameters, 1024 patches and 64 visual
+Both sides run the same randomly initialised MiniCPM-V 4.6 (56 million parameters, 1024 patches and 64 visual
 tokens an image, as the real one has per tile), 5 questions an image, CPU, float32, and the same fast vision tower, so
 that only the reuse differs. The other side encodes the images anew and generates one token for every question. The
 token-count bound is what reuse can give at most if every token costs the same: tokens through the vision tower and the
