@@ -43,7 +43,7 @@ class PackedScorer:
             UserError: If its attention cannot be packed.
         """
         if not can_pack(chat.model.config.text_config):
-            raise UserError("This model has recurrent or windowed layers: its questions cannot be packed. Set mode=generate.")
+            raise UserError("This model has recurrent or windowed layers: packing fails. Set mode=generate.")
         self.chat, self.name = chat, chat.name
         self.letters = letter_tokens(chat.processor.tokenizer)
         self._cache = DynamicCache(config=chat.model.config.text_config)
