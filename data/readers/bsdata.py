@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
@@ -19,6 +20,11 @@ def read_bsdata(root: Path) -> list[Sample]:
     The split is the authors' `train_test_split` (`train`, `test`, or `none` where they give none). The stray
     copy in `data/BSD/` is not a sample: only files directly in `data/` are.
 
+    The group is the physical place on the spindle. `wear_dev` names the wear sequences that an image belongs to, 27 in
+    all; a place with two pittings has two sequences of the same 69 images, so the first name stands for the place
+    (15 of them). The 69 images of the other spindle type belong to no sequence: there, crops of one photograph share
+    the group, which is the file name without `_crop_<n>`.
+
     Args:
         root: Folder that holds `data/`, `label/` and `image_data.json`.
 
@@ -26,23 +32,24 @@ def read_bsdata(root: Path) -> list[Sample]:
         UserError: If a label file is malformed or belongs to no image.
     """
     records = read_json(root / "image_data.json")["images"]
-    splits = {Path(record["filename"]).stem: record["train_test_split"] or "none" for record in records}
+    by_stem = {Path(record["filename"]).stem: record for record in records}
     images = list_images(root / "data")
     labels = {path.stem: path for path in sorted((root / "label").glob("*.json"))}
     if orphans := set(labels) - {image.stem for image in images}:
         raise UserError(f"Label without its image: {labels[min(orphans)]} ({len(orphans)} in all). Add the images.")
-    return [_read_image(root, image, splits.get(image.stem, "none"), labels.get(image.stem)) for image in images]
+    return [_read_image(root, image, by_stem.get(image.stem, {}), labels.get(image.stem)) for image in images]
 
 
-def _read_image(root: Path, image: Path, split: str, label: Path | None) -> Sample:
+def _read_image(root: Path, image: Path, record: dict[str, Any], label: Path | None) -> Sample:
     return Sample(
         id=f"bsdata/{image.relative_to(root).as_posix()}",
         dataset="bsdata",
         category=CATEGORY,
-        split=split,
+        split=record.get("train_test_split") or "none",
         image=image,
         defect="pitting" if label else None,
         mask=_read_label(label) if label else None,
+        group=f"bsdata/{min(record.get('wear_dev') or [image.stem.rsplit('_crop_', 1)[0]])}",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.masks import MaskFile
-from data.readers.listing import list_folders, list_images
+from data.readers.listing import list_folders, list_images, match_masks, missing_mask
 from data.sample import Sample
 
 
@@ -17,35 +17,57 @@ def read_mvtec_ad(root: Path) -> list[Sample]:
         root: Folder that holds one folder per category.
 
     Raises:
-        UserError: If an anomalous image has no mask file.
+        UserError: If an anomalous image has no mask file, or a mask belongs to no image.
     """
+    return [sample for category in list_folders(root) for sample in read_category(category, "mvtec_ad")]
+
+
+def read_category(category: Path, dataset: str) -> list[Sample]:
+    """Lists one category in the layout.
+
+    Args:
+        category: Its folder.
+        dataset: What the samples' ids begin with.
+
+    Raises:
+        UserError: If an anomalous image has no mask file, or a mask belongs to no image.
+    """
+    folders = {split: list_folders(category / split) for split in ("train", "test")}
+    tested = {folder.name for folder in folders["test"]} | {"good"}
+    for masks in list_folders(category / "ground_truth"):
+        if masks.name not in tested and (orphans := list_images(masks)):
+            raise UserError(
+                f"Mask for no image: {orphans[0]}. Add {category / 'test' / masks.name}, or remove {masks}."
+            )
     return [
         sample
-        for category in list_folders(root)
-        for split in ("train", "test")
-        for folder in list_folders(category / split)
-        for sample in _read_folder(root, category, split, folder)
+        for split in folders
+        for folder in folders[split]
+        for sample in _read_folder(category, dataset, split, folder)
     ]
 
 
-def _read_folder(root: Path, category: Path, split: str, folder: Path) -> list[Sample]:
-    defect = None if folder.name == "good" else folder.name
+def _read_folder(category: Path, dataset: str, split: str, folder: Path) -> list[Sample]:
+    images, prefix = list_images(folder), f"{dataset}/{category.name}/{split}/{folder.name}"
+    defect = None if folder.name == "good" else folder.name.replace("_", " ")
+    masks = {} if defect is None else _find_masks(images, category / "ground_truth" / folder.name)
     return [
         Sample(
-            id=f"mvtec_ad/{image.relative_to(root).as_posix()}",
-            dataset="mvtec_ad",
+            id=f"{prefix}/{image.name}",
+            dataset=dataset,
             category=category.name,
             split=split,
             image=image,
-            defect=defect.replace("_", " ") if defect else None,
-            mask=MaskFile(_find_mask(category, folder.name, image)) if defect else None,
+            defect=defect,
+            mask=masks.get(image),
         )
-        for image in list_images(folder)
+        for image in images
     ]
 
 
-def _find_mask(category: Path, defect: str, image: Path) -> Path:
-    mask = category / "ground_truth" / defect / f"{image.stem}_mask.png"
-    if not mask.is_file():
-        raise UserError(f"Image without its mask: {image} needs {mask}. Add the mask, or remove the image.")
-    return mask
+def _find_masks(images: list[Path], folder: Path) -> dict[Path, MaskFile]:
+    pairs = match_masks(images, list_images(folder), "_mask")
+    for image in images:
+        if image not in pairs:
+            raise missing_mask(image, folder / f"{image.stem}_mask.png")
+    return {image: MaskFile(mask) for image, mask in pairs.items()}

@@ -1,0 +1,152 @@
+"""Real-IAD: 30 objects from five views each (Wang et al., 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import read_json
+from data.masks import MaskFile
+from data.readers.annotations import check_inside, name_defect, take
+from data.readers.listing import Listed, Skipped, list_files, list_folders
+from data.sample import Sample
+
+RESOLUTIONS = ("256", "512", "1024", "raw")
+SPLITS = ("train", "test")
+NO_MASK = "NG view without a mask: no defect is visible in it"
+
+
+def read_real_iad(root: Path, *, resolution: str = "", annotations: str = "realiad_jsons") -> Listed:
+    """Lists Real-IAD from its JSON files: `realiad_<resolution>/<category>/{OK,NG/<code>}/S0001/<name>.jpg`.
+
+    Normal are the images of `OK/`. A view in `NG/` without a visible defect has no mask: it is no anomalous sample,
+    and is left out and listed (that is DDQA's rule). So is, once, a category that has a JSON file but no images.
+
+    The group, `real_iad/<category>/<OK or NG>/S0001`, is the physical object: its views share the folder `S0001`. An
+    object number that occurs below several codes counts as one object.
+
+    Args:
+        root: Folder that holds `realiad_<resolution>` and the folder of JSON files.
+        resolution: `256`, `512`, `1024` or `raw`; may stay empty when only one is there.
+        annotations: Folder of the JSON files. It may lie in the root, in a folder of the same name, or in
+            `realiad_jsons`.
+
+    Raises:
+        UserError: If the resolution or the JSON files cannot be told, a JSON file is malformed or names an unknown
+            code, a missing file or a path outside its category, or a mask belongs to no image.
+    """
+    images, listed = _find_images(root, resolution), Listed([], [])
+    files = {path.stem: path for path in _find_jsons(root, annotations)}
+    folders = {folder.name for folder in list_folders(images)}
+    if unknown := sorted(folders - files.keys()):
+        raise UserError(f"Images without annotations: no {unknown[0]}.json for {images / unknown[0]}. Add the file.")
+    for category, path in files.items():
+        if category in folders:
+            _read_category(root, images / category, path, listed)
+        else:
+            skipped = Skipped(f"real_iad/{images.name}/{category}", "the category has no images", category, "")
+            listed.skipped.append(skipped)
+    return listed
+
+
+def _find_images(root: Path, resolution: str) -> Path:
+    if resolution and resolution not in RESOLUTIONS:
+        raise UserError(f"Unknown resolution '{resolution}' of Real-IAD. Choose {', '.join(RESOLUTIONS)}.")
+    names = [f"realiad_{name}" for name in ([resolution] if resolution else RESOLUTIONS)]
+    found = [root / name for name in names if (root / name).is_dir()]
+    if not found:
+        raise UserError(f"No images of Real-IAD in {root}. Expected {' or '.join(names)} there.")
+    if len(found) > 1:
+        raise UserError(
+            f"Several resolutions of Real-IAD in {root}: {', '.join(folder.name for folder in found)}. "
+            "Name one with the reader's option resolution, for example 1024."
+        )
+    return found[0]
+
+
+def _find_jsons(root: Path, name: str) -> list[Path]:
+    check_inside(name, root)
+    folders = dict.fromkeys([root / name, root / name / name, root / "realiad_jsons" / name])
+    found = {folder: jsons for folder in folders if (jsons := list_files(folder, ".json"))}
+    if not found:
+        raise UserError(f"No JSON files of Real-IAD. Expected them in {' or '.join(map(str, folders))}.")
+    if len(found) > 1:
+        raise UserError(f"JSON files of Real-IAD in two places: {' and '.join(map(str, found))}. Remove one of them.")
+    return next(iter(found.values()))
+
+
+def _read_category(root: Path, folder: Path, path: Path, listed: Listed) -> None:
+    content = read_json(path)
+    normal = take(take(content, "meta", dict, path), "normal_class", str, path)
+    names = cache(lambda code: name_defect("real_iad", code, path))
+    prefix = f"real_iad/{folder.relative_to(root).as_posix()}"
+    group = f"real_iad/{folder.name}"
+    files = _Files(folder, path)
+    for split, record in _records(content, path):
+        image = take(record, "image_path", str, path)
+        code, mask = take(record, "anomaly_class", str, path), record.get("mask_path")
+        defect = None if code == normal else names(code)
+        if defect and mask is None:
+            listed.skipped.append(Skipped(f"{prefix}/{image}", NO_MASK, folder.name, split))
+            files.find(image)
+            continue
+        if defect is None and mask is not None:
+            raise UserError(f"Mask of a normal image in {path}: {image} has {mask}. Download the file again.")
+        kind, _, rest = image.partition("/")
+        listed.samples.append(
+            Sample(
+                id=f"{prefix}/{image}",
+                dataset="real_iad",
+                category=folder.name,
+                split=split,
+                image=files.find(image),
+                defect=defect,
+                mask=MaskFile(files.find(take(record, "mask_path", str, path))) if defect else None,
+                group=f"{group}/{kind}/{_object(rest, path)}",
+            )
+        )
+    files.check_masks()
+
+
+def _records(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for split in SPLITS:
+        for record in take(content, split, list, path):
+            yield split, record
+
+
+def _object(rest: str, path: Path) -> str:
+    *_, name, _ = ["", *rest.split("/")]
+    if not name:
+        raise UserError(f"Unexpected path in {path}: '{rest}' has no folder of the object, like S0001. Download again.")
+    return name
+
+
+class _Files:
+    """The files of one category, from one scan of each folder: far cheaper than a stat of each file."""
+
+    def __init__(self, category: Path, source: Path) -> None:
+        self._category, self._source = category, source
+        self._folders: dict[str, dict[str, Path]] = {}
+
+    def find(self, relative: str) -> Path:
+        """The path of a file that the annotations name; fails when it is not there."""
+        folder, _, name = relative.rpartition("/")
+        if folder not in self._folders:
+            check_inside(relative, self._source)
+            self._folders[folder] = {path.name: path for path in list_files(self._category / folder)}
+        if found := self._folders[folder].get(name):
+            return found
+        raise UserError(
+            f"Missing file: {self._category / relative}, named in {self._source}. Download the category again."
+        )
+
+    def check_masks(self) -> None:
+        """Fails on a mask beside no image."""
+        for files in self._folders.values():
+            stems = {name.rpartition(".")[0] for name in files if not name.endswith(".png")}
+            for name, path in files.items():
+                if name.endswith(".png") and name.removesuffix(".png") not in stems:
+                    raise UserError(f"Mask for no image: {path}. Add the image it belongs to, or remove the mask.")
