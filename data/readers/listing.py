@@ -11,7 +11,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.sample import Sample
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,17 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         UserError: If an image is a broken link or a link to itself, or the folder cannot be read.
     """
-    return [path for path in list_files(folder) if _is_image(path.name)]
+    return [folder / name for name in list_names(folder) if _is_image(name)]
 
 
 def list_files(folder: Path, suffix: str = "") -> list[Path]:
     """Like `list_images`, for files of any kind, or of one suffix."""
-    return [folder / name for name in _names(folder, files=True) if name.endswith(suffix)]
+    return [folder / name for name in list_names(folder) if name.endswith(suffix)]
+
+
+def list_names(folder: Path) -> list[str]:
+    """Like `list_images`, for the bare names of files of any kind."""
+    return _names(folder, files=True)
 
 
 def list_folders(folder: Path) -> list[Path]:
@@ -104,7 +109,7 @@ def missing_mask(image: Path, mask: Path) -> UserError:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (a Path for each name is slow)
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _names(folder: Path, *, files: bool) -> list[str]:

@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.files import read_json
 from data.masks import MaskFile
 from data.readers.annotations import check_inside, name_defect, take
-from data.readers.listing import Listed, Skipped, list_files, list_folders
+from data.readers.listing import Listed, Skipped, list_files, list_folders, list_names
 from data.sample import Sample
 
 RESOLUTIONS = ("256", "512", "1024", "raw")
@@ -19,7 +19,7 @@ SPLITS = ("train", "test")
 NO_MASK = "NG view without a mask: no defect is visible in it"
 
 
-def read_real_iad(root: Path, *, resolution: str = "", annotations: str = "realiad_jsons") -> Listed:
+def read_real_iad(root: Path, *, resolution: str | int = "", annotations: str = "realiad_jsons") -> Listed:
     """Lists Real-IAD from its JSON files: `realiad_<resolution>/<category>/{OK,NG/<code>}/S0001/<name>.jpg`.
 
     Normal are the images of `OK/`. A view in `NG/` without a visible defect has no mask: it is no anomalous sample,
@@ -38,7 +38,7 @@ def read_real_iad(root: Path, *, resolution: str = "", annotations: str = "reali
         UserError: If the resolution or the JSON files cannot be told, a JSON file is malformed or names an unknown
             code, a missing file or a path outside its category, or a mask belongs to no image.
     """
-    images, listed = _find_images(root, resolution), Listed([], [])
+    images, listed = _find_images(root, str(resolution)), Listed([], [])
     files = {path.stem: path for path in _find_jsons(root, annotations)}
     folders = {folder.name for folder in list_folders(images)}
     if unknown := sorted(folders - files.keys()):
@@ -129,24 +129,25 @@ class _Files:
 
     def __init__(self, category: Path, source: Path) -> None:
         self._category, self._source = category, source
-        self._folders: dict[str, dict[str, Path]] = {}
+        self._names: dict[str, set[str]] = {}
 
     def find(self, relative: str) -> Path:
         """The path of a file that the annotations name; fails when it is not there."""
         folder, _, name = relative.rpartition("/")
-        if folder not in self._folders:
+        if folder not in self._names:
             check_inside(relative, self._source)
-            self._folders[folder] = {path.name: path for path in list_files(self._category / folder)}
-        if found := self._folders[folder].get(name):
-            return found
+            self._names[folder] = set(list_names(self._category / folder))
+        if name in self._names[folder]:
+            return self._category / relative
         raise UserError(
             f"Missing file: {self._category / relative}, named in {self._source}. Download the category again."
         )
 
     def check_masks(self) -> None:
         """Fails on a mask beside no image."""
-        for files in self._folders.values():
-            stems = {name.rpartition(".")[0] for name in files if not name.endswith(".png")}
-            for name, path in files.items():
+        for folder, names in self._names.items():
+            stems = {name.rpartition(".")[0] for name in names if not name.endswith(".png")}
+            for name in sorted(names):
                 if name.endswith(".png") and name.removesuffix(".png") not in stems:
+                    path = self._category / folder / name
                     raise UserError(f"Mask for no image: {path}. Add the image it belongs to, or remove the mask.")
