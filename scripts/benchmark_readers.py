@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_SECONDS, LIMIT_MB = 10.0, 500.0
@@ -76,7 +77,7 @@ def write_real_iad(root: Path, samples: int) -> None:
         (root / "realiad_jsons" / f"{category}.json").write_text(json.dumps(content))
 
 
-def _real_iad_record(category: str, item: int) -> dict[str, str | None]:
+def _real_iad_record(category: str, item: int) -> dict[str, Any]:
     number, view = divmod(item, VIEWS)
     code = "OK" if number % 3 else ("AK", "BX", "HS")[number // 3 % 3]
     folder = "OK" if code == "OK" else f"NG/{code}"

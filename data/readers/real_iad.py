@@ -129,25 +129,27 @@ class _Files:
 
     def __init__(self, category: Path, source: Path) -> None:
         self._category, self._source = category, source
-        self._names: dict[str, set[str]] = {}
+        self._found: dict[str, tuple[Path, set[str]]] = {}  # by folder, relative to the category
 
     def find(self, relative: str) -> Path:
         """The path of a file that the annotations name; fails when it is not there."""
-        folder, _, name = relative.rpartition("/")
-        if folder not in self._names:
+        below, _, name = relative.rpartition("/")
+        if below not in self._found:
             check_inside(relative, self._source)
-            self._names[folder] = set(list_names(self._category / folder))
-        if name in self._names[folder]:
-            return self._category / relative
+            self._found[below] = (self._category / below, set(list_names(self._category / below)))
+        folder, names = self._found[below]
+        if name in names:
+            return folder / name
         raise UserError(
             f"Missing file: {self._category / relative}, named in {self._source}. Download the category again."
         )
 
     def check_masks(self) -> None:
         """Fails on a mask beside no image."""
-        for folder, names in self._names.items():
+        for folder, names in self._found.values():
             stems = {name.rpartition(".")[0] for name in names if not name.endswith(".png")}
             for name in sorted(names):
                 if name.endswith(".png") and name.removesuffix(".png") not in stems:
-                    path = self._category / folder / name
-                    raise UserError(f"Mask for no image: {path}. Add the image it belongs to, or remove the mask.")
+                    raise UserError(
+                        f"Mask for no image: {folder / name}. Add the image it belongs to, or remove the mask."
+                    )
