@@ -72,3 +72,12 @@ def test_a_directory_beneath_a_file_is_a_user_error(tmp_path: Path) -> None:
 def test_hash_value_ignores_key_order() -> None:
     assert hash_value({"a": 1, "b": 2}) == hash_value({"b": 2, "a": 1})
     assert hash_value({"a": 1}) != hash_value({"a": 2})
+
+
+def test_json_may_begin_with_a_byte_order_mark_but_must_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a":\r\n1}')
+    assert read_json(path) == {"a": 1}
+    path.write_bytes(b'{"a": "caf\xe9"}')
+    with pytest.raises(UserError, match="is not UTF-8 at byte 10"):
+        read_json(path)

@@ -57,3 +57,12 @@ def test_polygons_count_one_region_each_even_where_they_touch() -> None:
     mask = read_mask(source, (10, 10))
     assert len(components(mask)) == 1
     assert [region.box for region in defect_regions(source, mask)] == [Box(4, 0, 10, 5), Box(0, 0, 5, 5)]
+
+
+def test_parts_of_one_annotation_are_one_region() -> None:
+    squares = [((x, 2.0), (x + 2, 2.0), (x + 2, 4.0), (x, 4.0)) for x in (0.0, 10.0, 20.0)]
+    outside = ((90.0, 90.0), (95.0, 90.0), (95.0, 95.0))
+    source = Polygons((*squares, outside), Path("label.json"), parts=(0, 1, 0, 2))
+    several, single = defect_regions(source, read_mask(source, (10, 30)))
+    assert (several.box, several.area, several.centroid) == (Box(0, 2, 23, 5), 18, (11.0, 3.0))
+    assert (single.box, single.area, single.centroid) == (Box(10, 2, 13, 5), 9, (11.0, 3.0))

@@ -55,7 +55,11 @@ def test_reads_the_layout(tmp_path: Path, draw) -> None:
     [
         ("anomalous: true\n", ["bumps", "colors"], "dent and uneven surface"),  # as the masks say
         ("anomalous: 1\n", [], "defect"),  # all four masks are there: nothing tells
-        ("anomalous: 1\nbumps: 1\ndents: 1\ncolors: 1\nnormals: 1\n", [], "bump and dent and discoloration and uneven surface"),
+        (
+            "anomalous: 1\nbumps: 1\ndents: 1\ncolors: 1\nnormals: 1\n",
+            [],
+            "bump and dent and discoloration and uneven surface",
+        ),
     ],
 )
 def test_where_the_types_come_from(tmp_path: Path, draw, metadata: str, removed: list[str], defect: str) -> None:

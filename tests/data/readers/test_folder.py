@@ -39,7 +39,7 @@ def test_reads_several_products_of_both_layouts(tmp_path: Path, draw, write_mvte
 
 def test_the_current_folder_has_a_name(tmp_path: Path, draw, monkeypatch) -> None:
     monkeypatch.chdir(write_flat(tmp_path / "gear", draw))
-    assert {sample.category for sample in read_folder(Path("."))} == {"gear"}
+    assert {sample.category for sample in read_folder(Path())} == {"gear"}
 
 
 def test_options(tmp_path: Path, draw, write_mvtec) -> None:

@@ -14,7 +14,9 @@ def touch(*paths: Path) -> None:
 
 
 def test_lists_are_sorted_and_leave_hidden_and_foreign_files_out(tmp_path: Path) -> None:
-    touch(*[tmp_path / name for name in ("b.PNG", "a.jpg", "._a.jpg", "Thumbs.db", "ü ö.jpeg", "z/x.png", ".git/x.png")])
+    touch(
+        *[tmp_path / name for name in ("b.PNG", "a.jpg", "._a.jpg", "Thumbs.db", "ü ö.jpeg", "z/x.png", ".git/x.png")]
+    )
     assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG", "ü ö.jpeg"]
     assert list_folders(tmp_path) == [tmp_path / "z"]
     assert list_images(tmp_path / "none") == list_folders(tmp_path / "a.jpg") == []
@@ -31,7 +33,11 @@ def test_links_to_real_files_and_folders_are_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("target", "message"),
-    [("link.png", "Symlink loop: .*leads to itself"), ("gone.png", "Broken link"), ("..", "Symlink loop: .*leads back")],
+    [
+        ("link.png", "Symlink loop: .*leads to itself"),
+        ("gone.png", "Broken link"),
+        ("..", "Symlink loop: .*leads back"),
+    ],
 )
 def test_bad_links_are_named(tmp_path: Path, target: str, message: str) -> None:
     folder = tmp_path / "set"
@@ -46,7 +52,7 @@ def test_bad_links_are_named(tmp_path: Path, target: str, message: str) -> None:
 def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0)
-    with pytest.raises(UserError, match="Cannot read .*locked"):
+    with pytest.raises(UserError, match=r"Cannot read .*locked"):
         list_images(folder)
 
 

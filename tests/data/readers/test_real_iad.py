@@ -152,5 +152,5 @@ def test_a_mask_for_no_image_is_named(tmp_path: Path, draw) -> None:
 
 
 def test_a_root_without_the_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No images of Real-IAD in .*realiad_256 or realiad_512"):
+    with pytest.raises(UserError, match=r"No images of Real-IAD in .*realiad_256 or realiad_512"):
         read_real_iad(tmp_path)
