@@ -55,8 +55,8 @@ def _read_split(root: Path, category: str, folder: Path, listed: Listed) -> None
     }
     files = {image.name: image for image in list_images(folder)}
     images = {take(record, "id", int, path): _find(record, files, path) for record in take(coco, "images", list, path)}
-    if len(set(images.values())) < len(images):
-        raise UserError(f"An image is listed twice in {path}. Download the file again.")
+    if len(set(images.values())) < len(coco["images"]):
+        raise UserError(f"An image, or an image id, is listed twice in {path}. Download the file again.")
     by_image: dict[int, list[dict[str, Any]]] = {number: [] for number in images}
     for record in take(coco, "annotations", list, path):
         number = take(record, "image_id", int, path)

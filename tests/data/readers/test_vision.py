@@ -96,13 +96,16 @@ def test_bad_annotations_are_named(tmp_path: Path, draw, records: list[Any], mes
     [
         ("000000.jpg", "../000000.jpg", r"Path outside the dataset: '\.\./000000\.jpg'"),
         ("000000.jpg", "000009.jpg", r"Missing image: .* lists 000009\.jpg"),
-        ('"file_name": "000001.jpg"', '"file_name": "000000.jpg"', "An image is listed twice"),
+        ('"file_name": "000001.jpg"', '"file_name": "000000.jpg"', "An image, or an image id, is listed twice"),
+        ('"id": 1, "file_name"', '"id": 0, "file_name"', "An image, or an image id, is listed twice"),
         ('"annotations"', '"marks"', "no list 'annotations'"),
     ],
 )
 def test_a_bad_index_is_named(tmp_path: Path, draw, old: str, new: str, message: str) -> None:
     path = write_split(tmp_path / "Wood/train", draw, {1: "pits"}, [(0, 1, [LEFT])], 2)
-    path.write_text(path.read_text().replace(old, new))
+    text = json.dumps(json.loads(path.read_text(encoding="utf-8-sig")))
+    assert old in text
+    path.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=message):
         read_vision(tmp_path)
 
