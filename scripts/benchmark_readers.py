@@ -2,7 +2,7 @@
 
 Writes two trees of SAMPLES (default 150,000, the size of Real-IAD) images below a temporary folder, as empty files,
 because readers decode nothing: Real-IAD's, read from its JSON files, and MVTec AD's, read from its folders. Each is
-read in a new process. Prints the seconds (of the wall clock; of the CPU beside them) and the peak memory,
+read in three new processes, of which the fastest counts: other programs disturb the clock. Prints the seconds (of the wall clock; of the CPU beside them) and the peak memory,
 imports included, and the limits; exit code 1 past them. The trees take 200,000 inodes each and are removed.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_SECONDS, LIMIT_MB = 10.0, 500.0
-CATEGORIES, VIEWS = 30, 5
+CATEGORIES, VIEWS, RUNS = 30, 5, 3
 
 
 def main() -> None:
@@ -35,8 +35,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="eiad-readers-") as folder:
             write(Path(folder), samples)
             command = [sys.executable, __file__, "read", reader, folder]
-            done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        found = json.loads(done.stdout)
+            runs = [subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE) for _ in range(RUNS)]
+        found = min((json.loads(done.stdout) for done in runs), key=lambda run: run["s"])
         counts = f"{samples:>9}{found['read']:>9}{found['skipped']:>9}"
         print(f"{reader:<12}{counts}{found['s']:>9.2f}{found['cpu']:>7.2f}{found['mb']:>9.0f}", flush=True)
         within &= found["s"] < LIMIT_SECONDS and found["mb"] < LIMIT_MB

@@ -52,7 +52,7 @@ def _read_split(root: Path, category: Path, folder: Path) -> list[Sample]:
         raise UserError(f"Images and labels differ: {found} ({len(unlisted)} in all). Download {category} again.")
     flagged = [image for stem, image in images.items() if flags[stem]]
     masks = match_masks(flagged, list_images(folder / "Label"), "_label")
-    return [_make_sample(root, category.name, image, flags[stem], masks.get(image)) for stem, image in images.items()]
+    return [_make_sample(root, category.name, image, flags[stem], masks.get(stem)) for stem, image in images.items()]
 
 
 def _read_flags(path: Path) -> dict[str, bool]:

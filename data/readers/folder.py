@@ -70,8 +70,8 @@ def _read_flat(product: Path, defect: str, threshold: int) -> list[Sample]:
             category=product.name,
             split="test",
             image=image,
-            defect=defect if image in masks else None,
-            mask=MaskFile(masks[image], threshold) if image in masks else None,
+            defect=defect if image.stem in masks else None,
+            mask=MaskFile(masks[image.stem], threshold) if image.stem in masks else None,
         )
         for image in images
     ]

@@ -80,11 +80,11 @@ def index_by_stem(images: Sequence[Path]) -> dict[str, Path]:
     return by_stem
 
 
-def match_masks(images: Sequence[Path], masks: Iterable[Path], ending: str = "") -> dict[Path, Path]:
-    """Pairs images with masks by stem, whatever the suffixes and their case.
+def match_masks(images: Sequence[Path], masks: Iterable[Path], ending: str = "") -> dict[str, Path]:
+    """Masks by the stem of the image they belong to, whatever the suffixes and their case.
 
     Args:
-        images: Images; one without a mask is absent from the result.
+        images: Images; the stem of one without a mask is absent from the result.
         masks: Masks; each must belong to an image.
         ending: What the masks' stems have after the image's; a mask without it is accepted as well.
 
@@ -92,15 +92,14 @@ def match_masks(images: Sequence[Path], masks: Iterable[Path], ending: str = "")
         UserError: If a mask belongs to no image, two masks belong to one, or two images share a stem.
     """
     by_stem = index_by_stem(images)
-    pairs: dict[Path, Path] = {}
+    matched: dict[str, Path] = {}
     for mask in masks:
-        image = by_stem.get(mask.stem) or by_stem.get(mask.stem.removesuffix(ending))
-        if image is None:
+        stem = mask.stem if mask.stem in by_stem else mask.stem.removesuffix(ending)
+        if stem not in by_stem:
             raise UserError(f"Mask for no image: {mask}. Add the image it belongs to, or remove the mask.")
-        if image in pairs:
-            raise UserError(f"Two masks for one image: {pairs[image]} and {mask}. Remove one of them.")
-        pairs[image] = mask
-    return pairs
+        if matched.setdefault(stem, mask) is not mask:
+            raise UserError(f"Two masks for one image: {matched[stem]} and {mask}. Remove one of them.")
+    return matched
 
 
 def missing_mask(image: Path, mask: Path) -> UserError:

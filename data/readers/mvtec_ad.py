@@ -50,7 +50,8 @@ def read_category(category: Path, dataset: str) -> list[Sample]:
 def _read_folder(category: Path, dataset: str, split: str, folder: Path) -> list[Sample]:
     images, prefix = list_images(folder), f"{dataset}/{category.name}/{split}/{folder.name}"
     defect = None if folder.name == "good" else folder.name.replace("_", " ")
-    masks = {} if defect is None else _find_masks(images, category / "ground_truth" / folder.name)
+    masks = category / "ground_truth" / folder.name
+    matched = {} if defect is None else match_masks(images, list_images(masks), "_mask")
     return [
         Sample(
             id=f"{prefix}/{image.name}",
@@ -59,15 +60,13 @@ def _read_folder(category: Path, dataset: str, split: str, folder: Path) -> list
             split=split,
             image=image,
             defect=defect,
-            mask=masks.get(image),
+            mask=MaskFile(_find_mask(image, masks, matched)) if defect else None,
         )
         for image in images
     ]
 
 
-def _find_masks(images: list[Path], folder: Path) -> dict[Path, MaskFile]:
-    pairs = match_masks(images, list_images(folder), "_mask")
-    for image in images:
-        if image not in pairs:
-            raise missing_mask(image, folder / f"{image.stem}_mask.png")
-    return {image: MaskFile(mask) for image, mask in pairs.items()}
+def _find_mask(image: Path, folder: Path, matched: dict[str, Path]) -> Path:
+    if mask := matched.get(image.stem):
+        return mask
+    raise missing_mask(image, folder / f"{image.stem}_mask.png")

@@ -42,9 +42,9 @@ def _read_folder(root: Path, folder: Path, images: str, masks: str, normal: str)
             f"No images in {folder / images}. If PD-REAL's colour images lie elsewhere, set the reader's options "
             "images, masks and normal to the names of your folders."
         )
-    pairs = match_masks(found, list_images(folder / masks), "_mask")
+    matched = match_masks(found, list_images(folder / masks), "_mask")
     defect = None if folder.name == normal else name_defect("pd_real", folder.name, folder)
-    return [_make_sample(root, image, defect, pairs.get(image), folder / masks) for image in found]
+    return [_make_sample(root, image, defect, matched.get(image.stem), folder / masks) for image in found]
 
 
 def _make_sample(root: Path, image: Path, defect: str | None, mask: Path | None, masks: Path) -> Sample:

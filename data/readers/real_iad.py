@@ -83,7 +83,6 @@ def _read_category(root: Path, folder: Path, path: Path, listed: Listed) -> None
     normal = take(take(content, "meta", dict, path), "normal_class", str, path)
     names = cache(lambda code: name_defect("real_iad", code, path))
     prefix = f"real_iad/{folder.relative_to(root).as_posix()}"
-    group = f"real_iad/{folder.name}"
     files = _Files(folder, path)
     for split, record in _records(content, path):
         image = take(record, "image_path", str, path)
@@ -95,7 +94,6 @@ def _read_category(root: Path, folder: Path, path: Path, listed: Listed) -> None
             continue
         if defect is None and mask is not None:
             raise UserError(f"Mask of a normal image in {path}: {image} has {mask}. Download the file again.")
-        kind, _, rest = image.partition("/")
         listed.samples.append(
             Sample(
                 id=f"{prefix}/{image}",
@@ -105,7 +103,7 @@ def _read_category(root: Path, folder: Path, path: Path, listed: Listed) -> None
                 image=files.find(image),
                 defect=defect,
                 mask=MaskFile(files.find(take(record, "mask_path", str, path))) if defect else None,
-                group=f"{group}/{kind}/{_object(rest, path)}",
+                group=_group(folder.name, image, path),
             )
         )
     files.check_masks()
@@ -117,11 +115,13 @@ def _records(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield split, record
 
 
-def _object(rest: str, path: Path) -> str:
-    *_, name, _ = ["", *rest.split("/")]
-    if not name:
-        raise UserError(f"Unexpected path in {path}: '{rest}' has no folder of the object, like S0001. Download again.")
-    return name
+def _group(category: str, image: str, path: Path) -> str:
+    parts = image.split("/")  # OK/S0001/<name> or NG/<code>/S0001/<name>
+    if len(parts) < 3:
+        raise UserError(
+            f"Unexpected path in {path}: '{image}' has no folder of its object, like S0001. Download again."
+        )
+    return f"real_iad/{category}/{parts[0]}/{parts[-2]}"
 
 
 class _Files:

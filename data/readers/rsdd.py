@@ -30,7 +30,7 @@ def read_rsdd(root: Path) -> list[Sample]:
 def _read_type(root: Path, folder: str) -> list[Sample]:
     images = list_images(root / folder / IMAGES)
     masks = match_masks(images, list_images(root / folder / MASKS))
-    return [_make_sample(root, folder, image, masks.get(image)) for image in images]
+    return [_make_sample(root, folder, image, masks.get(image.stem)) for image in images]
 
 
 def _make_sample(root: Path, folder: str, image: Path, mask: Path | None) -> Sample:

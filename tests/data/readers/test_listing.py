@@ -59,7 +59,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
 def test_masks_match_by_stem(tmp_path: Path) -> None:
     images = [tmp_path / "a.JPG", tmp_path / "b.JPG", tmp_path / "c.JPG"]
     masks = [tmp_path / "m/a.png", tmp_path / "m/b_mask.png"]
-    assert match_masks(images, masks, "_mask") == {images[0]: masks[0], images[1]: masks[1]}
+    assert match_masks(images, masks, "_mask") == {"a": masks[0], "b": masks[1]}
     with pytest.raises(UserError, match=r"Mask for no image: .*m/z\.png"):
         match_masks(images, [tmp_path / "m/z.png"])
     with pytest.raises(UserError, match=r"Two masks for one image: .*a\.png and .*a_mask\.png"):

@@ -134,7 +134,7 @@ def test_bad_annotations_are_named(tmp_path: Path, draw, records: dict[str, Any]
 
 def test_a_path_without_the_objects_folder_is_named(tmp_path: Path, draw) -> None:
     draw(write_real_iad(tmp_path, draw, change(image_path="NG/a.jpg")) / f"realiad_1024/{CATEGORY}/NG/a.jpg")
-    with pytest.raises(UserError, match=r"'a\.jpg' has no folder of the object"):
+    with pytest.raises(UserError, match=r"'NG/a\.jpg' has no folder of its object"):
         read_real_iad(tmp_path)
 
 
