@@ -2,8 +2,9 @@
 
 Writes two trees of SAMPLES (default 150,000, the size of Real-IAD) images below a temporary folder, as empty files,
 because readers decode nothing: Real-IAD's, read from its JSON files, and MVTec AD's, read from its folders. Each is
-read in three new processes, of which the fastest counts: other programs disturb the clock. Prints the seconds (of the wall clock; of the CPU beside them) and the peak memory,
-imports included, and the limits; exit code 1 past them. The trees take 200,000 inodes each and are removed.
+read in three new processes, of which the fastest counts: other programs disturb the clock. Prints the seconds (of the
+wall clock; of the CPU beside them), the peak memory, imports included, and the limits; exit code 1 past them. The
+trees take 200,000 inodes each and are removed.
 """
 
 import json
