@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,8 +129,21 @@ def _read(source: Source, root: Path) -> Listed:
         raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). Check the path, or download it.")
     reader = READERS[source.reader]
     _check_options(source, reader)
-    listed = reader(root, **source.options)
+    with _paused_collector():
+        listed = reader(root, **source.options)
     return listed if isinstance(listed, Listed) else Listed(listed, [])
+
+
+@contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Listing makes a million objects, none of them garbage: searching them for cycles costs a third of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _check_options(source: Source, reader: Reader) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 
 import cv2
 import numpy as np
@@ -81,3 +82,9 @@ def test_every_reader_fails_readably_on_an_empty_folder(tmp_path) -> None:
     for reader in READERS:
         with pytest.raises(UserError):
             load_samples([Source(reader=reader, root=str(tmp_path))])
+
+
+def test_the_garbage_collector_runs_again_after_a_failure(tmp_path) -> None:
+    with pytest.raises(UserError):
+        load_samples([Source(reader="real_iad", root=str(tmp_path))])
+    assert gc.isenabled()
