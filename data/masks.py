@@ -5,6 +5,7 @@ Boxes are xyxy in pixels, end-exclusive: a single pixel at (x, y) has the box (x
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -52,10 +53,17 @@ class MaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class Polygons:
-    """Annotated polygons, one per defect region, each ((x, y), …) in pixels, and the file they come from."""
+    """Annotated polygons, each ((x, y), …) in pixels, and the file they come from.
+
+    Attributes:
+        points: The polygons.
+        path: The annotation file.
+        parts: Number of the defect region that each polygon is a part of; empty when each is a region of its own.
+    """
 
     points: tuple[tuple[tuple[float, float], ...], ...]
     path: Path
+    parts: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -153,7 +161,7 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     return decoded  # type: ignore[return-value]
 
 
-def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _fill(polygons: Sequence[tuple[tuple[float, float], ...]], size: tuple[int, int]) -> NDArray[np.bool_]:
     canvas = np.zeros(size, np.uint8)
     for polygon in polygons:
         cv2.fillPoly(canvas, [np.round(np.asarray(polygon)).astype(np.int32)], 1)
@@ -163,17 +171,31 @@ def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int
 def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
     """Splits a mask into defect regions, largest first.
 
-    For polygons one annotated polygon is one region; for raster masks one 8-connected component.
+    For polygons one annotation is one region, be it in several parts; for raster masks one 8-connected component.
 
     Args:
         source: Where the mask came from.
         mask: (H, W) bool, as `read_mask` returned it.
     """
     if isinstance(source, Polygons):
-        regions = [region for polygon in source.points for region in components(_fill((polygon,), mask.shape))[:1]]
+        numbers = source.parts or range(len(source.points))
+        grouped: dict[int, list[tuple[tuple[float, float], ...]]] = {}
+        for number, polygon in zip(numbers, source.points, strict=True):
+            grouped.setdefault(number, []).append(polygon)
+        regions = [region for group in grouped.values() for region in _merge(components(_fill(group, mask.shape)))]
     else:
         regions = components(mask)
     return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def _merge(parts: list[Region]) -> list[Region]:
+    """One region of several parts; none of none (a polygon outside its image)."""
+    if len(parts) < 2:
+        return parts
+    boxes, area = np.array([part.box for part in parts]), sum(part.area for part in parts)
+    x, y = (sum(part.area * part.centroid[axis] for part in parts) / area for axis in (0, 1))
+    box = Box(*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
+    return [Region(box, area, (x, y))]
 
 
 def components(mask: NDArray[np.bool_]) -> list[Region]:

@@ -111,3 +111,12 @@ def test_pixel_values_name_the_defects(tmp_path: Path) -> None:
         mask_defects(MaskFiles(paths, names=((255, "missing pin"),)))
     with pytest.raises(UserError, match="No names"):
         mask_defects(MaskFiles(paths))
+
+
+def test_parts_of_one_annotation_are_one_region() -> None:
+    squares = [((x, 2.0), (x + 2, 2.0), (x + 2, 4.0), (x, 4.0)) for x in (0.0, 10.0, 20.0)]
+    outside = ((90.0, 90.0), (95.0, 90.0), (95.0, 95.0))
+    source = Polygons((*squares, outside), Path("label.json"), parts=(0, 1, 0, 2))
+    several, single = defect_regions(source, read_mask(source, (10, 30)))
+    assert (several.box, several.area, several.centroid) == (Box(0, 2, 23, 5), 18, (11.0, 3.0))
+    assert (single.box, single.area, single.centroid) == (Box(10, 2, 13, 5), 9, (11.0, 3.0))
