@@ -8,10 +8,14 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name; empty when the folder does not exist."""
+    """Image files directly in a folder, sorted by name, hidden ones (`._000.png`) left out; empty without the folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
 
 
 def list_folders(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.errors import UserError
+from data.faults import report
 from data.masks import MaskFile
 from data.readers.listing import list_folders, list_images
 from data.sample import Sample
@@ -36,7 +36,7 @@ def read_magnetic_tile(root: Path) -> list[Sample]:
 def _read_image(root: Path, folder: str, image: Path) -> Sample:
     mask = image.with_suffix(".png")
     if folder != NORMAL and not mask.is_file():
-        raise UserError(f"Image without its mask: {image} needs {mask}. Add the mask, or remove the image.")
+        report("missing-mask", mask, f"Image without its mask: {image} needs {mask}. Add it, or remove the image.")
     return Sample(
         id=f"magnetic_tile/{image.relative_to(root).as_posix()}",
         dataset="magnetic_tile",

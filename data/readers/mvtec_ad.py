@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.errors import UserError
+from data.faults import report
 from data.masks import MaskFile
 from data.readers.listing import list_folders, list_images
 from data.sample import Sample
@@ -47,5 +47,5 @@ def _read_folder(root: Path, category: Path, split: str, folder: Path) -> list[S
 def _find_mask(category: Path, defect: str, image: Path) -> Path:
     mask = category / "ground_truth" / defect / f"{image.stem}_mask.png"
     if not mask.is_file():
-        raise UserError(f"Image without its mask: {image} needs {mask}. Add the mask, or remove the image.")
+        report("missing-mask", mask, f"Image without its mask: {image} needs {mask}. Add it, or remove the image.")
     return mask
