@@ -8,7 +8,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name, hidden ones (`._000.png`) left out; empty without the folder."""
+    """Image files directly in a folder, sorted by name, hidden ones left out; empty when it does not exist."""
     if not folder.is_dir():
         return []
     return sorted(

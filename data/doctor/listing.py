@@ -1,0 +1,107 @@
+"""What the dataset's reader makes of a tree: samples, faults, and which file plays which part."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.doctor.problems import Problem, kinds, problem
+from data.doctor.recognise import Recognition
+from data.doctor.signatures import matches
+from data.doctor.tree import Tree
+from data.errors import UserError
+from data.faults import collect_faults
+from data.masks import Polygons
+from data.readers import READERS
+from data.sample import Sample
+
+
+@dataclass(slots=True)
+class Listed:
+    """A dataset as its reader sees it. Paths are relative to the root, in POSIX form.
+
+    Attributes:
+        samples: What the reader lists.
+        masks: Threshold of each mask file that a sample has.
+        blank: Masks that the layout gives to normal images.
+        extras: Number of images that belong to the download but are no samples, by rule.
+        skipped: Samples that the reader leaves out by rule, with its reason.
+        problems: What the reader reports, and files that it does not use.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    masks: dict[str, int] = field(default_factory=dict)
+    blank: set[str] = field(default_factory=set)
+    extras: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def list_dataset(found: Recognition, tree: Tree, options: dict[str, Any] | None = None) -> Listed:
+    """Lists the samples of a recognised dataset; a fault of the dataset becomes a problem and stops nothing.
+
+    Args:
+        found: The dataset.
+        tree: Its files.
+        options: Options for its reader, for readers that take them.
+    """
+    listed = Listed()
+    if found.reader is None:
+        return listed
+    if found.reader not in READERS:
+        listed.problems.append(problem("no-reader", tree.root, f"{found.title}: no reader '{found.reader}'."))
+        return listed
+    with collect_faults() as faults:
+        try:
+            read = READERS[found.reader](tree.root, **({"options": options} if options else {}))
+            listed.samples = list(getattr(read, "samples", read))
+            listed.skipped = list(getattr(read, "skipped", ()))
+        except (UserError, OSError) as error:
+            listed.problems.append(problem("reader-stopped", tree.root, str(error)))
+    for fault in faults:
+        code = fault.code if fault.code in kinds() else "bad-annotation"
+        listed.problems.append(problem(code, relative_path(fault.file, tree.root), fault.message))
+    if not listed.samples and not listed.problems:
+        listed.problems.append(problem("no-samples", tree.root, f"The reader '{found.reader}' finds no image."))
+    _assign(listed, found, tree)
+    return listed
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """A path below the root in POSIX form; a path outside it stays whole. Links are not followed."""
+    whole = Path(os.path.normpath(path))
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.as_posix()
+
+
+def mask_files(sample: Sample) -> list[Path]:
+    """The raster files of a sample's mask: none for polygons, one, or several whose union it is."""
+    if sample.mask is None or isinstance(sample.mask, Polygons):
+        return []
+    return list(getattr(sample.mask, "paths", ())) or [sample.mask.path]
+
+
+def _assign(listed: Listed, found: Recognition, tree: Tree) -> None:
+    """Says which file is the mask of a sample, which belongs to a normal image, and which to nobody."""
+    signature, used = found.signature, set()
+    for sample in listed.samples:
+        used.add(relative_path(sample.image, tree.root))
+        for path in mask_files(sample):
+            listed.masks[relative_path(path, tree.root)] = getattr(sample.mask, "threshold", 0)
+    used |= {sample_id.partition("/")[2] for sample_id, _ in listed.skipped}
+    if signature is None or not listed.samples:
+        return
+    tops = {name.split("/")[0] for name in used}
+    for name in tree.images():
+        if name in used or name in listed.masks:
+            continue
+        other = matches(name.split("/")[0], signature.variants) and name.split("/")[0] not in tops
+        if matches(name, signature.blank):
+            listed.blank.add(name)
+        elif other or matches(name, signature.extras):
+            listed.extras += 1
+        elif matches(name, signature.masks):
+            listed.problems.append(problem("orphan-mask", name, "No image of the dataset has this mask."))
+        else:
+            listed.problems.append(problem("unread-image", name, "No sample uses this image."))
