@@ -30,8 +30,8 @@ def command(
     Args:
         name: Name of the YAML in `configs/`, without the suffix.
         schema: Dataclass that the composed config must match: unknown keys, missing values and wrong types fail.
-        aliases: Words of the command line and the keys they stand for, where Hydra would take the word for a group
-            of configs: `data=DIR` in a script whose data is a folder.
+        aliases: Words of the command line and the keys they stand for; their values are texts, so a path may hold
+            spaces and brackets. Needed where Hydra would take the word for a group of configs: `data=DIR`.
 
     Returns:
         A decorator for `run(config) -> None`. Exit codes: 0 done, 1 full disk or bad command line, 2 bad input,
@@ -58,8 +58,13 @@ def command(
 
 
 def _spell_out(argument: str, aliases: dict[str, str]) -> str:
+    """Replaces an alias by its key, and quotes its value for Hydra unless it is quoted already."""
     key, separator, value = argument.partition("=")
-    return f"{aliases.get(key, key)}{separator}{value}"
+    if key not in aliases or not separator:
+        return argument
+    if value and value != "null" and value[0] not in "'\"":
+        value = "'" + value.replace("'", "\\'") + "'"
+    return f"{aliases[key]}={value}"
 
 
 def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:

@@ -9,7 +9,7 @@ from data.doctor.examine import DoctorConfig, diagnose
 from scripts.command import command
 
 
-@command("doctor", DoctorConfig, aliases={"data": "folder"})
+@command("doctor", DoctorConfig, aliases={"data": "folder", "against": "against", "out": "out", "cache": "cache"})
 def main(config: DoctorConfig) -> None:
     """Examines one dataset."""
     if not diagnose(config):

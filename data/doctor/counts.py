@@ -15,6 +15,7 @@ from data.doctor.problems import Problem, problem
 from data.sample import Sample
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
+CONFIDENCE = {"C": "known from the files or the paper", "L": "common knowledge, not verified", "G": "a guess"}
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Comparison:
         what: What is counted, e.g. `test anomalous` or `bottle: contamination`.
         published: The published count.
         found: The count here.
-        confidence: C seen in a file or the paper, L common knowledge, G guess.
+        confidence: Key of `CONFIDENCE`.
     """
 
     what: str
@@ -92,12 +93,12 @@ def compare(dataset: str, rows: list[Row]) -> list[Comparison]:
     return compared
 
 
-def check_counts(compared: list[Comparison], dataset: str) -> Iterator[Problem]:
+def check_counts(compared: list[Comparison]) -> Iterator[Problem]:
     """A warning for each count that differs."""
     for row in compared:
         if row.found != row.published:
-            text = f"{row.what}: {row.found} here, {row.published} published (confidence {row.confidence})."
-            yield problem("count-differs", f"{dataset}: {row.what}", text)
+            text = f"{row.found} here, {row.published} published ({CONFIDENCE[row.confidence]})."
+            yield problem("count-differs", row.what, text)
 
 
 def _count(rows: list[Row], what: str) -> int:

@@ -80,9 +80,9 @@ def examine(config: DoctorConfig, data: str) -> Diagnosis:
     found = recognise(Path(data), config.reader)
     diagnosis = Diagnosis(Path(data), found)
     problems = list(found.problems)
-    if found.root.is_dir() and not any(item.code == "several-datasets" for item in problems):
+    if found.reader and found.root.is_dir() and not any(item.code == "several-datasets" for item in problems):
         listed, seen, more = _look_through(config, found, diagnosis)
-        problems += [*more, *_conclude(listed, seen, found, diagnosis)]
+        problems += [*_conclude(listed, seen, found, diagnosis), *more]
         if config.against:
             problems += _compare_with(config, Path(config.against), listed, seen, found, diagnosis)
     diagnosis.problems = settle(problems)
@@ -116,7 +116,7 @@ def _conclude(listed: Listed, seen: Seen, found: Recognition, diagnosis: Diagnos
     yield from find_duplicates(group_by_pixels(listed, seen, root), root)
     if found.signature and not found.signature.weak and listed.samples:
         diagnosis.compared = compare(found.signature.reader, diagnosis.rows)
-        yield from check_counts(diagnosis.compared, found.title)
+        yield from check_counts(diagnosis.compared)
 
 
 def _compare_with(
@@ -127,6 +127,8 @@ def _compare_with(
     if not other.root.is_dir() or other.reader is None:
         yield from (problem(item.code, item.file, f"against: {item.message}", item.fix) for item in other.problems)
         return
+    if other.root == found.root:
+        raise UserError(f"against={path} is the dataset itself. Name another one, or leave against= out.")
     there, seen_there, _ = _look_through(config, other, None)
     yield from (item for item in there.problems if item.code in ("no-reader", "reader-stopped", "no-samples"))
     for sample in there.samples:
@@ -136,6 +138,4 @@ def _compare_with(
             yield problem("not-compared", other.root / name, f"Cannot be compared. {why}")
     copies = group_by_pixels(there, seen_there, other.root)
     diagnosis.images_compared = sum(map(len, copies.values()))
-    if other.root == found.root:
-        raise UserError(f"against={path} is the dataset itself. Name another one, or leave against= out.")
     yield from find_leaks(group_by_pixels(listed, seen, found.root), found.root, copies, other.root)

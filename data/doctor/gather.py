@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # raise it when `look_into` tells other facts
 SAVE_SECONDS = 3.0
 CHUNK = 8
+ENOUGH = 100  # files that are worth the start of processes
 
 
 @dataclass(slots=True)
@@ -114,7 +115,9 @@ def _look(root: Path, pending: list[tuple[str, Role]], workers: int) -> Iterator
         return
     paths, roles = [root / name for name, _ in pending], [role for _, role in pending]
     bar = tqdm(total=len(pending), desc=f"doctor {root.name}", unit="file", mininterval=0.5)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker) if workers > 1 else None
+    pool = None
+    if workers > 1 and len(pending) >= ENOUGH:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
     try:
         seen = pool.map(look_into, paths, roles, chunksize=CHUNK) if pool else map(look_into, paths, roles)
         for (name, role), facts in zip(pending, seen, strict=True):

@@ -48,8 +48,8 @@ def recognise(path: Path, reader: str | None = None) -> Recognition:
         reader: Key of the reader the user names; None recognises freely.
     """
     if not path.is_dir():
-        what = "a file, not a folder" if path.exists() else "nothing there"
-        return Recognition(path, reader, problems=[problem("missing-folder", path, f"{path}: {what}.")])
+        what = "This is a file." if path.exists() else "There is nothing."
+        return Recognition(path, reader, problems=[problem("missing-folder", path, what)])
     path = path.absolute()
     wanted = [item for item in signatures() if reader in (None, item.reader)]
     found = _search(path, wanted)
@@ -57,20 +57,22 @@ def recognise(path: Path, reader: str | None = None) -> Recognition:
         return Recognition(path, reader, problems=[_several(path, found)])
     if not found:
         return _unrecognised(path, reader)
-    root, signature = found[0]
+    root, signature, evidence = found[0]
     problems = list(_case_mistakes(root, signature))
     if root != path:
         problems.append(_wrong_level(path, root, signature))
-    return Recognition(root, signature.reader, signature, signature.layout(root), problems)
+    return Recognition(root, signature.reader, signature, evidence, problems)
 
 
-def _search(path: Path, wanted: list[Signature]) -> list[tuple[Path, Signature]]:
-    """The roots that fit best: one, several side by side, or none."""
+Match = tuple[Path, Signature, tuple[str, ...]]  # a root, what it is, and the patterns that say so
+
+
+def _search(path: Path, wanted: list[Signature]) -> list[Match]:
+    """The nearest root: one, several side by side, or none."""
     for weak in (False, True):
         group = [item for item in wanted if item.weak is weak]
         for folders in _places(path):
-            found = [(folder, best) for folder in folders if (best := _best(folder, group))]
-            if found:
+            if found := [match for folder in folders if (match := _match(folder, group))]:
                 return found
     return []
 
@@ -92,35 +94,34 @@ def _children(folder: Path) -> list[Path]:
         return []
 
 
-def _best(folder: Path, group: list[Signature]) -> Signature | None:
-    fits = [(signature.fit(folder), -index) for index, signature in enumerate(group)]
-    fit, index = max(fits, default=(0, 0))
-    return group[-index] if fit else None
+def _match(folder: Path, group: list[Signature]) -> Match | None:
+    """The first signature that fits a folder."""
+    return next(((folder, item, layout) for item in group if (layout := item.fit(folder))), None)
 
 
 def _unrecognised(path: Path, reader: str | None) -> Recognition:
     if reader is None:
         known = ", ".join(sorted({item.reader for item in signatures()}))
-        message = f"{path} has the layout of none of: {known}."
+        message = f"Has the layout of none of: {known}."
         return Recognition(path, problems=[problem("unknown-dataset", path, message)])
     own = next(item for item in signatures() if item.reader == reader)
     layout = " or ".join(", ".join(patterns) for patterns in own.layouts)
     others = _search(path, [item for item in signatures() if not item.weak])
     seems = f" It looks like {others[0][1].title} (reader={others[0][1].reader})." if len(others) == 1 else ""
-    message = f"{path} lacks what {own.title} has: {layout}.{seems}"
+    message = f"Lacks what {own.title} has: {layout}.{seems}"
     return Recognition(path, reader, own, problems=[problem("other-dataset", path, message)])
 
 
-def _several(path: Path, found: list[tuple[Path, Signature]]) -> Problem:
-    listed = "; ".join(f"data={root} ({signature.title})" for root, signature in found[:20])
-    return problem("several-datasets", path, f"{path} holds {len(found)} datasets.", f"Pass one of them: {listed}.")
+def _several(path: Path, found: list[Match]) -> Problem:
+    listed = "; ".join(f"data={root} ({signature.title})" for root, signature, _ in found[:20])
+    return problem("several-datasets", path, f"Holds {len(found)} datasets.", f"Pass one of them: {listed}.")
 
 
 def _wrong_level(path: Path, root: Path, signature: Signature) -> Problem:
     if root in path.parents:
-        message = f"{path} is a part of {signature.title}, whose root is {root}."
+        message = f"This is a part of {signature.title}; its root lies above."
     else:
-        message = f"{signature.title} lies deeper: its root is {root}."
+        message = f"{signature.title} lies deeper."
     return problem("wrong-level", path, message, f"Pass data={root} instead.")
 
 

@@ -73,10 +73,10 @@ def _facts(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.images_compared is not None:
         yield f"compared with: {diagnosis.images_compared} images of the other dataset, by their pixels"
     if diagnosis.extras:
-        yield f"extras: {diagnosis.extras} images of the download are no samples by its layout, and were left alone"
+        yield f"left alone: {diagnosis.extras} image(s) of the download that are no samples by its layout"
     if diagnosis.skipped:
         reasons = sorted({reason for _, reason in diagnosis.skipped})
-        yield f"left out by the reader's rules: {len(diagnosis.skipped)} images ({'; '.join(reasons)})"
+        yield f"left out by the reader's rules: {len(diagnosis.skipped)} image(s) ({'; '.join(reasons)})"
 
 
 def _group(code: str, items: list[Problem], show: int | None) -> Iterator[str]:
@@ -84,8 +84,8 @@ def _group(code: str, items: list[Problem], show: int | None) -> Iterator[str]:
     yield f"{kind.severity.value.upper()} {code}, {len(items)}: {kind.title}"
     shared = items[0].fix if len({item.fix for item in items}) == 1 else None
     for item in items[:show]:
-        yield f"  {item.file}"
-        yield from _wrap(item.message, "      ")
+        line = f"  {item.file}: {item.message}"
+        yield from [line] if len(line) <= WIDTH else [f"  {item.file}", *_wrap(item.message, "      ")]
         if not shared:
             yield from _wrap(f"fix: {item.fix}", "      ")
     if show is not None and len(items) > show:

@@ -42,23 +42,18 @@ class Signature:
     extras: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
 
-    def fit(self, root: Path) -> int:
-        """How well a folder fits: the number of patterns that match it; 0 when it does not fit."""
-        best = max((self._fit(root, layout) for layout in self.layouts), default=0)
-        return 0 if best and any(has(root, pattern) for pattern in self.lacks) else best
+    def fit(self, root: Path) -> tuple[str, ...] | None:
+        """The patterns of the first layout that a folder has; None when it has none of them."""
+        if any(has(root, pattern) for pattern in self.lacks):
+            return None
+        return next((layout for layout in self.layouts if self._has_layout(root, layout)), None)
 
-    def layout(self, root: Path) -> tuple[str, ...]:
-        """The patterns of the layout that fits best."""
-        return max(self.layouts, key=lambda layout: self._fit(root, layout))
-
-    def _fit(self, root: Path, layout: tuple[str, ...]) -> int:
+    def _has_layout(self, root: Path, layout: tuple[str, ...]) -> bool:
         if not all(has(root, pattern) for pattern in layout):
-            return 0
-        if not self.names:
-            return len(layout)
+            return False
         present = {path.parts[0].lower() for path in find(root, layout[0])}
         known = present & {name.lower() for name in self.names}
-        return 2 * len(layout) if 2 * len(known) >= len(present) else 0
+        return not self.names or 2 * len(known) >= len(present)
 
 
 @cache
@@ -72,7 +67,7 @@ def signatures() -> tuple[Signature, ...]:
             title=row["title"],
             weak=row.get("weak", False),
             layouts=tuple(tuple(layout) for layout in row["layouts"]),
-            **{key: tuple(row.get(key, ())) for key in lists},  # type: ignore[arg-type]
+            **{key: tuple(row.get(key, ())) for key in lists},
         )
         for row in rows
     )
