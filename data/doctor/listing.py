@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +57,9 @@ def list_dataset(found: Recognition, tree: Tree, options: dict[str, Any] | None 
         return listed
     with collect_faults() as faults:
         try:
-            read = READERS[found.reader](tree.root, **({"options": options} if options else {}))
+            read = _call(READERS[found.reader], found.reader, tree.root, options or {})
             listed.samples = list(getattr(read, "samples", read))
-            listed.skipped = list(getattr(read, "skipped", ()))
+            listed.skipped = [(item.id, item.reason) for item in getattr(read, "skipped", ())]
         except (UserError, OSError) as error:
             listed.problems.append(problem("reader-stopped", tree.root, str(error)))
     for fault in faults:
@@ -67,6 +69,15 @@ def list_dataset(found: Recognition, tree: Tree, options: dict[str, Any] | None 
         listed.problems.append(problem("no-samples", tree.root, f"The reader '{found.reader}' finds no image."))
     _assign(listed, found, tree)
     return listed
+
+
+def _call(reader: Callable[..., Any], name: str, root: Path, options: dict[str, Any]) -> Any:
+    """What a reader returns: samples, or an object with `samples` and `skipped` (each with `id`, `reason`)."""
+    try:
+        inspect.signature(reader).bind(root, **options)
+    except TypeError as error:
+        raise UserError(f"options={options} do not fit the reader '{name}': {error}.") from error
+    return reader(root, **options)
 
 
 def relative_path(path: Path, root: Path) -> str:
