@@ -83,13 +83,14 @@ def examine(config: DoctorConfig, data: str) -> Diagnosis:
     """Examines one dataset, and the shared images with a second one."""
     found = recognise(Path(data), config.reader)
     diagnosis = Diagnosis(Path(data), found)
-    problems = list(found.problems)
+    problems, reported = list(found.problems), []
     if found.reader and found.root.is_dir() and not any(item.code == "several-datasets" for item in problems):
-        listed, seen, more = _look_through(config, found, diagnosis)
-        problems += [*_conclude(listed, seen, found, diagnosis), *more]
+        listed, seen, of_tree = _look_through(config, found, diagnosis)
+        problems += [*of_tree, *_conclude(listed, seen, found, diagnosis)]
+        reported = listed.problems
         if config.against:
             problems += _compare_with(config, Path(config.against), listed, seen, found, diagnosis)
-    diagnosis.problems = settle(problems)
+    diagnosis.problems = settle(problems, reported)
     return diagnosis
 
 
@@ -104,7 +105,7 @@ def _look_through(
     if diagnosis:
         diagnosis.looked_into = Counter(role.value for role, _ in gathered.facts)
         diagnosis.remembered = gathered.remembered
-    return listed, gathered.facts, [*tree.problems, *listed.problems]
+    return listed, gathered.facts, tree.problems
 
 
 def _only_images(listed: Listed, root: Path) -> dict[str, Role]:
@@ -118,7 +119,7 @@ def _conclude(listed: Listed, seen: Seen, found: Recognition, diagnosis: Diagnos
     yield from check_files(seen, root)
     yield from check_samples(listed, seen, root)
     yield from find_duplicates(group_by_pixels(listed, seen, root), root)
-    if found.signature and not found.signature.weak and listed.samples:
+    if found.signature and found.signature.published and listed.samples:
         diagnosis.compared = compare(found.signature.reader, diagnosis.rows)
         yield from check_counts(diagnosis.compared)
 

@@ -75,13 +75,18 @@ def problem(code: str, file: str | Path, message: str, fix: str | None = None) -
     return Problem(code, str(file), message, fix or kinds()[code].fix)
 
 
-def settle(found: Iterable[Problem]) -> list[Problem]:
-    """Sorts problems, worst first, and keeps one for each code and file: the first that was found."""
-    first: dict[tuple[str, str], Problem] = {}
-    for item in found:
-        first.setdefault((item.code, item.file), item)
+def settle(found: Iterable[Problem], reported: Iterable[Problem] = ()) -> list[Problem]:
+    """Sorts problems, worst first, each once.
+
+    Args:
+        found: What the doctor found itself.
+        reported: What the reader says; left out where the doctor found a problem of that code in that file.
+    """
+    own = set(found)
+    known = {(item.code, item.file) for item in own}
     order = {code: index for index, code in enumerate(kinds())}
-    return sorted(first.values(), key=lambda item: (order[item.code], item.file))
+    kept = own | {item for item in reported if (item.code, item.file) not in known}
+    return sorted(kept, key=lambda item: (order[item.code], item.file, item.message))
 
 
 def count_severities(problems: Iterable[Problem]) -> dict[str, int]:

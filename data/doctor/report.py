@@ -6,11 +6,14 @@ import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
+from data.doctor.contents import Role
 from data.doctor.counts import Row
 from data.doctor.diagnosis import Diagnosis
 from data.doctor.problems import Problem, count_severities, kinds
 
 WIDTH = 120
+ROLES = [role.value for role in Role]
+GLUE = "\N{NO-BREAK SPACE}"  # keeps a name and its count on one line
 
 
 def compose_report(diagnosis: Diagnosis, *, show: int | None) -> str:
@@ -47,8 +50,9 @@ def _table(rows: list[Row]) -> list[str]:
     for row in rows:
         name, part, good, bad = _cells(row)
         start = f"{name:{left}}  {part:{split}}  {good:>{normal}}  {bad:>{anomalous}}  "
-        defects = ", ".join(f"{defect} {count}" for defect, count in sorted(row.defects.items()))
-        lines += textwrap.wrap(start + defects, WIDTH, subsequent_indent=indent, drop_whitespace=True)
+        entries = (f"{defect} {count}".replace(" ", GLUE) for defect, count in sorted(row.defects.items()))
+        wrapped = textwrap.wrap(start + ", ".join(entries), WIDTH, subsequent_indent=indent)
+        lines += [line.replace(GLUE, " ") for line in wrapped]
     normals, anomalies = sum(row.normal for row in rows), sum(row.anomalous for row in rows)
     lines.append(f"{'total':{left}}  {'':{split}}  {normals:>{normal}}  {anomalies:>{anomalous}}")
     return lines
@@ -68,8 +72,8 @@ def _facts(diagnosis: Diagnosis) -> Iterator[str]:
     elif diagnosis.rows:
         yield "no published counts to compare with"
     if diagnosis.looked_into:
-        files = ", ".join(f"{count} {role}s" for role, count in sorted(diagnosis.looked_into.items(), reverse=True))
-        yield f"looked into: {files} ({diagnosis.remembered} remembered from an earlier run)"
+        files = ", ".join(f"{role} {diagnosis.looked_into[role]}" for role in ROLES if diagnosis.looked_into[role])
+        yield f"files looked into: {files} ({diagnosis.remembered} remembered from an earlier run)"
     if diagnosis.images_compared is not None:
         yield f"compared with: {diagnosis.images_compared} images of the other dataset, by their pixels"
     if diagnosis.extras:

@@ -25,6 +25,7 @@ class Signature:
         lacks: Patterns that must not match.
         names: Names of the official top folders; at least half of those present must be known.
         weak: Describes a layout, not a dataset: only tried where nothing else fits.
+        published: Whether the published counts of `reader` are this dataset's.
         masks: Where masks lie; a file there that no sample uses is an orphan.
         blank: Masks of normal images; must be all zero.
         extras: Files that belong to the download but are neither images nor masks for us.
@@ -37,6 +38,7 @@ class Signature:
     lacks: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     weak: bool = False
+    published: bool = True
     masks: tuple[str, ...] = ()
     blank: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ def signatures() -> tuple[Signature, ...]:
             reader=row["reader"],
             title=row["title"],
             weak=row.get("weak", False),
+            published=row.get("published", True),
             layouts=tuple(tuple(layout) for layout in row["layouts"]),
             **{key: tuple(row.get(key, ())) for key in lists},
         )

@@ -28,6 +28,7 @@ TREES = {  # name: reader, files
     " screw/ground_truth/scratch_thread/0_mask.png bottle/test/contamination/0.png",
     "visa_ac": "visa_ac candle/test/good/0.JPG candle/test/chunk-of-wax-missing/0.JPG candle/train/good/0.JPG",
     "magnetic_tile": "magnetic_tile MT_Blowhole/Imgs/0.jpg MT_Free/Imgs/0.jpg",
+    "factory": "mvtec_ad factory.json bottle/train/good/0.png bottle/test/cut/0.png",
     "own products": "mvtec_ad gear/train/good/0.png gear/test/cut/0.png gear/ground_truth/cut/0_mask.png",
     "one product": "folder train/good/0.png test/cut/0.png ground_truth/cut/0_mask.png",
     "flat product": "folder images/0.png masks/0.png",
@@ -71,7 +72,7 @@ def test_nested_twice(name: str, tmp_path: Path) -> None:
 def test_too_deep(name: str, tmp_path: Path) -> None:
     reader, files = split(name)
     root = plant(tmp_path / "some/where", files)
-    found = recognise(root / files[0].split("/")[0])
+    found = recognise(root / files[-1].split("/")[0])
     assert (found.reader, found.root) == (reader, root)
     assert [item.code for item in found.problems] == ["wrong-level"]
 
