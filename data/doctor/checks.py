@@ -52,6 +52,7 @@ def check_files(seen: Seen, root: Path) -> Iterator[Problem]:
 
 def check_samples(listed: Listed, seen: Seen, root: Path) -> Iterator[Problem]:
     """Faults that show only when an image and its annotation are put side by side."""
+    told = any(item.code == "missing-mask" for item in listed.problems)  # by the reader, which knows the mask's name
     for sample in listed.samples:
         image = relative_path(sample.image, root)
         if not _is_inside(sample.image, root):
@@ -61,7 +62,7 @@ def check_samples(listed: Listed, seen: Seen, root: Path) -> Iterator[Problem]:
             yield problem("missing-image", image, "The annotations name this image, but there is no such file.")
             continue
         size = seen.get((Role.IMAGE, image), {}).get("size")
-        if sample.defect is not None and sample.mask is None:
+        if sample.defect is not None and sample.mask is None and not told:
             yield problem("missing-mask", image, f"Shows '{sample.defect}', but no mask says where.")
         elif isinstance(sample.mask, Polygons):
             yield from _check_polygons(sample, size, seen, root)
