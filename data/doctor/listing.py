@@ -104,6 +104,7 @@ def _assign(listed: Listed, found: Recognition, tree: Tree) -> None:
     if signature is None or not listed.samples:
         return
     tops = {name.split("/")[0] for name in used}
+    told = {item.file for item in listed.problems if item.code == "orphan-mask"}
     for name in tree.images():
         if name in used or name in listed.masks:
             continue
@@ -112,6 +113,8 @@ def _assign(listed: Listed, found: Recognition, tree: Tree) -> None:
             listed.blank.add(name)
         elif other or matches(name, signature.extras):
             listed.extras += 1
+        elif name in told:
+            continue
         elif matches(name, signature.masks):
             listed.problems.append(problem("orphan-mask", name, "No image of the dataset has this mask."))
         else:

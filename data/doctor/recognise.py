@@ -8,7 +8,6 @@ from pathlib import Path
 
 from data.doctor.problems import Problem, problem
 from data.doctor.signatures import Signature, find, signatures
-from data.readers.listing import list_folders
 
 LEVELS = 2  # how far above and below the given path a root is looked for
 BREADTH = 200  # folders a level that are looked into
@@ -88,10 +87,7 @@ def _places(path: Path) -> Iterator[list[Path]]:
 
 
 def _children(folder: Path) -> list[Path]:
-    try:
-        return list_folders(folder)
-    except OSError:
-        return []
+    return [path for name in find(folder, "*") if (path := folder / name).is_dir()]
 
 
 def _match(folder: Path, group: list[Signature]) -> Match | None:
