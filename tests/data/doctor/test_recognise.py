@@ -30,11 +30,12 @@ TREES = {  # name: reader, files
     "magnetic_tile": "magnetic_tile MT_Blowhole/Imgs/0.jpg MT_Free/Imgs/0.jpg",
     "factory": "mvtec_ad factory.json bottle/train/good/0.png bottle/test/cut/0.png",
     "own products": "mvtec_ad gear/train/good/0.png gear/test/cut/0.png gear/ground_truth/cut/0_mask.png",
+    "own flat products": "folder gear/images/0.png gear/masks/0.png nut/test/good/0.png",
     "one product": "folder train/good/0.png test/cut/0.png ground_truth/cut/0_mask.png",
     "flat product": "folder images/0.png masks/0.png",
 }
 # one level off, these are good datasets too: a product among others, or one class of DAGM
-AMBIGUOUS = {"own products", "one product", "flat product", "dagm2007 nested"}
+AMBIGUOUS = {"own products", "own flat products", "one product", "flat product", "dagm2007 nested"}
 NAMED = [name for name in TREES if name not in AMBIGUOUS]
 
 
