@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from data.doctor.contents import Facts, Role
-from data.doctor.listing import Listed, mask_files, relative_path
+from data.doctor.listing import Listed, is_inside, mask_files, relative_path
 from data.doctor.problems import Problem, problem
 from data.doctor.tree import Tree
 from data.errors import UserError
@@ -40,7 +39,7 @@ def check_files(seen: Seen, root: Path) -> Iterator[Problem]:
             yield from (
                 problem("path-escapes", name, f"Names '{text}', which lies outside {root}.")
                 for text in facts["paths"]
-                if not any(_is_inside(base / text.replace("\\", "/"), root) for base in (root, (root / name).parent))
+                if not any(is_inside(base / text.replace("\\", "/"), root) for base in (root, (root / name).parent))
             )
         else:
             right = SUFFIXES.get(facts["format"], set())
@@ -55,7 +54,7 @@ def check_samples(listed: Listed, seen: Seen, root: Path) -> Iterator[Problem]:
     told = any(item.code == "missing-mask" for item in listed.problems)  # by the reader, which knows the mask's name
     for sample in listed.samples:
         image = relative_path(sample.image, root)
-        if not _is_inside(sample.image, root):
+        if not is_inside(sample.image, root):
             yield problem("path-escapes", image, f"The annotations name {sample.image}, outside {root}.")
             continue
         if not sample.image.is_file():
@@ -81,7 +80,7 @@ def _check_mask(sample: Sample, size: list[int] | None, seen: Seen, root: Path) 
     for path in mask_files(sample):
         name = relative_path(path, root)
         facts = seen.get((Role.MASK, name))
-        if not _is_inside(path, root):
+        if not is_inside(path, root):
             yield problem("path-escapes", name, f"The annotation of {image} names this mask, outside {root}.")
         elif facts is None:
             yield problem("missing-mask", name, f"{image} shows '{sample.defect}', but there is no such mask.")
@@ -140,10 +139,6 @@ def _check_polygons(sample: Sample, size: list[int] | None, seen: Seen, root: Pa
         return
     if empty:
         yield problem("empty-mask", name, f"Its polygons mark nothing in {image}, which shows '{sample.defect}'.")
-
-
-def _is_inside(path: Path, root: Path) -> bool:
-    return Path(os.path.normpath(path)).is_relative_to(root)
 
 
 def _by(size: list[int]) -> str:

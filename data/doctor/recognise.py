@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.doctor.problems import Problem, problem
-from data.doctor.signatures import Signature, find, signatures
+from data.doctor.signatures import Signature, find, forget, signatures
 
 LEVELS = 2  # how far above and below the given path a root is looked for
 BREADTH = 200  # folders a level that are looked into
@@ -49,7 +49,8 @@ def recognise(path: Path, reader: str | None = None) -> Recognition:
     if not path.is_dir():
         what = "This is a file." if path.exists() else "There is nothing."
         return Recognition(path, reader, problems=[problem("missing-folder", path, what)])
-    path = path.absolute()
+    path = path.resolve() if ".." in path.parts else path.absolute()
+    forget()
     wanted = [item for item in signatures() if reader in (None, item.reader)]
     found = _search(path, wanted)
     if len(found) > 1:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import yaml
@@ -86,21 +86,34 @@ def find(root: Path, pattern: str) -> Iterator[Path]:
     yield from _find(root, Path(), pattern.lower().split("/"))
 
 
+def forget() -> None:
+    """Forgets the folders that `find` has looked into; call it before a new examination."""
+    _entries.cache_clear()
+
+
 def _find(root: Path, below: Path, parts: list[str]) -> Iterator[Path]:
-    try:
-        entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or not fnmatchcase(entry.name.lower(), parts[0]):
+    wild = "*" in parts[0]
+    for name, lower, is_folder in _entries(root / below):
+        if not (fnmatchcase(lower, parts[0]) if wild else lower == parts[0]):
             continue
         if len(parts) == 1:
-            yield below / entry.name
-        elif _is_dir(entry):
-            yield from _find(root, below / entry.name, parts[1:])
+            yield below / name
+        elif is_folder:
+            yield from _find(root, below / name, parts[1:])
 
 
-def _is_dir(entry: os.DirEntry[str]) -> bool:
+@lru_cache(maxsize=20_000)
+def _entries(folder: Path) -> list[tuple[str, str, bool]]:
+    """Visible names in a folder, sorted: as they are, in lower case, and whether it is a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return sorted((entry.name, entry.name.lower(), _is_folder(entry)) for entry in visible)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
