@@ -15,7 +15,7 @@ from data.doctor.problems import Problem, problem
 from data.sample import Sample
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-CONFIDENCE = {"C": "known from the files or the paper", "L": "common knowledge, not verified", "G": "a guess"}
+CONFIDENCE = {"C": "", "L": " (common knowledge, not verified)", "G": " (a guess)"}  # C: seen in the files or the paper
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ def check_counts(compared: list[Comparison]) -> Iterator[Problem]:
     """A warning for each count that differs."""
     for row in compared:
         if row.found != row.published:
-            text = f"{row.found} here, {row.published} published ({CONFIDENCE[row.confidence]})."
+            text = f"{row.found} here, {row.published} published{CONFIDENCE[row.confidence]}."
             yield problem("count-differs", row.what, text)
 
 
