@@ -22,12 +22,16 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 Config = TypeVar("Config")
 
 
-def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], None]], Callable[[], None]]:
+def command(
+    name: str, schema: type[Config], *, aliases: dict[str, str] | None = None
+) -> Callable[[Callable[[Config], None]], Callable[[], None]]:
     """Makes a function the entry point of `python -m scripts.<name>`.
 
     Args:
         name: Name of the YAML in `configs/`, without the suffix.
         schema: Dataclass that the composed config must match: unknown keys, missing values and wrong types fail.
+        aliases: Words of the command line and the keys they stand for; their values are texts, so a path may hold
+            spaces and brackets. Needed where Hydra would take the word for a group of configs: `data=DIR`.
 
     Returns:
         A decorator for `run(config) -> None`. Exit codes: 0 done, 1 full disk or bad command line, 2 bad input,
@@ -42,10 +46,25 @@ def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], Non
                 run(to_dataclass(cfg, schema))
 
         entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
-        entry.schema = schema  # for the test that composes every YAML
-        return entry
+
+        def start() -> None:
+            sys.argv[1:] = [_spell_out(argument, aliases or {}) for argument in sys.argv[1:]]
+            entry()
+
+        start.schema = schema  # type: ignore[attr-defined]  # for the test that composes every YAML
+        return start
 
     return decorate
+
+
+def _spell_out(argument: str, aliases: dict[str, str]) -> str:
+    """Replaces an alias by its key, and quotes its value for Hydra unless it is quoted already."""
+    key, separator, value = argument.partition("=")
+    if key not in aliases or not separator:
+        return argument
+    if value and value != "null" and value[0] not in "'\"":
+        value = "'" + value.replace("'", "\\'") + "'"
+    return f"{aliases[key]}={value}"
 
 
 def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:

@@ -43,10 +43,10 @@ def write_mvtec_ad(root: Path) -> None:
 
 def write_goods_ad(root: Path) -> None:
     for name in ("train/good/000.jpg", "test/good/001.JPG", "test/cap_half_open/002.jpg", "test/surface_damage/3.jpg"):
-        image(root / "drink bottle" / name)
-    mask(root / "drink bottle/ground_truth/cap_half_open/002.png")
-    mask(root / "drink bottle/ground_truth/surface_damage/3_mask.png", 1)
-    mask(root / "drink bottle/ground_truth/good/001.png", 0)
+        image(root / "drink_bottle" / name)
+    mask(root / "drink_bottle/ground_truth/cap_half_open/002.png")
+    mask(root / "drink_bottle/ground_truth/surface_damage/3_mask.png", 1)
+    mask(root / "drink_bottle/ground_truth/good/001.png", 0)
 
 
 def write_ds_mvtec(root: Path) -> None:

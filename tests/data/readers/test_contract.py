@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data.doctor.examine import DoctorConfig, examine
 from data.masks import defect_regions
 from data.readers import READERS
 from data.readers.listing import Listed
@@ -57,3 +58,11 @@ def test_pixels(name: str, write_tree) -> None:
         assert mask.any() != sample.is_normal
         if sample.mask is not None:
             assert defect_regions(sample.mask, mask)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_the_doctor_recognises_it_and_finds_no_error(name: str, write_tree, tmp_path: Path) -> None:
+    root = write_tree(name)
+    diagnosis = examine(DoctorConfig(preset="tiny", workers=1, cache=str(tmp_path / "cache")), str(root))
+    assert (diagnosis.found.reader, diagnosis.found.root) == (name, root)
+    assert {item.code for item in diagnosis.problems} <= {"count-differs"}
