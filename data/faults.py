@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from data.errors import UserError
 
@@ -40,15 +41,25 @@ def report(code: str, file: Path, message: str) -> None:
     faults.append(Fault(code, file, message))
 
 
-@contextmanager
-def reporting(code: str, file: Path) -> Iterator[None]:
+class reporting:  # noqa: N801  (reads as a statement; a class, because a generator costs seconds in a large dataset)
     """Reports any `UserError` of the block under a code and a file; what the block had not done stays undone."""
-    try:
-        yield
-    except UserError as error:
-        if _collected.get() is None:
-            raise
-        report(code, file, str(error))
+
+    __slots__ = ("_code", "_file")
+
+    def __init__(self, code: str, file: Path) -> None:
+        self._code, self._file = code, file
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Swallows a `UserError` while faults are collected."""
+        if not isinstance(error, UserError) or _collected.get() is None:
+            return False
+        report(self._code, self._file, str(error))
+        return True
 
 
 @contextmanager

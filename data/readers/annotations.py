@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from data.errors import UserError
 
 Value = TypeVar("Value")
+PLAIN = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no part begins with a dot
 
 
 def take(record: Any, key: str, kind: type[Value], source: Path) -> Value:
@@ -35,6 +37,8 @@ def check_inside(relative: str, source: Path) -> str:
     Raises:
         UserError: If it is empty or absolute, or climbs with `..`.
     """
+    if PLAIN.fullmatch(relative):  # what nearly all are: pathlib takes twenty times as long
+        return relative
     path = PurePosixPath(relative.replace("\\", "/"))
     if not path.parts or path.is_absolute() or PureWindowsPath(relative).drive or ".." in path.parts:
         raise UserError(
