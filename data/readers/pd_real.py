@@ -45,7 +45,7 @@ def _read_folder(root: Path, folder: Path, images: str, masks: str, normal: str)
             "images, masks and normal to the names of your folders."
         )
     category, split, name = folder.relative_to(root).parts
-    defect = None if name == normal else readable("pd_real", name, category, folder)
+    defect = None if name == normal else readable("pd_real", name, source=folder)
     paired = pair_masks(found, folder / masks, ("_mask", ""), required=defect is not None)
     if defect is None:
         return folder_samples(root, "pd_real", category, split, found)
