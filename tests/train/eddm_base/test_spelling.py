@@ -6,7 +6,7 @@ from data.captions import KINDS, Fact, Facts
 from data.masks import Box
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model
 from train.eddm_base.build import tiny_tokenizer
-from train.eddm_base.spelling import Reading, Spelling
+from train.eddm_base.spelling import Spelling
 from train.packing import encode
 
 FACTS = Facts(
@@ -27,11 +27,14 @@ def spelling() -> Spelling:
     return Spelling(build_model(TinyMiniCPMVConfig(), tokenizer), tokenizer, 3)
 
 
-def test_marks_are_read_at_the_token_of_their_centre(spelling: Spelling) -> None:
+def test_marks_are_read_where_they_are(spelling: Spelling) -> None:
     reading = spelling.read([FACTS])
-    assert np.flatnonzero(reading.marked[0]).tolist() == [0, 8]
+    assert np.flatnonzero(reading.marked[0]).tolist() == [0, 1, 8]
     assert np.flatnonzero(reading.kinds[0, 0]).tolist() == sorted([KINDS.index("scratch"), KINDS.index("hole")])
-    np.testing.assert_allclose(reading.boxes[0, 0], [-1, -1, -1 + 80 / 96, -1 + 40 / 96], rtol=1e-5)  # the largest
+    assert reading.marked[0, [0, 8]].tolist() == [1, 1]
+    assert reading.marked[0, 1] == pytest.approx(8 / 32)  # the end of the scratch
+    assert not reading.kinds[0, 1].any() and not reading.boxes[0, 1].any()
+    np.testing.assert_allclose(reading.boxes[0, 8], [80 / 48 - 1, 84 / 48 - 1, 92 / 48 - 1, 1], rtol=1e-5)
 
 
 def test_a_token_is_most_alike_to_the_words_that_it_says(spelling: Spelling) -> None:
@@ -50,13 +53,11 @@ def test_doubt_changes_the_strength_but_not_which_token_is_marked(spelling: Spel
     reading = spelling.read([FACTS] * 200)
     doubted = spelling.spell_with_doubt(reading, np.random.default_rng(0)) - spelling.regions
     size = doubted.norm(dim=-1)
-    marked = torch.from_numpy(reading.marked) > 0
-    assert float(size[marked].median()) > 5 * float(size[~marked].median())
+    marked = torch.from_numpy(reading.marked) == 1
+    assert float(size[marked].median()) > 5 * float(size[torch.from_numpy(reading.marked) == 0].median())
     assert float(size[marked].std()) > 0.1
 
 
 def test_an_empty_reading_spells_only_regions(spelling: Spelling) -> None:
-    nothing = Reading(
-        np.zeros((1, 9, len(KINDS)), np.float32), np.zeros((1, 9), np.float32), np.zeros((1, 9, 4), np.float32)
-    )
+    nothing = spelling.read([Facts("", (), (96, 96))])
     assert torch.equal(spelling.spell(nothing)[0], spelling.regions)
