@@ -112,10 +112,28 @@ def defect_regions(source: MaskFile | Polygons, mask: NDArray[np.bool_]) -> list
         mask: (H, W) bool, as `read_mask` returned it.
     """
     if isinstance(source, Polygons):
-        regions = [region for polygon in source.points for region in components(_fill((polygon,), mask.shape))[:1]]
+        height, width = mask.shape
+        regions = [region for points in source.points if (region := _polygon_region(points, (height, width)))]
     else:
         regions = components(mask)
     return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def _polygon_region(points: tuple[tuple[float, float], ...], size: tuple[int, int]) -> Region | None:
+    """The region that one polygon fills, drawn in its own bounding box; None when it lies outside of the image."""
+    corners = np.round(np.asarray(points)).astype(np.int32)
+    left, top = np.clip(corners.min(axis=0), 0, (size[1], size[0])).tolist()
+    right, bottom = np.clip(corners.max(axis=0) + 1, 0, (size[1], size[0])).tolist()
+    if left >= right or top >= bottom:
+        return None
+    canvas = np.zeros((bottom - top, right - left), np.uint8)
+    cv2.fillPoly(canvas, [corners], 1, offset=(-left, -top))
+    x, y, width, height = cv2.boundingRect(canvas)
+    if not width:
+        return None
+    rows, columns = canvas.nonzero()
+    centroid = left + float(columns.mean()), top + float(rows.mean())
+    return Region(Box(left + x, top + y, left + x + width, top + y + height), len(rows), centroid)
 
 
 def components(mask: NDArray[np.bool_]) -> list[Region]:
@@ -126,12 +144,14 @@ def components(mask: NDArray[np.bool_]) -> list[Region]:
     Args:
         mask: (H, W) bool.
     """
-    pixels = mask.astype(np.uint8)
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
     left, top, width, height = cv2.boundingRect(pixels)
     if width == 0:
         return []
     window = pixels[top : top + height, left : left + width]
-    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=cv2.CV_32S)
+    most = ((width + 1) // 2) * ((height + 1) // 2)  # no mask has more 8-connected components
+    kind = cv2.CV_16U if most < 2**16 else cv2.CV_32S
+    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=kind)
     regions = []
     for (x, y, w, h, area), (cx, cy) in zip(stats[1:].tolist(), centroids[1:].tolist(), strict=True):
         box = Box(left + x, top + y, left + x + w, top + y + h)

@@ -5,6 +5,7 @@ Coordinates are xy pixels with the origin at the top left; a size is (height, wi
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +27,9 @@ def region_pixels(mask: NDArray[np.bool_]) -> dict[str, int]:
         mask: (H, W) bool. A pixel belongs to the cell that holds its upper left corner.
     """
     height, width = mask.shape
-    rows = 3 * np.arange(height) // height
-    columns = 3 * np.arange(width) // width
-    by_row = np.zeros((3, width), np.int64)
-    np.add.at(by_row, rows, mask)
-    cells = np.zeros((3, 3), np.int64)
-    np.add.at(cells.T, columns, by_row.T)
-    return dict(zip(REGIONS, cells.ravel().tolist(), strict=True))
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
+    rows = [-(-k * height // 3) for k in range(4)]
+    columns = [-(-k * width // 3) for k in range(4)]
+    cells = [(rows[k], rows[k + 1], columns[j], columns[j + 1]) for k in range(3) for j in range(3)]
+    counts = [cv2.countNonZero(cell) if (cell := pixels[a:b, c:d]).size else 0 for a, b, c, d in cells]
+    return dict(zip(REGIONS, counts, strict=True))
