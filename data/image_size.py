@@ -29,8 +29,8 @@ def read_size(path: Path) -> tuple[int, int]:
             width, height = image.size
             end = ENDS.get(image.format or "")
             # getexif decodes a PNG that holds none, hence the look at info
-            turned = (
-                (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in range(5, 9)
+            turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in range(
+                5, 9
             )
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise UserError(f"Corrupt image: {path} does not decode. Replace the file, or download it again.") from error

@@ -10,6 +10,7 @@ from data.errors import UserError
 from data.masks import MaskFile, decode_mask
 from data.readers import READERS
 from data.sample import Sample
+from data.skipping import skippable
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,6 +70,8 @@ class Listing:
 def load_samples(sources: Sequence[Source]) -> Listing:
     """Lists the samples of several sources, in order; decodes no image (masks only under `skip_empty_masks`).
 
+    Within `data.skipping.skip_errors` a source that cannot be read at all is left out and listed as `<reader>/*`.
+
     Raises:
         UserError: If a reader is unknown, a root is missing, a category does not exist, a source is empty,
             or two samples share an id.
@@ -76,10 +79,11 @@ def load_samples(sources: Sequence[Source]) -> Listing:
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
     for source in sources:
-        listed = _load(source)
-        empty = {sample.id for sample in listed if source.skip_empty_masks and _has_empty_mask(sample)}
-        samples += [sample for sample in listed if sample.id not in empty]
-        skipped += [(sample_id, "empty mask on an anomalous image") for sample_id in sorted(empty)]
+        with skippable(f"{source.reader}/*"):
+            listed = _load(source)
+            empty = {sample.id for sample in listed if source.skip_empty_masks and _has_empty_mask(sample)}
+            samples += [sample for sample in listed if sample.id not in empty]
+            skipped += [(sample_id, "empty mask on an anomalous image") for sample_id in sorted(empty)]
     images: dict[str, Path] = {}
     for sample in samples:
         if sample.id in images:

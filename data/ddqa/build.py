@@ -6,7 +6,8 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, TextIO
+from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -45,7 +46,8 @@ def build_ddqa(config: DDQAConfig) -> dict[str, dict[str, int]]:
     table = {task.value: {name: counts[task.value, name] for name in datasets} for task in config.tasks}
     skipped = [*listing.skipped, *broken]
     if layout.published:
-        _save_stats(layout, table, datasets, skipped)
+        _remove_stale(layout, config, skipped)
+        _save_stats(layout, table, sorted({*datasets, *config.sources}), skipped)
     else:
         _save_counts(layout, table, len(samples) - len(broken), skipped)
     for item, reason in skipped:
@@ -59,20 +61,11 @@ def _list(sources: Sequence[Source], on_error: OnError) -> Listing:
     """Lists the sources; when errors are skipped, what a reader cannot read is left out, at worst a whole source."""
     if on_error is OnError.stop:
         return load_samples(sources)
-    usable: list[Source] = []
     with skip_errors() as skipped:
-        for source in sources:
-            try:
-                load_samples([source])
-            except UserError as error:
-                skipped.append((f"all of '{source.reader}' in {source.root}", str(error)))
-            else:
-                usable.append(source)
-        if not usable:
-            raise UserError(f"No source is usable. First: {skipped[0][1]}")
-        found = list(skipped)
-        listing = load_samples(usable)
-    return Listing(listing.samples, [*found, *listing.skipped])
+        listing = load_samples(sources)
+    if not listing.samples:
+        raise UserError(f"No source is usable. First problem: {skipped[0][1]}")
+    return Listing(listing.samples, [*skipped, *listing.skipped])
 
 
 def _names(samples: Sequence[Sample]) -> dict[tuple[str, str], list[str]]:
@@ -113,7 +106,7 @@ class _Files:
     """The line files of a build, which appear together when the stack is left without an error."""
 
     def __init__(self, stack: ExitStack, layout: Layout, config: DDQAConfig) -> None:
-        def open_file(path: Any) -> TextIO:
+        def open_file(path: Path) -> TextIO:
             return stack.enter_context(atomic_open(path))
 
         self._rows = open_file(layout.rows)
@@ -135,21 +128,24 @@ class _Files:
 
 
 def _save_stats(layout: Layout, table: dict[str, dict[str, int]], datasets: list[str], skipped: list[Skipped]) -> None:
-    """`stats.json`: source → task → questions, and `skipped` where anything was; the list itself is beside it."""
-    stats = {name: {task: by_dataset[name] for task, by_dataset in table.items()} for name in datasets}
+    """`stats.json`: source → task → questions, and `skipped` where anything was; the list itself is `skipped.json`."""
+    stats = {name: {task: by_dataset.get(name, 0) for task, by_dataset in table.items()} for name in datasets}
     for name in datasets:
         count = sum(item.startswith(f"{name}/") for item, _ in skipped)
         if count:
             stats[name]["skipped"] = count
-    _save_skipped(layout, skipped)
+    if skipped:
+        write_json(layout.skipped, [{"item": item, "reason": reason} for item, reason in skipped])
     write_json(layout.stats, stats)
 
 
-def _save_skipped(layout: Layout, skipped: list[Skipped]) -> None:
-    if skipped:
-        write_json(layout.skipped, [{"item": item, "reason": reason} for item, reason in skipped])
-    else:
-        layout.skipped.unlink(missing_ok=True)  # of an earlier build
+def _remove_stale(layout: Layout, config: DDQAConfig, skipped: list[Skipped]) -> None:
+    """Removes what an earlier build with other settings left in the folder, so that its files always agree."""
+    stale = [layout.task(task) for task in Task if task not in config.tasks]
+    stale += [layout.held_out] if not config.holdout else []
+    stale += [layout.skipped] if not skipped else []
+    for path in stale:
+        path.unlink(missing_ok=True)
 
 
 def _save_counts(layout: Layout, table: dict[str, dict[str, int]], images: int, skipped: list[Skipped]) -> None:
