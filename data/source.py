@@ -42,11 +42,16 @@ class DataConfig:
         train: What EDDM and MDLM are trained on.
         zero_shot: What they are evaluated on; shares no category with `train`.
         name: Name of the file in `configs/data`.
+        weights: Share of each training dataset in the MDLM's batches, by name, in any unit; empty draws all images
+            alike.
+        unseen: Datasets that some evaluation calls unseen, by name: training refuses them and their relatives.
     """
 
     train: list[Source]
     zero_shot: list[Source]
     name: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
 
     def part(self, name: str) -> list[Source]:
         """The sources of `train` or `zero_shot`.

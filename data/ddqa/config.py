@@ -12,6 +12,7 @@ from data.ddqa.wording import PAPER_TASKS, Task, Wording
 from data.errors import UserError
 from data.run import Run
 from data.source import DataConfig, Source
+from data.splits import check_unseen
 
 
 class BoxFormat(StrEnum):
@@ -168,6 +169,8 @@ def resolve(config: DDQAConfig) -> tuple[list[Source], Layout]:
         return _named_sources(config), Layout(Path(config.out), "train", published=True)
     if not config.run_dir:
         raise UserError("Give run_dir= (with data=), or sources=[…] with data_root= and out=.")
+    if config.part == "train":
+        check_unseen([source.reader for source in config.data.train], config.data.unseen)
     return config.data.part(config.part), Layout(Run(Path(config.run_dir)).ddqa, config.part, published=False)
 
 

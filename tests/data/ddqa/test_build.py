@@ -271,6 +271,13 @@ def test_bad_calls_are_explained(changes: dict[str, Any], message: str, write_mv
         build_ddqa(replace(published(write_mvtec(), tmp_path / "out"), **changes))
 
 
+def test_a_run_does_not_train_on_what_an_evaluation_calls_unseen(write_mvtec, tmp_path: Path) -> None:
+    refused = config(write_mvtec(), tmp_path)
+    refused.data.unseen = ["mvtec_ac"]
+    with pytest.raises(UserError, match=r"data\.unseen"):
+        build_ddqa(refused)
+
+
 def test_settings_reach_their_source(write_mvtec, tmp_path: Path) -> None:
     settings = {"mvtec_ad": {"splits": ["test"]}}
     build_ddqa(published(write_mvtec(normals=2, defects=3), tmp_path / "out", settings=settings))
