@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from data.errors import UserError
 
+MANY_BANDS = 16  # beyond it, many small windows cost more than one large
+
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
@@ -139,16 +141,37 @@ def _polygon_region(points: tuple[tuple[float, float], ...], size: tuple[int, in
 def components(mask: NDArray[np.bool_]) -> list[Region]:
     """8-connected components of a mask, largest first.
 
-    Labels only inside the bounding box of the non-zero pixels: about ten times faster on large masks.
+    Labels only windows between the mask's empty rows and columns, which no component crosses: many times faster than
+    the whole frame where defects are small, with the same result.
 
     Args:
         mask: (H, W) bool.
     """
     pixels = np.ascontiguousarray(mask).view(np.uint8)
-    left, top, width, height = cv2.boundingRect(pixels)
-    if width == 0:
-        return []
-    window = pixels[top : top + height, left : left + width]
+    bands = _runs(pixels.view(bool).any(axis=1))
+    if len(bands) > MANY_BANDS:
+        bands = [(bands[0][0], bands[-1][1])]
+    regions = []
+    for y0, y1 in bands:
+        band = pixels[y0:y1]
+        windows = _runs(np.bitwise_or.reduce(band, axis=0) > 0)
+        if len(windows) > MANY_BANDS:
+            windows = [(windows[0][0], windows[-1][1])]
+        for x0, x1 in windows:
+            regions += _label(band[:, x0:x1], x0, y0)
+    return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def _runs(occupied: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Maximal runs of True, as (start, end)."""
+    padded = np.zeros(len(occupied) + 2, bool)
+    padded[1:-1] = occupied
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _label(window: NDArray[np.uint8], left: int, top: int) -> list[Region]:
+    height, width = window.shape
     most = ((width + 1) // 2) * ((height + 1) // 2)  # no mask has more 8-connected components
     kind = cv2.CV_16U if most < 2**16 else cv2.CV_32S
     _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=kind)
@@ -156,4 +179,4 @@ def components(mask: NDArray[np.bool_]) -> list[Region]:
     for (x, y, w, h, area), (cx, cy) in zip(stats[1:].tolist(), centroids[1:].tolist(), strict=True):
         box = Box(left + x, top + y, left + x + w, top + y + h)
         regions.append(Region(box, area, (left + cx, top + cy)))
-    return sorted(regions, key=lambda region: (-region.area, region.box))
+    return regions

@@ -26,6 +26,7 @@ from skimage.measure import label, regionprops
 from data.ddqa.build import build_ddqa
 from data.ddqa.config import DDQAConfig
 from data.ddqa.regions import region_pixels
+from data.ddqa.tasks import enclose
 from data.masks import Box, MaskFile, Region, decode_mask, defect_regions
 from data.parallel import map_chunks
 
@@ -141,7 +142,7 @@ def compare_geometry(files: list[MaskFile]) -> bool:
     for file, mask in zip(files, masks, strict=True):
         start = time.perf_counter()
         found = defect_regions(file, mask)
-        cells = region_pixels(mask)
+        cells = region_pixels(mask, enclose(found))
         middle = time.perf_counter()
         expected = label_fully(mask)
         theirs += time.perf_counter() - middle

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from data.errors import UserError
 from data.image_size import read_size
 from data.masks import Region, defect_regions
 from data.sample import Sample, load_image, load_mask
+
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,12 @@ class Asker:
         else:
             regions, questions = self._ask_defect(assignment, size, rng)
         rows = [
-            (task, json.dumps(self._row(sample, questions[task], rng), ensure_ascii=False))
+            (task, ENCODER.encode(self._row(sample, questions[task], rng)))
             for task in self.config.tasks
             if task in questions
         ]
         facts = _facts(assignment, size, regions)
-        return Answered(assignment, rows, json.dumps(facts, ensure_ascii=False))
+        return Answered(assignment, rows, ENCODER.encode(facts))
 
     def _ask_normal(self, assignment: Assignment) -> dict[Task, Question]:
         text = compose_description(assignment.sample.category, None, None)
@@ -144,7 +149,7 @@ class Asker:
                 {"role": "user", "content": f"<image>{format_prompt(question.task, question.options, chosen)}"},
                 {"role": "assistant", "content": "<bbox>" if native else question.answer},
             ],
-            "images": [str(sample.image.resolve())],
+            "images": [absolute(sample.image)],
             "id": sample.id,
             "dataset": sample.dataset,
             "category": sample.category,
@@ -167,8 +172,18 @@ def _facts(assignment: Assignment, size: tuple[int, int], regions: list[Region])
         "defect": sample.defect,
         "group": sample.group,
         "held_out": assignment.held_out,
-        "image": str(sample.image.resolve()),
+        "image": absolute(sample.image),
         "size": [width, height],
         "boxes": [list(region.box) for region in regions],
         "areas": [region.area for region in regions],
     }
+
+
+def absolute(path: Path) -> str:
+    """The absolute path of a file; links among its folders are followed, once per folder."""
+    return f"{_resolve(path.parent)}{os.sep}{path.name}"
+
+
+@lru_cache(maxsize=256)
+def _resolve(folder: Path) -> Path:
+    return folder.resolve()

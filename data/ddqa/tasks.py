@@ -105,7 +105,7 @@ def ask_rdl(
     Returns:
         The question; None where the rule asks none.
     """
-    touched = region_pixels(mask)
+    touched = region_pixels(mask, enclose(regions))
     answer = locate(regions, touched, (mask.shape[0], mask.shape[1]), rule)
     if answer is None:
         return None
@@ -132,6 +132,12 @@ def locate(regions: list[Region], touched: dict[str, int], size: tuple[int, int]
     if rule is RegionRule.skip_ambiguous and sum(count > 0 for count in touched.values()) != 1:
         return None
     return max(REGIONS, key=lambda name: touched[name])
+
+
+def enclose(regions: list[Region]) -> Box:
+    """The box around all regions."""
+    x0, y0, x1, y1 = zip(*(region.box for region in regions), strict=True)
+    return Box(min(x0), min(y0), max(x1), max(y1))
 
 
 def ask_dc(defect: str, own: list[str], foreign: int, letter: int, rng: np.random.Generator) -> Question:
