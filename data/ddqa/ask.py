@@ -100,12 +100,13 @@ class Asker:
             questions = self._ask_normal(assignment)
         else:
             regions, questions = self._ask_defect(assignment, size, rng)
+        image = absolute(sample.image)
         rows = [
-            (task, ENCODER.encode(self._row(sample, questions[task], rng)))
+            (task, ENCODER.encode(self._row(sample, image, questions[task], rng)))
             for task in self.config.tasks
             if task in questions
         ]
-        facts = _facts(assignment, size, regions)
+        facts = _facts(assignment, image, size, regions)
         return Answered(assignment, rows, ENCODER.encode(facts))
 
     def _ask_normal(self, assignment: Assignment) -> dict[Task, Question]:
@@ -140,7 +141,7 @@ class Asker:
     def _ad_letter(self, assignment: Assignment) -> int | None:
         return assignment.letters[0] if self.config.ad_options is AnswerOrder.balanced else None
 
-    def _row(self, sample: Sample, question: Question, rng: np.random.Generator) -> dict[str, Any]:
+    def _row(self, sample: Sample, image: str, question: Question, rng: np.random.Generator) -> dict[str, Any]:
         sentences = wordings(question.task, self.config.wording)
         chosen = sentences[rng.integers(len(sentences))] if self.config.wording is Wording.paraphrased else sentences[0]
         native = question.box is not None and self.config.box_format is BoxFormat.swift
@@ -149,7 +150,7 @@ class Asker:
                 {"role": "user", "content": f"<image>{format_prompt(question.task, question.options, chosen)}"},
                 {"role": "assistant", "content": "<bbox>" if native else question.answer},
             ],
-            "images": [absolute(sample.image)],
+            "images": [image],
             "id": sample.id,
             "dataset": sample.dataset,
             "category": sample.category,
@@ -163,7 +164,7 @@ class Asker:
         return row
 
 
-def _facts(assignment: Assignment, size: tuple[int, int], regions: list[Region]) -> dict[str, Any]:
+def _facts(assignment: Assignment, image: str, size: tuple[int, int], regions: list[Region]) -> dict[str, Any]:
     sample, (height, width) = assignment.sample, size
     return {
         "id": sample.id,
@@ -172,7 +173,7 @@ def _facts(assignment: Assignment, size: tuple[int, int], regions: list[Region])
         "defect": sample.defect,
         "group": sample.group,
         "held_out": assignment.held_out,
-        "image": absolute(sample.image),
+        "image": image,
         "size": [width, height],
         "boxes": [list(region.box) for region in regions],
         "areas": [region.area for region in regions],
