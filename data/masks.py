@@ -148,7 +148,7 @@ def components(mask: NDArray[np.bool_]) -> list[Region]:
         mask: (H, W) bool.
     """
     pixels = np.ascontiguousarray(mask).view(np.uint8)
-    bands = _runs(pixels.view(bool).any(axis=1))
+    bands = _runs(np.asarray(pixels.view(bool).any(axis=1)))
     if len(bands) > MANY_BANDS:
         bands = [(bands[0][0], bands[-1][1])]
     regions = []

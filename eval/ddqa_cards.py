@@ -122,5 +122,5 @@ def draw_card(image: ImageArray, boxes: Sequence[Sequence[int]], config: CardsCo
         x, y = -(-k * size[0] // 3), -(-k * size[1] // 3)
         for band in (picture[:, x : x + 1], picture[y : y + 1]):
             band[:] = (0.45 * band + 0.55 * np.array(GRID)).astype(np.uint8)
-    scaled = [tuple(round(value * scale) for value in box) for box in boxes]
-    return draw_boxes(picture, scaled, ContourConfig(line_width=0.005))  # type: ignore[arg-type]
+    scaled = [(round(a * scale), round(b * scale), round(c * scale), round(d * scale)) for a, b, c, d in boxes]
+    return draw_boxes(picture, scaled, ContourConfig(line_width=0.005))

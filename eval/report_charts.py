@@ -107,7 +107,9 @@ def draw_sizes(series: Mapping[str, Sequence[float]], *, title: str) -> str:
         values = [100 * np.asarray(found, float) for found in series.values()]
         least, most = min(found.min() for found in values), max(found.max() for found in values)
         edges = np.geomspace(least * 0.999, max(most, least * 1.1) * 1.001, 31)
-        axes.hist(values, bins=edges, stacked=True, color=_colours(len(series)), label=list(series), rwidth=0.92)
+        axes.hist(
+            values, bins=edges.tolist(), stacked=True, color=_colours(len(series)), label=list(series), rwidth=0.92
+        )
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -141,7 +143,7 @@ def draw_bars(series: Mapping[str, Mapping[str, int]], *, title: str, upright: b
             base += lengths
         for place, total in zip(places, base, strict=True):
             where = (place, total) if upright else (total, place)
-            align = {"ha": "center", "va": "bottom"} if upright else {"ha": "left", "va": "center"}
+            align: Any = {"ha": "center", "va": "bottom"} if upright else {"ha": "left", "va": "center"}
             offset = (0, 2) if upright else (3, 0)
             axes.annotate(f"{total:,.0f}", where, offset, textcoords="offset points", color=MUTED, fontsize=8, **align)
         if upright:

@@ -30,7 +30,9 @@ def built(write_mvtec, tmp_path: Path) -> Path:
 
 def test_summary_counts_both_sides(built: Path) -> None:
     summary = summarise(built / "samples.jsonl")["mvtec_ad"]
-    assert (summary.images, summary.normal, summary.held_out, summary.objects) == (14, 6, 2, 14), "one of the three that are held out is broken"
+    assert (summary.images, summary.normal, summary.held_out, summary.objects) == (14, 6, 2, 14), (
+        "one of the three that are held out is broken"
+    )
     assert summary.classes == {"scratch": 8}
     assert summary.regions == {1: 8}
     assert summary.as_json()["defect_share"]["median"] == pytest.approx(64 / (48 * 64))
