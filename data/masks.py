@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from data.errors import UserError
 
+MANY_BANDS = 16  # beyond it, many small windows cost more than one large
+
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
@@ -182,38 +184,74 @@ def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
         grouped: dict[int, list[tuple[tuple[float, float], ...]]] = {}
         for number, polygon in zip(numbers, source.points, strict=True):
             grouped.setdefault(number, []).append(polygon)
-        regions = [region for group in grouped.values() for region in _merge(components(_fill(group, mask.shape)))]
+        height, width = mask.shape
+        regions = [region for parts in grouped.values() if (region := _polygon_region(parts, (height, width)))]
     else:
         regions = components(mask)
     return sorted(regions, key=lambda region: (-region.area, region.box))
 
 
-def _merge(parts: list[Region]) -> list[Region]:
-    """One region of several parts; none of none (a polygon outside its image)."""
-    if len(parts) < 2:
-        return parts
-    boxes, area = np.array([part.box for part in parts]), sum(part.area for part in parts)
-    x, y = (sum(part.area * part.centroid[axis] for part in parts) / area for axis in (0, 1))
-    box = Box(*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
-    return [Region(box, area, (x, y))]
+def _polygon_region(parts: Sequence[tuple[tuple[float, float], ...]], size: tuple[int, int]) -> Region | None:
+    """The region that the polygons of one annotation fill together; None when they lie outside of the image.
+
+    They are drawn in their own bounding box, not in the whole frame.
+    """
+    corners = [np.round(np.asarray(points)).astype(np.int32) for points in parts]
+    every = np.concatenate(corners)
+    left, top = np.clip(every.min(axis=0), 0, (size[1], size[0])).tolist()
+    right, bottom = np.clip(every.max(axis=0) + 1, 0, (size[1], size[0])).tolist()
+    if left >= right or top >= bottom:
+        return None
+    canvas = np.zeros((bottom - top, right - left), np.uint8)
+    for polygon in corners:
+        cv2.fillPoly(canvas, [polygon], 1, offset=(-left, -top))
+    x, y, width, height = cv2.boundingRect(canvas)
+    if not width:
+        return None
+    rows, columns = canvas.nonzero()
+    centroid = left + float(columns.mean()), top + float(rows.mean())
+    return Region(Box(left + x, top + y, left + x + width, top + y + height), len(rows), centroid)
 
 
 def components(mask: NDArray[np.bool_]) -> list[Region]:
     """8-connected components of a mask, largest first.
 
-    Labels only inside the bounding box of the non-zero pixels: about ten times faster on large masks.
+    Labels only windows between the mask's empty rows and columns, which no component crosses: many times faster than
+    the whole frame where defects are small, with the same result.
 
     Args:
         mask: (H, W) bool.
     """
-    pixels = mask.astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(pixels)
-    if width == 0:
-        return []
-    window = pixels[top : top + height, left : left + width]
-    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=cv2.CV_32S)
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
+    bands = _runs(np.asarray(pixels.view(bool).any(axis=1)))
+    if len(bands) > MANY_BANDS:
+        bands = [(bands[0][0], bands[-1][1])]
+    regions = []
+    for y0, y1 in bands:
+        band = pixels[y0:y1]
+        windows = _runs(np.bitwise_or.reduce(band, axis=0) > 0)
+        if len(windows) > MANY_BANDS:
+            windows = [(windows[0][0], windows[-1][1])]
+        for x0, x1 in windows:
+            regions += _label(band[:, x0:x1], x0, y0)
+    return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def _runs(occupied: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Maximal runs of True, as (start, end)."""
+    padded = np.zeros(len(occupied) + 2, bool)
+    padded[1:-1] = occupied
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _label(window: NDArray[np.uint8], left: int, top: int) -> list[Region]:
+    height, width = window.shape
+    most = ((width + 1) // 2) * ((height + 1) // 2)  # no mask has more 8-connected components
+    kind = cv2.CV_16U if most < 2**16 else cv2.CV_32S
+    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=kind)
     regions = []
     for (x, y, w, h, area), (cx, cy) in zip(stats[1:].tolist(), centroids[1:].tolist(), strict=True):
         box = Box(left + x, top + y, left + x + w, top + y + h)
         regions.append(Region(box, area, (left + cx, top + cy)))
-    return sorted(regions, key=lambda region: (-region.area, region.box))
+    return regions

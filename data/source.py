@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.faults import reporting
 from data.masks import MaskFile, MaskFiles, decode_mask
 from data.readers import READERS, Reader
 from data.readers.listing import Listed, Skipped
@@ -48,11 +49,16 @@ class DataConfig:
         train: What EDDM and MDLM are trained on.
         zero_shot: What they are evaluated on; shares no category with `train`.
         name: Name of the file in `configs/data`.
+        weights: Share of each training dataset in the MDLM's batches, by name, in any unit; empty draws all images
+            alike.
+        unseen: Datasets that some evaluation calls unseen, by name: training refuses them and their relatives.
     """
 
     train: list[Source]
     zero_shot: list[Source]
     name: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
 
     def part(self, name: str) -> list[Source]:
         """The sources of `train` or `zero_shot`.
@@ -88,16 +94,28 @@ def load_samples(sources: Sequence[Source]) -> Listing:
         samples += [sample for sample in listed.samples if sample.id not in empty]
         skipped += [(left_out.id, left_out.reason) for left_out in listed.skipped]
         skipped += [(sample_id, "empty mask on an anomalous image") for sample_id in sorted(empty)]
+    check_ids(samples)
+    return Listing(samples, skipped)
+
+
+def check_ids(samples: Sequence[Sample]) -> None:
+    """Refuses two samples of one id.
+
+    Raises:
+        UserError: Naming both images.
+    """
     images: dict[str, Path] = {}
     for sample in samples:
         if sample.id in images:
             raise UserError(f"Two samples share the id {sample.id}: {images[sample.id]} and {sample.image}.")
         images[sample.id] = sample.image
-    return Listing(samples, skipped)
 
 
 def _has_empty_mask(sample: Sample) -> bool:
-    return isinstance(sample.mask, MaskFile | MaskFiles) and not decode_mask(sample.mask).any()
+    if isinstance(sample.mask, MaskFile | MaskFiles):
+        with reporting("unreadable-mask", sample.image):
+            return not decode_mask(sample.mask).any()
+    return False
 
 
 def _load(source: Source) -> Listed:

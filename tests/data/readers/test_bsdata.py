@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from data.faults import collect_faults
 from data.masks import defect_regions
 from data.readers.bsdata import read_bsdata
 from data.sample import load_image, load_mask
@@ -77,3 +78,11 @@ def test_a_malformed_file_is_named(write_tree, name: str, text: str, message: st
     (root / name).write_text(text)
     with pytest.raises(UserError, match=message):
         read_bsdata(root)
+
+
+def test_an_unreadable_label_is_left_out_while_faults_are_collected(write_tree) -> None:
+    root = write_tree("bsdata")
+    (root / "label/b.json").write_text('{"shapes": [')
+    with collect_faults() as faults:
+        assert [sample.image.stem for sample in read_bsdata(root)] == ["a"]
+    assert [fault.file for fault in faults] == [root / "label/b.json"]
