@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from data.readers.defect_names import JOINT
+
 VOCABULARY = Path(__file__).with_name("vocabulary.yaml")
 
 
 @cache
-def _groups() -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(group) for group in yaml.safe_load(VOCABULARY.read_text(encoding="utf-8"))["meanings"])
+def _table() -> dict[str, list]:
+    return yaml.safe_load(VOCABULARY.read_text(encoding="utf-8"))
 
 
 @cache
-def _vague() -> frozenset[str]:
-    return frozenset(yaml.safe_load(VOCABULARY.read_text(encoding="utf-8"))["vague"])
-
-
-@cache
-def _by_name() -> dict[str, str]:
-    return {name: group[0] for group in _groups() for name in group}
+def _by_name() -> dict[str, frozenset[str]]:
+    """Name → its meanings, each the first name of a line that it stands on."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for line in _table()["meanings"]:
+        for name in line:
+            found[name].add(line[0])
+    return {name: frozenset(first) for name, first in found.items()} | {
+        name: frozenset([name]) for name in _table()["alone"]
+    }
 
 
 @cache
@@ -33,30 +38,28 @@ def _plain(defect: str) -> str:
 
 
 @cache
-def meaning(defect: str) -> str:
-    """A name that all synonyms of a defect share: the first of its line, or the name itself when unlisted."""
-    return _by_name().get(_plain(defect), _plain(defect))
-
-
-@cache
 def meanings(defect: str) -> frozenset[str]:
-    """All that a name may mean: its own line's, or, when unlisted, those of the listed names within it.
+    """All that a name may mean; two names that share a meaning are never offered against each other.
 
-    So `scratch_head` and `broken teeth, scratch` both mean a scratch among others, and neither is ever offered
-    against it. A name that holds no listed one means itself alone.
+    A listed name means what its lines mean, an unlisted one what the listed names within it mean: `scratch_head` means
+    a scratch. A name that holds no listed one means itself alone. The name of several types, joined by " and ", means
+    what each of them means.
     """
-    plain = _plain(defect)
+    return frozenset().union(*(_single(part) for part in _plain(defect).split(JOINT)))
+
+
+def _single(plain: str) -> frozenset[str]:
     if plain in _by_name():
-        return frozenset([_by_name()[plain]])
+        return _by_name()[plain]
     words = re.findall(r"[\w']+", plain)
     spans = {" ".join(words[a:b]) for a in range(len(words)) for b in range(a + 1, len(words) + 1)}
-    return frozenset(_by_name()[span] for span in spans if span in _by_name()) or frozenset([plain])
+    return frozenset().union(*(_by_name()[span] for span in spans if span in _by_name())) or frozenset([plain])
 
 
 @cache
 def is_vague(defect: str) -> bool:
-    """Whether a name fits any defect at all, such as `damage`: it can be an answer, but never a wrong option."""
-    return _plain(defect) in _vague()
+    """Whether a name, or one of several joined, fits any defect at all: an answer, but never a wrong option."""
+    return not set(_table()["vague"]).isdisjoint(_plain(defect).split(JOINT))
 
 
 def draw_distractors(answer: str, own: list[str], foreign: int, count: int, rng: np.random.Generator) -> list[str]:
@@ -84,4 +87,4 @@ def draw_distractors(answer: str, own: list[str], foreign: int, count: int, rng:
 
 def all_names() -> list[str]:
     """The first name of every meaning in the shipped vocabulary."""
-    return [group[0] for group in _groups()]
+    return [line[0] for line in _table()["meanings"]]
