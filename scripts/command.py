@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ def command(
         entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
 
         def start() -> None:
-            sys.argv[1:] = [_spell_out(argument, aliases or {}) for argument in sys.argv[1:]]
+            sys.argv[1:] = [spell_out(argument, schema, aliases or {}) for argument in sys.argv[1:]]
             entry()
 
         start.schema = schema  # type: ignore[attr-defined]  # for the test that composes every YAML
@@ -57,10 +58,19 @@ def command(
     return decorate
 
 
-def _spell_out(argument: str, aliases: dict[str, str]) -> str:
-    """Replaces an alias by its key, and quotes its value for Hydra unless it is quoted already."""
+def spell_out(argument: str, schema: type, aliases: dict[str, str]) -> str:
+    """Writes an argument as Hydra needs it.
+
+    An alias becomes its key, with its value quoted unless it is already. A key below a field that is a dictionary of
+    free names, such as `paths.bsdata=DIR`, gets `++`, without which Hydra accepts only names that are in the YAML.
+    """
     key, separator, value = argument.partition("=")
-    if key not in aliases or not separator:
+    if not separator:
+        return argument
+    owner = key.partition(".")[0]
+    if owner != key and any(entry.name == owner and str(entry.type).startswith("dict[") for entry in fields(schema)):
+        return f"++{argument}"
+    if key not in aliases:
         return argument
     if value and value != "null" and value[0] not in "'\"":
         value = "'" + value.replace("'", "\\'") + "'"
