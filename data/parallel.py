@@ -35,7 +35,9 @@ def map_chunks(
         for part in chunks:
             yield from function(part)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # here, before the fork: a child that inherits OpenCV's threads waits for them for ever
+    pool = ProcessPoolExecutor(workers, initializer=gc.freeze)  # what is inherited stays shared, not copied
     try:
         waiting: deque[Future[list[Result]]] = deque()
         source = iter(chunks)
@@ -46,8 +48,4 @@ def map_chunks(
             yield from results
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    gc.freeze()  # what was inherited stays shared: collecting it would copy its pages
+        cv2.setNumThreads(threads)

@@ -47,16 +47,22 @@ def main() -> None:
         build(Path(arguments.build[0]), int(arguments.build[1]))
         return
     cv2.setNumThreads(1)
-    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="eiad-ddqa-"))
-    print(f"{arguments.masks} masks of {SIDE}² in {folder}", flush=True)
-    defective = make_tree(folder / "defective", arguments.masks, arguments.masks, 1.0)
+    with tempfile.TemporaryDirectory(prefix="eiad-ddqa-") as temporary:
+        passed = compare(arguments.folder or Path(temporary), arguments.masks, arguments.large, arguments.repeats)
+    sys.exit(0 if passed else 1)
+
+
+def compare(folder: Path, count: int, large: int, repeats: int) -> bool:
+    """Runs all parts in a folder."""
+    print(f"{count} masks of {SIDE}² in {folder}", flush=True)
+    defective = make_tree(folder / "defective", count, count, 1.0)
     masks = [MaskFile(path) for path in sorted(defective.glob("part/ground_truth/spot/*.png"))]
     passed = [
-        compare_building(defective, masks, arguments.repeats),
+        compare_building(defective, masks, repeats),
         compare_geometry(masks[:: max(1, len(masks) // 200)]),
-        compare_memory(folder, arguments.masks, arguments.large),
+        compare_memory(folder, count, large),
     ]
-    sys.exit(0 if all(passed) else 1)
+    return all(passed)
 
 
 def make_tree(root: Path, masks: int, samples: int, anomalous: float) -> Path:

@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
 import pytest
 
 from data.parallel import map_chunks
@@ -29,3 +31,18 @@ def test_an_error_comes_after_the_results_before_it(workers: int) -> None:
         for result in map_chunks(fail_at_seven, list(range(40)), workers=workers, chunk=2):
             seen.append(result)
     assert seen == [0, 1, 2, 3, 4, 5]
+
+
+def blur(items: Sequence[int]) -> list[int]:
+    return [int(cv2.blur(np.full((64, 64), item, np.uint8), (3, 3)).max()) for item in items]
+
+
+def test_workers_do_not_wait_for_the_threads_that_opencv_had_before() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.float32), (31, 31), 5)  # starts them
+        assert list(map_chunks(blur, list(range(40)), workers=2, chunk=4)) == list(range(40))
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
