@@ -58,17 +58,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file; a byte-order mark is accepted.
 
     Raises:
         UserError: If the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"Missing file: {path}.") from error
     except json.JSONDecodeError as error:
         raise UserError(f"Not valid JSON: {path}, line {error.lineno}: {error.msg}. Delete or repair it.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"Not valid JSON: {path} is not UTF-8 at byte {error.start}. Delete or repair it.") from error
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ Boxes are xyxy in pixels, end-exclusive: a single pixel at (x, y) has the box (x
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
+
+MANY_BANDS = 16  # beyond it, many small windows cost more than one large
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,17 @@ class MaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class Polygons:
-    """Annotated polygons, one per defect region, each ((x, y), …) in pixels, and the file they come from."""
+    """Annotated polygons, each ((x, y), …) in pixels, and the file they come from.
+
+    Attributes:
+        points: The polygons.
+        path: The annotation file.
+        parts: Number of the defect region that each polygon is a part of; empty when each is a region of its own.
+    """
 
     points: tuple[tuple[tuple[float, float], ...], ...]
     path: Path
+    parts: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -153,7 +163,7 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     return decoded  # type: ignore[return-value]
 
 
-def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _fill(polygons: Sequence[tuple[tuple[float, float], ...]], size: tuple[int, int]) -> NDArray[np.bool_]:
     canvas = np.zeros(size, np.uint8)
     for polygon in polygons:
         cv2.fillPoly(canvas, [np.round(np.asarray(polygon)).astype(np.int32)], 1)
@@ -163,35 +173,85 @@ def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int
 def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
     """Splits a mask into defect regions, largest first.
 
-    For polygons one annotated polygon is one region; for raster masks one 8-connected component.
+    For polygons one annotation is one region, be it in several parts; for raster masks one 8-connected component.
 
     Args:
         source: Where the mask came from.
         mask: (H, W) bool, as `read_mask` returned it.
     """
     if isinstance(source, Polygons):
-        regions = [region for polygon in source.points for region in components(_fill((polygon,), mask.shape))[:1]]
+        numbers = source.parts or range(len(source.points))
+        grouped: dict[int, list[tuple[tuple[float, float], ...]]] = {}
+        for number, polygon in zip(numbers, source.points, strict=True):
+            grouped.setdefault(number, []).append(polygon)
+        height, width = mask.shape
+        regions = [region for parts in grouped.values() if (region := _polygon_region(parts, (height, width)))]
     else:
         regions = components(mask)
     return sorted(regions, key=lambda region: (-region.area, region.box))
 
 
+def _polygon_region(parts: Sequence[tuple[tuple[float, float], ...]], size: tuple[int, int]) -> Region | None:
+    """The region that the polygons of one annotation fill together; None when they lie outside of the image.
+
+    They are drawn in their own bounding box, not in the whole frame.
+    """
+    corners = [np.round(np.asarray(points)).astype(np.int32) for points in parts]
+    every = np.concatenate(corners)
+    left, top = np.clip(every.min(axis=0), 0, (size[1], size[0])).tolist()
+    right, bottom = np.clip(every.max(axis=0) + 1, 0, (size[1], size[0])).tolist()
+    if left >= right or top >= bottom:
+        return None
+    canvas = np.zeros((bottom - top, right - left), np.uint8)
+    for polygon in corners:
+        cv2.fillPoly(canvas, [polygon], 1, offset=(-left, -top))
+    x, y, width, height = cv2.boundingRect(canvas)
+    if not width:
+        return None
+    rows, columns = canvas.nonzero()
+    centroid = left + float(columns.mean()), top + float(rows.mean())
+    return Region(Box(left + x, top + y, left + x + width, top + y + height), len(rows), centroid)
+
+
 def components(mask: NDArray[np.bool_]) -> list[Region]:
     """8-connected components of a mask, largest first.
 
-    Labels only inside the bounding box of the non-zero pixels: about ten times faster on large masks.
+    Labels only windows between the mask's empty rows and columns, which no component crosses: many times faster than
+    the whole frame where defects are small, with the same result.
 
     Args:
         mask: (H, W) bool.
     """
-    pixels = mask.astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(pixels)
-    if width == 0:
-        return []
-    window = pixels[top : top + height, left : left + width]
-    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=cv2.CV_32S)
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
+    bands = _runs(np.asarray(pixels.view(bool).any(axis=1)))
+    if len(bands) > MANY_BANDS:
+        bands = [(bands[0][0], bands[-1][1])]
+    regions = []
+    for y0, y1 in bands:
+        band = pixels[y0:y1]
+        windows = _runs(np.bitwise_or.reduce(band, axis=0) > 0)
+        if len(windows) > MANY_BANDS:
+            windows = [(windows[0][0], windows[-1][1])]
+        for x0, x1 in windows:
+            regions += _label(band[:, x0:x1], x0, y0)
+    return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def _runs(occupied: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Maximal runs of True, as (start, end)."""
+    padded = np.zeros(len(occupied) + 2, bool)
+    padded[1:-1] = occupied
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _label(window: NDArray[np.uint8], left: int, top: int) -> list[Region]:
+    height, width = window.shape
+    most = ((width + 1) // 2) * ((height + 1) // 2)  # no mask has more 8-connected components
+    kind = cv2.CV_16U if most < 2**16 else cv2.CV_32S
+    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=kind)
     regions = []
     for (x, y, w, h, area), (cx, cy) in zip(stats[1:].tolist(), centroids[1:].tolist(), strict=True):
         box = Box(left + x, top + y, left + x + w, top + y + h)
         regions.append(Region(box, area, (left + cx, top + cy)))
-    return sorted(regions, key=lambda region: (-region.area, region.box))
+    return regions

@@ -26,8 +26,9 @@ class Sample:
         category: Object type, e.g. `bottle`.
         split: Split as the dataset defines it, e.g. `train` or `test`.
         image: Path of the image.
-        defect: Name of the defect type; None when the image is normal. Several types are joined by ", ", sorted.
+        defect: Name of the defect type; None when the image is normal. Several types are joined by " and ", sorted.
         mask: Where the mask comes from; None when the image is normal (all zero).
+        group: Names the physical object, for splits that keep its images together; None when the image stands alone.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Sample:
     image: Path
     defect: str | None = None
     mask: MaskSource | None = None
+    group: str | None = None
 
     @property
     def is_normal(self) -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from data.errors import UserError
+from data.faults import reporting
 from data.masks import MaskFile, MaskFiles, decode_mask
-from data.readers import READERS
+from data.readers import READERS, Reader
+from data.readers.listing import Listed, Skipped
 from data.sample import Sample
 
 
@@ -19,6 +25,7 @@ class Source:
     Attributes:
         reader: Key of `data.readers.READERS`.
         root: Folder of the official download.
+        options: Options of that reader, by name; its docstring tells them.
         splits: Splits to keep; empty keeps all.
         categories: Categories to keep; empty keeps all.
         limit: At most this many samples, spread evenly over the listing; None keeps all.
@@ -27,6 +34,7 @@ class Source:
 
     reader: str
     root: str
+    options: dict[str, Any] = field(default_factory=dict)
     splits: list[str] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
     limit: int | None = None
@@ -41,11 +49,16 @@ class DataConfig:
         train: What EDDM and MDLM are trained on.
         zero_shot: What they are evaluated on; shares no category with `train`.
         name: Name of the file in `configs/data`.
+        weights: Share of each training dataset in the MDLM's batches, by name, in any unit; empty draws all images
+            alike.
+        unseen: Datasets that some evaluation calls unseen, by name: training refuses them and their relatives.
     """
 
     train: list[Source]
     zero_shot: list[Source]
     name: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
 
     def part(self, name: str) -> list[Source]:
         """The sources of `train` or `zero_shot`.
@@ -70,44 +83,48 @@ def load_samples(sources: Sequence[Source]) -> Listing:
     """Lists the samples of several sources, in order; decodes no image (masks only under `skip_empty_masks`).
 
     Raises:
-        UserError: If a reader is unknown, a root is missing, a category does not exist, a source is empty,
-            or two samples share an id.
+        UserError: If a reader or one of its options is unknown, a root is missing, a category does not exist, a
+            source is empty, or two samples share an id.
     """
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
     for source in sources:
         listed = _load(source)
-        empty = {sample.id for sample in listed if source.skip_empty_masks and _has_empty_mask(sample)}
-        samples += [sample for sample in listed if sample.id not in empty]
+        empty = {sample.id for sample in listed.samples if source.skip_empty_masks and _has_empty_mask(sample)}
+        samples += [sample for sample in listed.samples if sample.id not in empty]
+        skipped += [(left_out.id, left_out.reason) for left_out in listed.skipped]
         skipped += [(sample_id, "empty mask on an anomalous image") for sample_id in sorted(empty)]
+    check_ids(samples)
+    return Listing(samples, skipped)
+
+
+def check_ids(samples: Sequence[Sample]) -> None:
+    """Refuses two samples of one id.
+
+    Raises:
+        UserError: Naming both images.
+    """
     images: dict[str, Path] = {}
     for sample in samples:
         if sample.id in images:
             raise UserError(f"Two samples share the id {sample.id}: {images[sample.id]} and {sample.image}.")
         images[sample.id] = sample.image
-    return Listing(samples, skipped)
 
 
 def _has_empty_mask(sample: Sample) -> bool:
-    return isinstance(sample.mask, MaskFile | MaskFiles) and not decode_mask(sample.mask).any()
+    if isinstance(sample.mask, MaskFile | MaskFiles):
+        with reporting("unreadable-mask", sample.image):
+            return not decode_mask(sample.mask).any()
+    return False
 
 
-def _load(source: Source) -> list[Sample]:
-    if source.reader not in READERS:
-        raise UserError(f"Unknown reader '{source.reader}'. Known readers: {', '.join(sorted(READERS))}.")
+def _load(source: Source) -> Listed:
     root = Path(source.root)
-    if not root.is_dir():
-        raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). Check the path, or download it.")
-    samples = READERS[source.reader](root)
-    known = {sample.category for sample in samples}
+    listed = _read(source, root)
+    known = {sample.category for sample in listed.samples}
     if unknown := set(source.categories) - known:
         raise UserError(f"No category {sorted(unknown)} in {root}. It has: {', '.join(sorted(known)) or 'none'}.")
-    kept = [
-        sample
-        for sample in samples
-        if (not source.splits or sample.split in source.splits)
-        and (not source.categories or sample.category in source.categories)
-    ]
+    kept = [sample for sample in listed.samples if _is_wanted(source, sample)]
     if not kept:
         raise UserError(
             f"No samples in {root} (reader '{source.reader}', splits {source.splits or 'all'}). "
@@ -115,4 +132,46 @@ def _load(source: Source) -> list[Sample]:
         )
     if source.limit is not None and source.limit < len(kept):
         kept = [kept[index * len(kept) // source.limit] for index in range(source.limit)]
-    return kept
+    return Listed(kept, [left_out for left_out in listed.skipped if _is_wanted(source, left_out)])
+
+
+def _is_wanted(source: Source, found: Sample | Skipped) -> bool:
+    in_split = not source.splits or found.split in source.splits
+    return in_split and (not source.categories or found.category in source.categories)
+
+
+def _read(source: Source, root: Path) -> Listed:
+    if source.reader not in READERS:
+        raise UserError(f"Unknown reader '{source.reader}'. Known readers: {', '.join(sorted(READERS))}.")
+    if not root.is_dir():
+        raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). Check the path, or download it.")
+    reader = READERS[source.reader]
+    _check_options(source, reader)
+    with _paused_collector():
+        listed = reader(root, **source.options)
+    return listed if isinstance(listed, Listed) else Listed(listed, [])
+
+
+@contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Listing makes a million objects, none of them garbage: searching them for cycles costs a third of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _check_options(source: Source, reader: Reader) -> None:
+    """A reader's options are its keyword-only arguments, whose annotations are plain types."""
+    parameters = inspect.signature(reader, eval_str=True).parameters.values()
+    known = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for name, value in source.options.items():
+        if name not in known:
+            have = f"It has: {', '.join(known)}." if known else "It has none."
+            raise UserError(f"Reader '{source.reader}' has no option '{name}'. {have}")
+        if not isinstance(value, known[name]) or isinstance(value, bool):
+            kind = getattr(known[name], "__name__", str(known[name]))
+            raise UserError(f"Option {name}={value!r} of reader '{source.reader}' must be {kind}.")

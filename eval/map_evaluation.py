@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from data.files import hash_value, write_json
-from data.readers import READERS
 from data.sample import Sample, load_mask
-from data.source import load_samples
+from data.source import Source, load_samples
 from eval.category_scores import ScoreSettings, score_categories
 from eval.image_score import image_score
 from eval.map_files import MapFiles, find_maps, list_some, read_map
@@ -51,7 +50,8 @@ def evaluate_maps(config: SegmentationConfig) -> dict[str, Any]:
     sources = config.sources()
     listing = load_samples(sources)
     samples = choose_subset(config.subset, listing.samples, sources)
-    files = find_maps(Path(config.maps), root, samples, [sample.image for sample in READERS[config.dataset](root)])
+    whole = load_samples([Source(reader=config.dataset, root=config.data_root)]).samples
+    files = find_maps(Path(config.maps), root, samples, [sample.image for sample in whole])
     _check_extra(files, config)
     scoring = _Maps(files.paths, Resolution(config.side(), config.resize_maps))
     store = MapStore(out, ranks.rank)

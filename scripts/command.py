@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,12 +23,16 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 Config = TypeVar("Config")
 
 
-def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], None]], Callable[[], None]]:
+def command(
+    name: str, schema: type[Config], *, aliases: dict[str, str] | None = None
+) -> Callable[[Callable[[Config], None]], Callable[[], None]]:
     """Makes a function the entry point of `python -m scripts.<name>`.
 
     Args:
         name: Name of the YAML in `configs/`, without the suffix.
         schema: Dataclass that the composed config must match: unknown keys, missing values and wrong types fail.
+        aliases: Words of the command line and the keys they stand for; their values are texts, so a path may hold
+            spaces and brackets. Needed where Hydra would take the word for a group of configs: `data=DIR`.
 
     Returns:
         A decorator for `run(config) -> None`. Exit codes: 0 done, 1 full disk or bad command line, 2 bad input,
@@ -42,10 +47,34 @@ def command(name: str, schema: type[Config]) -> Callable[[Callable[[Config], Non
                 run(to_dataclass(cfg, schema))
 
         entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
-        entry.schema = schema  # for the test that composes every YAML
-        return entry
+
+        def start() -> None:
+            sys.argv[1:] = [spell_out(argument, schema, aliases or {}) for argument in sys.argv[1:]]
+            entry()
+
+        start.schema = schema  # type: ignore[attr-defined]  # for the test that composes every YAML
+        return start
 
     return decorate
+
+
+def spell_out(argument: str, schema: type, aliases: dict[str, str]) -> str:
+    """Writes an argument as Hydra needs it.
+
+    An alias becomes its key, with its value quoted unless it is already. A key below a field that is a dictionary of
+    free names, such as `paths.bsdata=DIR`, gets `++`, without which Hydra accepts only names that are in the YAML.
+    """
+    key, separator, value = argument.partition("=")
+    if not separator:
+        return argument
+    owner = key.partition(".")[0]
+    if owner != key and any(entry.name == owner and str(entry.type).startswith("dict[") for entry in fields(schema)):
+        return f"++{argument}"
+    if key not in aliases:
+        return argument
+    if value and value != "null" and value[0] not in "'\"":
+        value = "'" + value.replace("'", "\\'") + "'"
+    return f"{aliases[key]}={value}"
 
 
 def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:

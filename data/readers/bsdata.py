@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from data.errors import UserError
+from data.faults import report, reporting
 from data.files import read_json
 from data.masks import Polygons
-from data.readers.listing import list_images
+from data.readers.annotations import take
+from data.readers.listing import list_files, list_images
 from data.sample import Sample
 
 CATEGORY = "ball screw drive"
@@ -19,35 +22,60 @@ def read_bsdata(root: Path) -> list[Sample]:
     The split is the authors' `train_test_split` (`train`, `test`, or `none` where they give none). The stray
     copy in `data/BSD/` is not a sample: only files directly in `data/` are.
 
+    The group is the physical place on the spindle. `wear_dev` names the wear sequences that an image belongs to, 27 in
+    all; a place with two pittings has two sequences of the same 69 images, so the first name stands for the place
+    (15 of them). The 69 images of the other spindle type belong to no sequence: there, crops of one photograph share
+    the group, which is the file name without `_crop_<n>`.
+
     Args:
         root: Folder that holds `data/`, `label/` and `image_data.json`.
 
     Raises:
         UserError: If a label file is malformed or belongs to no image.
     """
-    records = read_json(root / "image_data.json")["images"]
-    splits = {Path(record["filename"]).stem: record["train_test_split"] or "none" for record in records}
+    records = _read_records(root / "image_data.json")
     images = list_images(root / "data")
-    labels = {path.stem: path for path in sorted((root / "label").glob("*.json"))}
-    if orphans := set(labels) - {image.stem for image in images}:
-        raise UserError(f"Label without its image: {labels[min(orphans)]} ({len(orphans)} in all). Add the images.")
-    return [_read_image(root, image, splits.get(image.stem, "none"), labels.get(image.stem)) for image in images]
+    labels = {path.stem: path for path in list_files(root / "label", ".json")}
+    for orphan in sorted(labels.keys() - {image.stem for image in images}):
+        path = labels[orphan]
+        report("orphan-annotation", path, f"Label without its image: {path}. Add the image, or remove the label.")
+    samples = []
+    for image in images:
+        label = labels.get(image.stem)
+        with reporting("unreadable-annotation", label or image):
+            samples.append(_read_image(root, image, records.get(image.stem, {}), label))
+    return samples
 
 
-def _read_image(root: Path, image: Path, split: str, label: Path | None) -> Sample:
+def _read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """The record of each image, by its stem."""
+    with reporting("unreadable-annotation", path):
+        records = take(read_json(path), "images", list, path)
+        return {Path(take(record, "filename", str, path)).stem: record for record in records}
+    return {}
+
+
+def _read_image(root: Path, image: Path, record: dict[str, Any], label: Path | None) -> Sample:
     return Sample(
         id=f"bsdata/{image.relative_to(root).as_posix()}",
         dataset="bsdata",
         category=CATEGORY,
-        split=split,
+        split=record.get("train_test_split") or "none",
         image=image,
         defect="pitting" if label else None,
         mask=_read_label(label) if label else None,
+        group=f"bsdata/{min(record.get('wear_dev') or [image.stem.rsplit('_crop_', 1)[0]])}",
     )
 
 
 def _read_label(path: Path) -> Polygons:
-    shapes = read_json(path).get("shapes")
-    if not shapes or any(shape.get("shape_type", "polygon") != "polygon" for shape in shapes):
-        raise UserError(f"Not a labelme polygon file: {path}. Expected a non-empty 'shapes' list of polygons.")
-    return Polygons(tuple(tuple((float(x), float(y)) for x, y in shape["points"]) for shape in shapes), path)
+    label = read_json(path)
+    shapes = label.get("shapes") if isinstance(label, dict) else None
+    try:
+        if not shapes or any(shape.get("shape_type", "polygon") != "polygon" for shape in shapes):
+            raise ValueError("no polygons")
+        return Polygons(tuple(tuple((float(x), float(y)) for x, y in shape["points"]) for shape in shapes), path)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"Not a labelme polygon file: {path}. Expected a non-empty 'shapes' list of polygons. Repair the file."
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import yaml
 from data.errors import UserError
 
 TABLE = Path(__file__).with_name("defect_names.yaml")
+JOINT = " and "  # stands in no single name, so that a joined one can be taken apart
 
 
-def readable(dataset: str, name: str, category: str | None = None) -> str:
+def readable(dataset: str, name: str, category: str | None = None, source: Path | None = None) -> str:
     """The readable name of a defect, by the reviewed table `defect_names.yaml`.
 
     A name of the category goes before one of the whole dataset; upper and lower case are the same. A dataset whose
@@ -23,21 +25,28 @@ def readable(dataset: str, name: str, category: str | None = None) -> str:
         dataset: Key of the reader.
         name: Code, folder name or annotated name, as the dataset has it.
         category: Category of the sample, for datasets whose categories use one name for different things.
+        source: File or folder that has the name, for the message.
 
     Raises:
         UserError: If the section of the dataset is closed and has no such name.
     """
     section = _sections().get(dataset, {})
     key = name.strip().lower()
-    found = section.get("categories", {}).get(category, {}).get(key) or section.get("names", {}).get(key)
-    if found is None and section.get("closed"):
-        known = sorted({*section.get("names", {}), *section.get("categories", {}).get(category, {})})
-        where = f" of {category}" if category else ""
+    names = {**section.get("names", {}), **section.get("categories", {}).get(category, {})}
+    if key in names:
+        return str(names[key])
+    if section.get("closed"):
+        whose, where = f" of {category}" if category else "", f", found in {source}" if source else ""
         raise UserError(
-            f"Unknown defect '{name}'{where} in {dataset}. Known: {', '.join(known)}. "
+            f"Unknown defect '{name}'{whose} in {dataset}{where}. Known: {', '.join(sorted(names))}. "
             f"Correct the annotation, or add the name to {TABLE}."
         )
-    return found or name.strip().replace("_", " ")
+    return name.strip().replace("_", " ")
+
+
+def join_names(names: Iterable[str]) -> str:
+    """The name of an image that shows several types of defect: each once, sorted, joined by " and "."""
+    return JOINT.join(sorted(set(names)))
 
 
 @cache

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.masks import MaskFile
 from data.readers.defect_names import readable
-from data.readers.listing import check_mask_folders, list_folders, list_images, pair_masks
-from data.readers.mvtec_layout import NORMAL, folder_samples
+from data.readers.listing import list_folders, list_images
+from data.readers.mvtec_layout import NORMAL, folder_samples, mask_files
+from data.readers.pairing import check_mask_folders, pair_masks
 from data.sample import Sample
 
 MASK_FOLDERS = ("mask", "rbg_mask", "rgb_mask")  # class indices; the same in colour, spelt either way
@@ -32,7 +32,7 @@ def _read_category(root: Path, category: Path) -> list[Sample]:
     folders = list_folders(category / "image")
     found = [category / name for name in MASK_FOLDERS if (category / name).is_dir()]
     masks = found[0] if found else category / MASK_FOLDERS[0]
-    check_mask_folders(masks, [folder.name for folder in folders])
+    check_mask_folders(masks, {folder.name for folder in folders})
     return [sample for folder in folders for sample in _read_folder(root, category, folder, masks)]
 
 
@@ -40,7 +40,6 @@ def _read_folder(root: Path, category: Path, folder: Path, mask_folder: Path) ->
     images = list_images(folder)
     if folder.name == NORMAL:
         return folder_samples(root, "ds_mvtec", category.name, "test", images)
-    pairs = pair_masks(images, mask_folder / folder.name, sorted({"", "_mask", f"_{mask_folder.name}"}))
-    masks = {image: MaskFile(mask) for image, mask in pairs.items()}
-    defect = readable("ds_mvtec", folder.name, category.name)
-    return folder_samples(root, "ds_mvtec", category.name, "test", images, defect, masks)
+    masks = pair_masks(images, mask_folder / folder.name, ("", "_mask", f"_{mask_folder.name}"))
+    defect = readable("ds_mvtec", folder.name, category.name, folder)
+    return folder_samples(root, "ds_mvtec", category.name, "test", images, defect, mask_files(masks))

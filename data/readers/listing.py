@@ -1,120 +1,116 @@
-"""Sorted listings and the checks of paths, shared by the readers."""
+"""Sorted listings, shared by the readers, and what a reader that leaves something out returns."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from dataclasses import dataclass
+from pathlib import Path
 
-from data.errors import UserError
+from data.faults import report
+from data.sample import Sample
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something a dataset holds that its reader leaves out by rule.
+
+    Attributes:
+        id: The id its sample would have, or the sample's id with what was left out of it.
+        reason: The rule, in words.
+        category: Object type it belongs to.
+        split: Split it belongs to.
+    """
+
+    id: str
+    reason: str
+    category: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a reader with a leave-out rule returns instead of a plain list of samples."""
+
+    samples: list[Sample]
+    skipped: list[Skipped]
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name, hidden ones left out; empty without the folder.
+    """Image files directly in a folder, sorted by name, hidden ones left out; empty when the folder does not exist.
 
     Raises:
-        UserError: If an image is a link that leads nowhere.
+        UserError: If an image is a broken link or a link to itself, or the folder cannot be read.
     """
-    names = sorted(
-        entry.name
-        for entry in _entries(folder)
-        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not _is_folder(entry)  # noqa: PTH122  (fast)
-    )
-    return [folder / name for name in names]
+    return [folder / name for name in list_names(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+
+
+def list_files(folder: Path, suffix: str = "") -> list[Path]:
+    """Like `list_images`, for files of any kind, or of one suffix."""
+    return [folder / name for name in list_names(folder) if name.endswith(suffix)]
+
+
+def list_names(folder: Path) -> list[str]:
+    """Like `list_images`, for the bare names of files of any kind."""
+    return _names(folder, files=True)
 
 
 def list_folders(folder: Path) -> list[Path]:
     """Sub-folders of a folder, sorted by name, hidden ones left out; empty when the folder does not exist.
 
     Raises:
-        UserError: If a link leads nowhere, or back to a folder that it lies in.
+        UserError: If a link leads back to the folder or above it, or to nothing; or the folder cannot be read.
     """
-    return sorted(Path(entry.path) for entry in _entries(folder) if _is_folder(entry))
+    return [folder / name for name in _names(folder, files=False)]
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    if not folder.is_dir():
-        if folder.is_symlink():
-            _check_link(folder)
-        return
-    with os.scandir(folder) as entries:
-        yield from (entry for entry in entries if not entry.name.startswith("."))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    if entry.is_symlink():
-        _check_link(Path(entry.path))
-    return entry.is_dir()
-
-
-def _check_link(link: Path) -> None:
+def _names(folder: Path, *, files: bool) -> list[str]:
+    """Names of the files, or of the folders, in a folder, from one directory scan that stats nothing but links."""
     try:
-        target = link.resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # missing, or a link to itself
-        raise UserError(f"Broken link: {link} leads nowhere. Restore what it points to, or delete the link.") from error
-    if link.parent.resolve().is_relative_to(target):
-        raise UserError(f"Link in a loop: {link} leads back to {target}, which it lies in. Delete the link.")
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.is_symlink():
+            _report_broken(folder)
+        return []
+    except OSError as error:
+        _report_unreadable(folder, error)
+        return []
+    return sorted(entry.name for entry in visible if _is_wanted(entry, files))
 
 
-def path_inside(root: Path, relative: str, table: Path) -> Path:
-    """The path that a table of the dataset names, below the dataset's root.
-
-    Raises:
-        UserError: If it is empty or absolute, or climbs out with `..`.
-    """
-    parts = PurePosixPath(relative.replace("\\", "/"))
-    if not parts.parts or parts.is_absolute() or PureWindowsPath(relative).drive or ".." in parts.parts:
-        raise UserError(f"Path outside the dataset: '{relative}' in {table}. Correct the line, or download it again.")
-    return root / parts
-
-
-def pair_masks(images: Sequence[Path], folder: Path, endings: Sequence[str] = ("", "_mask")) -> dict[Path, Path]:
-    """Finds the mask of each image by its stem.
-
-    Args:
-        images: Images, all from one folder.
-        folder: Folder that holds their masks and no others.
-        endings: What may follow the image's stem in the mask's.
-
-    Raises:
-        UserError: If an image has no mask or several, a mask no image, or two images the same stem.
-    """
-    masks = _by_stem(list_images(folder), "masks")
-    pairs = {}
-    for stem, image in _by_stem(images, "images").items():
-        found = [masks[stem + ending] for ending in endings if stem + ending in masks]
-        if not found:
-            needed = folder / f"{stem}{endings[-1]}.png"
-            raise UserError(f"Image without its mask: {image} needs {needed}. Add the mask, or remove the image.")
-        if len(found) > 1:
-            raise UserError(f"Two masks for {image}: {found[0]} and {found[1]}. Remove the wrong one.")
-        pairs[image] = found[0]
-    if orphans := sorted(set(masks.values()) - set(pairs.values())):
-        raise UserError(f"Mask without its image: {orphans[0]} ({len(orphans)} in all). Add the images, or remove it.")
-    return pairs
+def _is_wanted(entry: os.DirEntry[str], files: bool) -> bool:
+    try:
+        if not entry.is_symlink():
+            return entry.is_file() if files else entry.is_dir()
+        if entry.is_dir():
+            return not files and _leads_down(Path(entry.path))
+        if entry.is_file():
+            return files
+    except OSError as error:
+        _report_unreadable(Path(entry.path), error)
+        return False
+    _report_broken(Path(entry.path))
+    return False
 
 
-def _by_stem(paths: Sequence[Path], what: str) -> dict[str, Path]:
-    stems: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in stems:
-            raise UserError(f"Two {what} of one name: {stems[path.stem]} and {path}. Rename or remove one of them.")
-        stems[path.stem] = path
-    return stems
+def _leads_down(link: Path) -> bool:
+    target, place = link.resolve(), link.parent.resolve()
+    if place.is_relative_to(target):
+        report("symlink-loop", link, f"Symlink loop: {link} leads back to {target}, which holds it. Remove the link.")
+        return False
+    return True
 
 
-def check_mask_folders(folder: Path, defects: Sequence[str]) -> None:
-    """Refuses a folder of masks that has no folder of images; one for `good` may hold all-zero masks.
+def _report_broken(link: Path) -> None:
+    report("broken-link", link, f"Broken link: {link} leads to nothing. Remove it, or restore its target.")
 
-    Args:
-        folder: Folder that holds a folder of masks per defect.
-        defects: Names of the image folders.
 
-    Raises:
-        UserError: Naming the folder.
-    """
-    for masks in list_folders(folder):
-        if masks.name not in defects and masks.name != "good":
-            raise UserError(f"Masks without their images: {masks}. Add the folder of images, or remove the masks.")
+def _report_unreadable(path: Path, error: OSError) -> None:
+    if error.errno == errno.ELOOP:
+        report("symlink-loop", path, f"Symlink loop: {path} leads to itself. Remove the link.")
+    else:
+        message = f"Cannot read {path}: {error.strerror}. Check the permissions and the disk."
+        report("permission-denied", path, message)

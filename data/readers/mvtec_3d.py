@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.errors import UserError
-from data.masks import MaskFile
+from data.faults import report
 from data.readers.defect_names import readable
-from data.readers.listing import list_folders, list_images, pair_masks
-from data.readers.mvtec_layout import NORMAL, folder_samples
+from data.readers.listing import list_folders, list_images
+from data.readers.mvtec_layout import NORMAL, folder_samples, mask_files
+from data.readers.pairing import pair_masks
 from data.sample import Sample
 
 
@@ -35,10 +35,12 @@ def read_mvtec_3d(root: Path) -> list[Sample]:
 
 def _read_folder(root: Path, category: Path, split: str, folder: Path) -> list[Sample]:
     if not (folder / "rgb").is_dir():
-        raise UserError(f"No colour images: {folder} has no folder 'rgb'. Download the category again.")
+        report(
+            "bad-annotation", folder, f"No colour images: {folder} has no folder 'rgb'. Download the category again."
+        )
     images = list_images(folder / "rgb")
     if folder.name == NORMAL:
         return folder_samples(root, "mvtec_3d", category.name, split, images)
-    masks = {image: MaskFile(mask) for image, mask in pair_masks(images, folder / "gt", endings=("_mask", "")).items()}
-    defect = readable("mvtec_3d", folder.name, category.name)
-    return folder_samples(root, "mvtec_3d", category.name, split, images, defect, masks)
+    masks = pair_masks(images, folder / "gt", ("_mask", ""))
+    defect = readable("mvtec_3d", folder.name, category.name, folder)
+    return folder_samples(root, "mvtec_3d", category.name, split, images, defect, mask_files(masks))

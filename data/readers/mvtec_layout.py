@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.masks import MaskFile, MaskSource
 from data.readers.defect_names import readable
-from data.readers.listing import check_mask_folders, list_folders, list_images, pair_masks
+from data.readers.listing import list_folders, list_images
+from data.readers.pairing import check_mask_folders, pair_masks
 from data.sample import Sample
 
 NORMAL = "good"
@@ -28,24 +29,40 @@ def read_mvtec_layout(root: Path, dataset: str) -> list[Sample]:
     Raises:
         UserError: If an anomalous image has no mask, or a mask no image.
     """
-    return [sample for category in list_folders(root) for sample in _read_category(root, category, dataset)]
+    return [sample for category in list_folders(root) for sample in read_category(category, dataset)]
 
 
-def _read_category(root: Path, category: Path, dataset: str) -> list[Sample]:
+def read_category(category: Path, dataset: str, threshold: int = 0) -> list[Sample]:
+    """Lists one category; its parent is the dataset's root.
+
+    Args:
+        category: Its folder.
+        dataset: Name of the dataset.
+        threshold: Mask pixels above it are defect.
+
+    Raises:
+        UserError: If an anomalous image has no mask, or a mask no image.
+    """
     folders = [(split, folder) for split in ("train", "test") for folder in list_folders(category / split)]
-    check_mask_folders(category / "ground_truth", [folder.name for _, folder in folders])
-    return [sample for split, folder in folders for sample in _read_folder(root, category, dataset, split, folder)]
+    check_mask_folders(category / "ground_truth", {folder.name for _, folder in folders})
+    samples = []
+    for split, folder in folders:
+        images, normal = list_images(folder), folder.name == NORMAL
+        samples += folder_samples(
+            category.parent,
+            dataset,
+            category.name,
+            split,
+            images,
+            None if normal else readable(dataset, folder.name, category.name, folder),
+            None if normal else mask_files(pair_masks(images, category / "ground_truth" / folder.name), threshold),
+        )
+    return samples
 
 
-def _read_folder(root: Path, category: Path, dataset: str, split: str, folder: Path) -> list[Sample]:
-    images = list_images(folder)
-    if folder.name == NORMAL:
-        return folder_samples(root, dataset, category.name, split, images)
-    masks = pair_masks(images, category / "ground_truth" / folder.name)
-    sources = {image: MaskFile(mask) for image, mask in masks.items()}
-    return folder_samples(
-        root, dataset, category.name, split, images, readable(dataset, folder.name, category.name), sources
-    )
+def mask_files(masks: Sequence[Path | None], threshold: int = 0) -> list[MaskFile | None]:
+    """Masks of one file each, from their paths."""
+    return [MaskFile(mask, threshold) if mask else None for mask in masks]
 
 
 def folder_samples(
@@ -55,7 +72,7 @@ def folder_samples(
     split: str,
     images: Sequence[Path],
     defect: str | None = None,
-    masks: Mapping[Path, MaskSource] | None = None,
+    masks: Sequence[MaskSource | None] | None = None,
 ) -> list[Sample]:
     """The samples of the images of one folder, all normal or all with the same defect.
 
@@ -66,7 +83,7 @@ def folder_samples(
         split: Split of the samples.
         images: Images directly in one folder.
         defect: Readable name of their defect; None when they are normal.
-        masks: Image → mask; None when they are normal.
+        masks: The mask of each image; None when they are normal.
     """
     place = f"{dataset}/{images[0].parent.relative_to(root).as_posix()}" if images else ""
     return [
@@ -77,7 +94,7 @@ def folder_samples(
             split=split,
             image=image,
             defect=defect,
-            mask=masks[image] if masks is not None else None,
+            mask=mask,
         )
-        for image in images
+        for image, mask in zip(images, masks or [None] * len(images), strict=True)
     ]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError
+from data.faults import report, reporting
 from data.files import read_json
 from data.masks import MaskFiles
 from data.readers.defect_names import readable
-from data.readers.listing import check_mask_folders, list_folders, list_images
+from data.readers.listing import list_folders, list_images
 from data.readers.mvtec_layout import NORMAL, folder_samples
+from data.readers.pairing import check_mask_folders, report_orphans
 from data.sample import Sample
 
 
@@ -30,11 +32,14 @@ def read_mvtec_loco(root: Path) -> list[Sample]:
 
 
 def _read_category(root: Path, category: Path) -> list[Sample]:
+    names: tuple[tuple[int, str], ...] = ()
     config = category / "defects_config.json"
-    names = _read_names(config, category.name) if config.is_file() else ()
+    if config.is_file():
+        with reporting("unreadable-annotation", config):
+            names = _read_names(config, category.name)
     splits = ("train", "validation", "test")
     folders = [(split, folder) for split in splits for folder in list_folders(category / split)]
-    check_mask_folders(category / "ground_truth", [folder.name for _, folder in folders])
+    check_mask_folders(category / "ground_truth", {folder.name for _, folder in folders})
     return [sample for split, folder in folders for sample in _read_folder(root, category, split, folder, names)]
 
 
@@ -58,20 +63,22 @@ def _read_folder(
     images = list_images(folder)
     if folder.name == NORMAL:
         return folder_samples(root, "mvtec_loco", category.name, split, images)
-    pairs = _pair_folders(images, category / "ground_truth" / folder.name)
-    masks = {image: MaskFiles(paths, names=names) for image, paths in pairs.items()}
-    defect = readable("mvtec_loco", folder.name, category.name)
+    found = _find_masks(images, category / "ground_truth" / folder.name)
+    masks = [MaskFiles(paths, names=names) if paths else None for paths in found]
+    defect = readable("mvtec_loco", folder.name, category.name, folder)
     return folder_samples(root, "mvtec_loco", category.name, split, images, defect, masks)
 
 
-def _pair_folders(images: Sequence[Path], folder: Path) -> dict[Path, tuple[Path, ...]]:
+def _find_masks(images: Sequence[Path], folder: Path) -> list[tuple[Path, ...]]:
     """The mask files of each image: all files in the folder of its stem."""
-    pairs = {image: tuple(list_images(folder / image.stem)) for image in images}
-    for image, masks in pairs.items():
-        if not masks:
-            raise UserError(
-                f"Image without its masks: {image} needs files in {folder / image.stem}. Add them, or remove the image."
-            )
-    if orphans := sorted({path.name for path in list_folders(folder)} - {image.stem for image in images}):
-        raise UserError(f"Masks without their image: {folder / orphans[0]} ({len(orphans)} in all). Add the images.")
-    return pairs
+    masks = [tuple(list_images(folder / image.stem)) for image in images]
+    for image, paths in zip(images, masks, strict=True):
+        if not paths:
+            own = folder / image.stem
+            message = f"Image without its masks: {image} needs files in {own}. Add them, or remove the image."
+            report("missing-mask", own, message)
+    stems = {image.stem for image in images}
+    for orphan in list_folders(folder):
+        if orphan.name not in stems:
+            report_orphans(orphan)
+    return masks

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from data.errors import UserError
+from data.faults import report, reporting
 from data.files import read_csv
 from data.masks import MaskFile
-from data.readers.defect_names import readable
-from data.readers.listing import list_folders, list_images, path_inside
+from data.readers.annotations import check_inside
+from data.readers.defect_names import join_names, readable
+from data.readers.listing import list_folders, list_images
 from data.readers.mvtec_layout import read_mvtec_layout
+from data.readers.pairing import report_orphan
 from data.sample import Sample
 
 SPLITS = ("train", "test")
@@ -23,7 +26,7 @@ def read_visa(root: Path) -> list[Sample]:
     """Lists VisA in either form; masks hold class indices (`> 0` is defect).
 
     As downloaded: images, splits and masks come from `split_csv/1cls.csv`, defect names from
-    `<category>/image_anno.csv`. An image with several types has their readable names, sorted and joined by ", ".
+    `<category>/image_anno.csv`. An image with several types has their readable names, sorted and joined by " and ".
 
     Re-laid: `<category>/{train/good,test/{good,bad}}` with `ground_truth/bad`. The names are lost there, unless
     `image_anno.csv` was copied into the category: then they are found by the stem.
@@ -39,7 +42,7 @@ def read_visa(root: Path) -> list[Sample]:
     if (root / "split_csv").is_dir() or any((category / "Data").is_dir() for category in categories):
         return _read_raw(root)
     annotated = {
-        category.name: _read_annotations(category / "image_anno.csv", required=False) for category in categories
+        category.name: _read_annotations(category / "image_anno.csv", required=False) or {} for category in categories
     }
     return [_rename(sample, annotated[sample.category]) for sample in read_mvtec_layout(root, "visa")]
 
@@ -51,68 +54,86 @@ def _rename(sample: Sample, annotated: Annotations) -> Sample:
 
 def _read_raw(root: Path) -> list[Sample]:
     table = root / "split_csv" / "1cls.csv"
-    rows = read_csv(table, ("object", "split", "label", "image", "mask"))
-    categories = sorted({row["object"] for row in rows})
-    annotated = {name: _read_annotations(path_inside(root, name, table) / "image_anno.csv") for name in categories}
-    samples = [_read_row(root, table, row, annotated[row["object"]]) for row in rows]
-    _check_listed(root, table, categories, samples)
+    rows: list[dict[str, str]] = []
+    with reporting("unreadable-annotation", table):
+        rows = read_csv(table, ("object", "split", "label", "image", "mask"))
+    annotated: dict[str, Annotations | None] = {}
+    for name in sorted({row["object"] for row in rows}):
+        with reporting("bad-annotation", table):
+            annotated[name] = _read_annotations(root / check_inside(name, table) / "image_anno.csv")
+    samples = []
+    named: dict[str, Counter[str]] = {"image": Counter(), "mask": Counter()}
+    for row in rows:
+        with reporting("bad-annotation", table):
+            row |= {what: check_inside(row[what], table) for what in named if row[what]}
+            for what, counts in named.items():
+                counts[row[what]] += 1
+            if (types := annotated.get(row["object"])) is not None:
+                samples.append(_read_row(root, table, row, types))
+    for what, counts in named.items():
+        _check_listed(root, table, annotated, what, {name: count for name, count in counts.items() if name})
     return sorted(samples, key=lambda sample: (sample.category, SPLITS.index(sample.split), sample.image.parts))
 
 
 def _read_row(root: Path, table: Path, row: dict[str, str], annotated: Annotations) -> Sample:
     if row["split"] not in SPLITS or row["label"] not in ("normal", "anomaly"):
         raise UserError(f"Unknown split or label in {table}: {', '.join(row.values())}. Download the table again.")
-    image = path_inside(root, row["image"], table)
+    image = root / row["image"]
     normal = row["label"] == "normal"
     types = annotated.get((image.parent.name, image.stem))
     if not normal and types in (None, "", "normal"):
         path = root / row["object"] / "image_anno.csv"
         raise UserError(f"No defect type for {image}, anomalous by {table}, in {path}. Download both again.")
     if not normal and not row["mask"]:
-        raise UserError(f"Image without its mask: {image}, anomalous by {table}. Add the mask, or download it again.")
+        message = f"Image without its mask: {image}, anomalous by {table}. Add the mask, or download it again."
+        report("missing-mask", image, message)
     return Sample(
-        id=f"visa/{image.relative_to(root).as_posix()}",
+        id=f"visa/{row['image']}",
         dataset="visa",
         category=row["object"],
         split=row["split"],
         image=image,
         defect=None if normal or types is None else name_types(types, row["object"]),
-        mask=None if normal else MaskFile(path_inside(root, row["mask"], table)),
+        mask=None if normal or not row["mask"] else MaskFile(root / row["mask"]),
     )
 
 
-def _read_annotations(path: Path, required: bool = True) -> Annotations:
+def _read_annotations(path: Path, required: bool = True) -> Annotations | None:
+    """The defect types of a category's images; None where the file is unreadable, or not there and not required."""
     if not required and not path.is_file():
-        return {}
-    images = [(PurePosixPath(row["image"]), row["label"]) for row in read_csv(path, ("image", "label"))]
-    return {(image.parent.name, image.stem): types for image, types in images}
+        return None
+    with reporting("unreadable-annotation", path):
+        images = [(PurePosixPath(row["image"]), row["label"]) for row in read_csv(path, ("image", "label"))]
+        return {(image.parent.name, image.stem): types for image, types in images}
+    return None
 
 
 def name_types(types: str, category: str) -> str:
-    """The readable names of comma-joined defect types, sorted and joined by ", ".
+    """The readable names of comma-joined defect types, joined by " and ".
 
     Raises:
         UserError: If a type is unknown.
     """
-    return ", ".join(sorted({readable("visa", name, category) for name in types.split(",") if name.strip()}))
+    return join_names(readable("visa", name, category) for name in types.split(",") if name.strip())
 
 
-def _check_listed(root: Path, table: Path, categories: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Compares the table with what lies in the folders, both ways."""
-    data = [root / name / "Data" for name in categories]
-    images = [path for folder in data for sub in list_folders(folder / "Images") for path in list_images(sub)]
-    masks = [path for folder in data for sub in list_folders(folder / "Masks") for path in list_images(sub)]
-    listed = [sample.image for sample in samples]
-    for what, found, named in (
-        ("image", images, listed),
-        ("mask", masks, [sample.mask.path for sample in samples if sample.mask]),
-    ):
-        if twice := sorted(path for path, count in Counter(named).items() if count > 1):
-            raise UserError(f"Listed twice: {twice[0]} in {table}. Remove one of the lines.")
-        if missing := sorted(set(named) - set(found)):
-            raise UserError(
-                f"Missing {what}: {missing[0]}, listed in {table} ({len(missing)} in all). Download it again."
-            )
-        if extra := sorted(set(found) - set(named)):
-            reason = "Mask without its image" if what == "mask" else "Image that no line lists"
-            raise UserError(f"{reason}: {extra[0]} ({len(extra)} in all; table {table}). Remove it.")
+def _check_listed(root: Path, table: Path, categories: Iterable[str], what: str, named: Mapping[str, int]) -> None:
+    """Compares what the table names (and how often) with what lies in the folders, both ways."""
+    found = {name for category in categories for name in _find(root, f"{category}/Data/{what.capitalize()}s")}
+    for name in sorted(name for name, count in named.items() if count > 1):
+        report("bad-annotation", table, f"Listed twice: {root / name} in {table}. Remove one of the lines.")
+    for name in sorted(named.keys() - found):
+        message = f"Missing {what}: {root / name}, listed in {table}. Download it again."
+        report(f"missing-{what}", root / name, message)
+    for name in sorted(found - named.keys()):
+        if what == "mask":
+            report_orphan(root / name)
+        else:
+            message = f"Image that no line lists: {root / name} (table {table}). Remove it."
+            report("unread-image", root / name, message)
+
+
+def _find(root: Path, place: str) -> Iterator[str]:
+    """The image files one level below a place, relative to the root."""
+    for folder in list_folders(root / place):
+        yield from (f"{place}/{folder.name}/{image.name}" for image in list_images(folder))

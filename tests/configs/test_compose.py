@@ -7,12 +7,22 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from scripts.command import CONFIGS, to_dataclass
+from data.ddqa.config import DDQAConfig, resolve
+from data.source import Source
+from scripts.command import CONFIGS, spell_out, to_dataclass
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
-MANDATORY = {"run_dir": "r", "run": "r", "image": "i.png", "dataset": "mvtec_ac", "source": "s", "out": "o"}
+MANDATORY = {
+    "run_dir": "r",
+    "run": "r",
+    "image": "i.png",
+    "dataset": "mvtec_ac",
+    "source": "s",
+    "out": "o",
+    "ddqa": "d",
+}
 
 
 def compose_config(name: str, *overrides: str):
@@ -54,3 +64,18 @@ def test_every_preset_file_belongs_to_a_known_preset() -> None:
     for name in NAMES:
         for path in (CONFIGS / name).glob("*.yaml") if (CONFIGS / name).is_dir() else []:
             assert path.stem in PRESETS, f"{path} can never be chosen: there is no configs/preset/{path.name}"
+
+
+def test_a_source_takes_its_folder_its_settings_and_its_readers_options_together() -> None:
+    arguments = [
+        "sources=[real_iad,bsdata]",
+        "data_root=d",
+        "out=o",
+        "paths.real_iad=elsewhere",
+        "settings.real_iad.options.resolution=1024",
+        "settings.real_iad.splits=[train]",
+    ]
+    cfg = compose_config("build_ddqa", *[spell_out(argument, DDQAConfig, {}) for argument in arguments])
+    first, second = resolve(to_dataclass(cfg, DDQAConfig))[0]
+    assert first == Source(reader="real_iad", root="elsewhere", options={"resolution": 1024}, splits=["train"])
+    assert second == Source(reader="bsdata", root="d/bsdata")

@@ -103,3 +103,12 @@ def test_malformed_csv(tmp_path: Path, content: bytes, message: str) -> None:
 def test_missing_csv(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Missing file: .*t\.csv"):
         read_csv(tmp_path / "t.csv", ["image"])
+
+
+def test_json_may_begin_with_a_byte_order_mark_but_must_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a":\r\n1}')
+    assert read_json(path) == {"a": 1}
+    path.write_bytes(b'{"a": "caf\xe9"}')
+    with pytest.raises(UserError, match="is not UTF-8 at byte 10"):
+        read_json(path)

@@ -28,8 +28,25 @@ def test_boxes_are_end_exclusive() -> None:
     assert region.centroid == (5.0, 3.0)
 
 
-def test_components_match_an_independent_labelling() -> None:
-    mask = np.random.default_rng(0).random((60, 80)) > 0.8
+def dots(step: int) -> np.ndarray:
+    mask = np.zeros((60, 80), bool)
+    mask[3::step, 5::step] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.random.default_rng(0).random((60, 80)) > 0.8,
+        np.random.default_rng(1).random((60, 80)) > 0.995,
+        dots(2),
+        dots(9),
+        np.eye(60, 80, dtype=bool) | np.eye(60, 80, 40, dtype=bool),
+        np.ones((60, 80), bool),
+    ],
+    ids=["noise", "specks", "many dots", "dots", "diagonals", "full"],
+)
+def test_components_match_an_independent_labelling(mask: np.ndarray) -> None:
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     regions = components(mask)
     assert len(regions) == count
@@ -111,3 +128,12 @@ def test_pixel_values_name_the_defects(tmp_path: Path) -> None:
         mask_defects(MaskFiles(paths, names=((255, "missing pin"),)))
     with pytest.raises(UserError, match="No names"):
         mask_defects(MaskFiles(paths))
+
+
+def test_parts_of_one_annotation_are_one_region() -> None:
+    squares = [((x, 2.0), (x + 2, 2.0), (x + 2, 4.0), (x, 4.0)) for x in (0.0, 10.0, 20.0)]
+    outside = ((90.0, 90.0), (95.0, 90.0), (95.0, 95.0))
+    source = Polygons((*squares, outside), Path("label.json"), parts=(0, 1, 0, 2))
+    several, single = defect_regions(source, read_mask(source, (10, 30)))
+    assert (several.box, several.area, several.centroid) == (Box(0, 2, 23, 5), 18, (11.0, 3.0))
+    assert (single.box, single.area, single.centroid) == (Box(10, 2, 13, 5), 9, (11.0, 3.0))

@@ -1,10 +1,12 @@
 import dataclasses
+import gc
 
 import cv2
 import numpy as np
 import pytest
 
 from data.errors import UserError
+from data.readers import READERS
 from data.source import Source, load_samples
 
 
@@ -54,3 +56,35 @@ def test_empty_masks_are_skipped_only_by_rule_and_listed(write_mvtec) -> None:
     skipping = load_samples([Source(reader="mvtec_ad", root=str(root), skip_empty_masks=True)])
     assert [name for name, _ in skipping.skipped] == ["mvtec_ad/washer/test/scratch/000.png"]
     assert len(skipping.samples) == len(kept.samples) - 1
+
+
+@pytest.mark.parametrize(
+    ("reader", "options", "message"),
+    [
+        ("mvtec_ad", {"images": "rgb"}, r"Reader 'mvtec_ad' has no option 'images'\. It has none\."),
+        ("pd_real", {"image": "rgb"}, r"no option 'image'\. It has: images, masks, normal\."),
+        ("pd_real", {"images": 3}, r"Option images=3 of reader 'pd_real' must be str\."),
+        ("real_iad", {"resolution": [256]}, r"Option resolution=\[256\] .* must be str \| int\."),
+        ("folder", {"threshold": True}, r"Option threshold=True of reader 'folder' must be int\."),
+    ],
+)
+def test_bad_options_are_named(write_mvtec, reader: str, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_samples([Source(reader=reader, root=str(write_mvtec()), options=options)])
+
+
+def test_options_reach_the_reader(write_mvtec) -> None:
+    source = Source(reader="folder", root=str(write_mvtec()), options={"threshold": 127})
+    assert {sample.mask.threshold for sample in load_samples([source]).samples if sample.mask} == {127}
+
+
+def test_every_reader_fails_readably_on_an_empty_folder(tmp_path) -> None:
+    for reader in READERS:
+        with pytest.raises(UserError):
+            load_samples([Source(reader=reader, root=str(tmp_path))])
+
+
+def test_the_garbage_collector_runs_again_after_a_failure(tmp_path) -> None:
+    with pytest.raises(UserError):
+        load_samples([Source(reader="real_iad", root=str(tmp_path))])
+    assert gc.isenabled()

@@ -10,6 +10,7 @@ import pytest
 
 HEIGHT, WIDTH = 24, 32
 WriteTree = Callable[..., Path]
+Draw = Callable[..., Path]
 
 
 def put(path: Path, pixels: np.ndarray) -> None:
@@ -42,10 +43,10 @@ def write_mvtec_ad(root: Path) -> None:
 
 def write_goods_ad(root: Path) -> None:
     for name in ("train/good/000.jpg", "test/good/001.JPG", "test/cap_half_open/002.jpg", "test/surface_damage/3.jpg"):
-        image(root / "drink bottle" / name)
-    mask(root / "drink bottle/ground_truth/cap_half_open/002.png")
-    mask(root / "drink bottle/ground_truth/surface_damage/3_mask.png", 1)
-    mask(root / "drink bottle/ground_truth/good/001.png", 0)
+        image(root / "drink_bottle" / name)
+    mask(root / "drink_bottle/ground_truth/cap_half_open/002.png")
+    mask(root / "drink_bottle/ground_truth/surface_damage/3_mask.png", 1)
+    mask(root / "drink_bottle/ground_truth/good/001.png", 0)
 
 
 def write_ds_mvtec(root: Path) -> None:
@@ -153,6 +154,92 @@ def write_magnetic_tile(root: Path) -> None:
         put(root / folder / "Imgs/x.png", pixels)
 
 
+def write_real_iad(root: Path) -> None:
+    """JSON files nested twice; a view of a defective object without a mask."""
+    for category in ("plastic_nut", "zipper"):
+        records: dict[str, list[dict[str, object]]] = {"train": [], "test": []}
+        for split, code, number, view, masked in (
+            ("train", "OK", 1, 1, False),
+            ("test", "AK", 44, 1, True),
+            ("test", "AK", 44, 2, False),
+            ("test", "OK", 44, 1, False),
+        ):
+            folder = "OK" if code == "OK" else f"NG/{code}"
+            stem = f"{folder}/S{number:04d}/{category}_{number:04d}_{code}_C{view}_20231004133152"
+            image(root / "realiad_256" / category / f"{stem}.jpg")
+            if masked:
+                mask(root / "realiad_256" / category / f"{stem}.png")
+            paths = {"image_path": f"{stem}.jpg", "mask_path": f"{stem}.png" if masked else None}
+            records[split].append({"category": category, "anomaly_class": code, **paths})
+        path = root / "realiad_jsons/realiad_jsons" / f"{category}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"meta": {"prefix": f"{category}/", "normal_class": "OK"}, **records}))
+
+
+def write_vision(root: Path) -> None:
+    """One annotation in two parts; ids that differ between the splits; an unlabelled split."""
+    parts = [[2, 2, 8, 2, 8, 8, 2, 8], [20, 2, 28, 2, 28, 8, 20, 8]]
+    for split, names in (("train", {1: "Inclusoes", 2: "Rechupe"}), ("val", {1: "Rechupe", 2: "Inclusoes"})):
+        for name in ("000000.jpg", "000001.jpg"):
+            image(root / "Casting" / split / name)
+        coco = {
+            "categories": [{"id": number, "name": name} for number, name in names.items()],
+            "images": [{"id": n, "file_name": f"00000{n}.jpg", "height": HEIGHT, "width": WIDTH} for n in (0, 1)],
+            "annotations": [
+                {"id": 0, "image_id": 0, "category_id": 1, "segmentation": parts},
+                {"id": 1, "image_id": 1, "category_id": 1, "segmentation": parts[:1]},
+                {"id": 2, "image_id": 1, "category_id": 2, "segmentation": parts[1:]},
+            ],
+        }
+        (root / "Casting" / split / "_annotations.coco.json").write_text(json.dumps(coco))
+    image(root / "Casting/inference/000000.jpg")
+
+
+def write_pd_real(root: Path) -> None:
+    for folder in ("train/good", "test/good", "test/dent", "test/combine-S"):
+        image(root / "pizza" / folder / "rgb/000.png")
+    mask(root / "pizza/test/good/gt/000.png", 0)
+    for defect in ("dent", "combine-S"):
+        mask(root / "pizza/test" / defect / "gt/000.png")
+
+
+def write_rsdd(root: Path) -> None:
+    for kind in ("Type-I RSDDs dataset", "Type-II RSDDs dataset"):
+        image(root / kind / "Rail surface images/rail_1.jpg")
+        mask(root / kind / "GroundTruth/rail_1.jpg")
+
+
+def write_dagm2007(root: Path) -> None:
+    rows = "1\r\n1\t0\t0576.PNG\t0\t0\r\n20\t1\t0595.PNG\t0\t0595_label.PNG\r\n"
+    for place in ("Class1", "Class2/Class2"):
+        for split in ("Test", "Train"):
+            folder = root / place / split
+            image(folder / "0576.PNG")
+            image(folder / "0595.PNG")
+            mask(folder / "Label/0595_label.PNG")
+            (folder / "Label/Labels.txt").write_bytes(rows.encode("utf-8-sig"))
+
+
+def write_eyecandies(root: Path) -> None:
+    """Whatever the padding; empty masks of every type beside the one of the defect."""
+    bad = "anomalous: 1\r\nbumps: 1\r\ndents: 0\r\ncolors: 1\r\nnormals: 0\r\n"
+    for split, index, metadata in (("train", "0007", None), ("test_public", "00", None), ("test_public", "01", bad)):
+        stem = root / "Candy Cane" / split / "data" / index
+        for lighting in range(6):
+            image(Path(f"{stem}_image_{lighting}.png"))
+        for item in ("mask", "bumps_mask", "dents_mask", "colors_mask", "normals_mask"):
+            mask(Path(f"{stem}_{item}.png"), 1 if metadata and item in ("mask", "bumps_mask", "colors_mask") else 0)
+        Path(f"{stem}_metadata.yaml").write_text(metadata or "anomalous: 0\n")
+    image(root / "Candy Cane/test_private/data/000_image_5.png")
+
+
+def write_folder(root: Path) -> None:
+    for name in ("a.jpg", "b.JPG", "c ü.png"):
+        image(root / "gear/images" / name)
+    mask(root / "gear/masks/a.png", 1)
+    mask(root / "gear/masks/c ü_mask.png")
+
+
 TREES = {name.removeprefix("write_"): write for name, write in list(globals().items()) if name.startswith("write_")}
 
 
@@ -161,11 +248,23 @@ def write_tree(tmp_path: Path) -> WriteTree:
     """Writes the tree of a reader, below a folder with a space and letters outside ASCII, and returns its root."""
 
     def write(name: str) -> Path:
-        if name not in TREES:
-            pytest.skip(f"no generated tree for '{name}': add write_{name} to {Path(__file__).name}")
         root = tmp_path / "Prüf daten 检" / name
         root.mkdir(parents=True)
         TREES[name](root)
         return root
+
+    return write
+
+
+@pytest.fixture
+def draw() -> Draw:
+    """Writes an image of 40×60 pixels; with `square` a mask whose pixels (10..20, 5..15) have that value."""
+
+    def write(path: Path, square: int | None = None) -> Path:
+        pixels = np.full((40, 60), 90, np.uint8) if square is None else np.zeros((40, 60), np.uint8)
+        if square:
+            pixels[5:15, 10:20] = square
+        put(path, pixels)
+        return path
 
     return write

@@ -30,5 +30,5 @@ def test_masks_without_images_are_named(write_tree) -> None:
     with pytest.raises(UserError, match=r"Mask without its image: .*000_rbg_mask\.png"):
         read_ds_mvtec(root)
     (root / "cable/image/bent_wire").rmdir()
-    with pytest.raises(UserError, match=r"Masks without their images: .*rbg_mask/bent_wire"):
+    with pytest.raises(UserError, match=r"Mask without its image: .*rbg_mask/bent_wire"):
         read_ds_mvtec(root)

@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from data.errors import UserError
-from data.readers.listing import check_mask_folders, list_folders, list_images, pair_masks, path_inside
+from data.faults import collect_faults
+from data.readers.listing import list_files, list_folders, list_images
 
 
 def touch(*paths: Path) -> None:
@@ -28,58 +30,48 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert len(list_images(tmp_path / "category")) == 2
 
 
-def test_links_that_lead_nowhere_or_in_a_loop_are_named(tmp_path: Path) -> None:
-    touch(tmp_path / "a/x.png", tmp_path / "b/x.png", tmp_path / "c/x.png")
-    (tmp_path / "a/self.png").symlink_to("self.png")
-    (tmp_path / "b/gone.png").symlink_to("nothing.png")
-    (tmp_path / "c/up").symlink_to(tmp_path)
-    for name, link in (("a", "self.png"), ("b", "gone.png")):
-        with pytest.raises(UserError, match=f"Broken link: .*{link} leads nowhere.*delete"):
-            list_images(tmp_path / name)
-    with pytest.raises(UserError, match=r"Link in a loop: .*c/up leads back to .*Delete"):
-        list_folders(tmp_path / "c")
-    (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(UserError, match=r"Broken link: .*loop"):
-        list_images(tmp_path / "loop")
-
-
-@pytest.mark.parametrize("relative", ["../x.png", "a/../../x.png", "/etc/x.png", "C:\\x.png", "..\\x.png", "", "."])
-def test_paths_of_a_table_stay_below_the_root(tmp_path: Path, relative: str) -> None:
-    with pytest.raises(UserError, match=r"Path outside the dataset: .*table\.csv"):
-        path_inside(tmp_path, relative, tmp_path / "table.csv")
-
-
-def test_a_path_of_a_table(tmp_path: Path) -> None:
-    assert path_inside(tmp_path, "a b\\c.png", tmp_path / "t.csv") == tmp_path / "a b/c.png"
-
-
-def test_masks_have_the_stem_of_their_image(tmp_path: Path) -> None:
-    images, masks = tmp_path / "i", tmp_path / "m"
-    touch(images / "0.JPG", images / "1.png", masks / "0.png", masks / "1_mask.jpg")
-    assert {image.name: mask.name for image, mask in pair_masks(list_images(images), masks).items()} == {
-        "0.JPG": "0.png",
-        "1.png": "1_mask.jpg",
-    }
-
-
 @pytest.mark.parametrize(
-    ("images", "masks", "message"),
+    ("target", "message"),
     [
-        (["0.png"], [], r"Image without its mask: .*i/0\.png needs .*m/0_mask\.png"),
-        (["0.png"], ["0.png", "7.png"], r"Mask without its image: .*m/7\.png \(1 in all\)"),
-        (["0.png"], ["0.png", "0_mask.png"], r"Two masks for .*i/0\.png"),
-        (["0.png"], ["0.png", "0.jpg"], r"Two masks of one name"),
-        (["0.png", "0.JPG"], ["0.png"], r"Two images of one name"),
+        ("link.png", "Symlink loop: .*leads to itself"),
+        ("gone.png", "Broken link"),
+        ("..", "Symlink loop: .*leads back"),
     ],
 )
-def test_what_does_not_pair_is_named(tmp_path: Path, images: list[str], masks: list[str], message: str) -> None:
-    touch(*(tmp_path / "i" / name for name in images), *(tmp_path / "m" / name for name in masks))
+def test_bad_links_are_named(tmp_path: Path, target: str, message: str) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "link.png").symlink_to(target)
     with pytest.raises(UserError, match=message):
-        pair_masks(list_images(tmp_path / "i"), tmp_path / "m")
+        list_images(folder)
+        list_folders(folder)
 
 
-def test_a_folder_of_masks_needs_its_images(tmp_path: Path) -> None:
-    touch(tmp_path / "hole/0.png", tmp_path / "good/0.png")
-    check_mask_folders(tmp_path, ["hole"])
-    with pytest.raises(UserError, match=r"Masks without their images: .*hole"):
-        check_mask_folders(tmp_path, ["cut"])
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0)
+    with pytest.raises(UserError, match=r"Cannot read .*locked"):
+        list_images(folder)
+
+
+def test_a_folder_that_is_a_bad_link_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nothing")
+    with pytest.raises(UserError, match=r"Symlink loop: .*loop"):
+        list_images(tmp_path / "loop")
+    with pytest.raises(UserError, match=r"Broken link: .*gone"):
+        list_images(tmp_path / "gone")
+
+
+def test_collected_faults_leave_the_rest(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png", tmp_path / "sub/b.json")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "gone.png").symlink_to("nothing")
+    with collect_faults() as faults:
+        assert list_images(tmp_path) == [tmp_path / "a.png"]
+        assert list_folders(tmp_path) == [tmp_path / "sub"]
+        assert list_files(tmp_path / "sub", ".json") == [tmp_path / "sub/b.json"]
+    found = {(fault.code, fault.file.name) for fault in faults}
+    assert found == {("symlink-loop", "up"), ("symlink-loop", "self"), ("broken-link", "gone.png")}

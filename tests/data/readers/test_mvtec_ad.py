@@ -19,3 +19,19 @@ def test_a_missing_mask_is_named(write_mvtec) -> None:
     (root / "washer/ground_truth/scratch/001_mask.png").unlink()
     with pytest.raises(UserError, match=r"test/scratch/001\.png needs .*001_mask\.png"):
         read_mvtec_ad(root)
+
+
+@pytest.mark.parametrize("mask", ["ground_truth/scratch/009_mask.png", "ground_truth/dent/000_mask.png"])
+def test_a_mask_for_no_image_is_named(write_mvtec, mask: str) -> None:
+    root = write_mvtec()
+    (root / "washer" / mask).parent.mkdir(exist_ok=True)
+    (root / "washer" / mask).write_bytes((root / "washer/ground_truth/scratch/000_mask.png").read_bytes())
+    with pytest.raises(UserError, match=rf"Mask without its image: .*{mask}"):
+        read_mvtec_ad(root)
+
+
+def test_a_symlink_loop_is_named(write_mvtec) -> None:
+    root = write_mvtec()
+    (root / "again").symlink_to(root)
+    with pytest.raises(UserError, match=r"Symlink loop: .*again leads back to"):
+        read_mvtec_ad(root)

@@ -12,11 +12,11 @@ def test_reads_the_download(write_tree) -> None:
     assert [(s.category, s.split, s.image.name, s.defect) for s in samples[:5]] == [
         ("candle", "train", "0000.JPG", None),
         ("candle", "train", "0002.JPG", None),
-        ("candle", "test", "000.JPG", "foreign particles on the candle, missing chunk of wax"),
+        ("candle", "test", "000.JPG", "foreign particles on the candle and missing chunk of wax"),
         ("candle", "test", "001.JPG", "wax melted out of the candle"),
         ("candle", "test", "0001.JPG", None),
     ]
-    assert [s.defect for s in samples if s.category == "pcb1" and s.defect] == ["bent part, melted part", "scratch"]
+    assert [s.defect for s in samples if s.category == "pcb1" and s.defect] == ["bent part and melted part", "scratch"]
     assert samples[2].id == "visa/candle/Data/Images/Anomaly/000.JPG"
     assert load_mask(samples[3], load_image(samples[3].image).shape[:2]).sum() == 16  # class index 2
 

@@ -1,0 +1,1 @@
+"""The doctor: which dataset lies at a path, whether it is whole, and what to do about each fault."""

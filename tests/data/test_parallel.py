@@ -1,0 +1,48 @@
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+
+from data.parallel import map_chunks
+
+
+def square(items: Sequence[int]) -> list[int]:
+    return [item * item for item in items]
+
+
+def fail_at_seven(items: Sequence[int]) -> list[int]:
+    if 7 in items:
+        raise ValueError("seven")
+    return list(items)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+    items = list(range(101))
+    assert list(map_chunks(square, items, workers=workers, chunk=4)) == [item * item for item in items]
+    assert list(map_chunks(square, [], workers=workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_after_the_results_before_it(workers: int) -> None:
+    seen = []
+    with pytest.raises(ValueError, match="seven"):
+        for result in map_chunks(fail_at_seven, list(range(40)), workers=workers, chunk=2):
+            seen.append(result)
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+def blur(items: Sequence[int]) -> list[int]:
+    return [int(cv2.blur(np.full((64, 64), item, np.uint8), (3, 3)).max()) for item in items]
+
+
+def test_workers_do_not_wait_for_the_threads_that_opencv_had_before() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.float32), (31, 31), 5)  # starts them
+        assert list(map_chunks(blur, list(range(40)), workers=2, chunk=4)) == list(range(40))
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
