@@ -90,7 +90,7 @@ class StepBatches:
             yield Draw(number, epoch, int(shuffled(size, self._seed, number, epoch)[offset]))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def shuffled(size: int, seed: int, part: int, epoch: int) -> NDArray[np.int64]:
     """The order of one epoch of one part, (size,)."""
     return np.random.default_rng([seed, part, epoch]).permutation(size)

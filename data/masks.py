@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from data.errors import UserError
 
+MANY_BANDS = 16  # beyond it, many small windows cost more than one large
+
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
@@ -170,28 +172,69 @@ def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
         mask: (H, W) bool, as `read_mask` returned it.
     """
     if isinstance(source, Polygons):
-        regions = [region for polygon in source.points for region in components(_fill((polygon,), mask.shape))[:1]]
+        height, width = mask.shape
+        regions = [region for points in source.points if (region := _polygon_region(points, (height, width)))]
     else:
         regions = components(mask)
     return sorted(regions, key=lambda region: (-region.area, region.box))
 
 
+def _polygon_region(points: tuple[tuple[float, float], ...], size: tuple[int, int]) -> Region | None:
+    """The region that one polygon fills, drawn in its own bounding box; None when it lies outside of the image."""
+    corners = np.round(np.asarray(points)).astype(np.int32)
+    left, top = np.clip(corners.min(axis=0), 0, (size[1], size[0])).tolist()
+    right, bottom = np.clip(corners.max(axis=0) + 1, 0, (size[1], size[0])).tolist()
+    if left >= right or top >= bottom:
+        return None
+    canvas = np.zeros((bottom - top, right - left), np.uint8)
+    cv2.fillPoly(canvas, [corners], 1, offset=(-left, -top))
+    x, y, width, height = cv2.boundingRect(canvas)
+    if not width:
+        return None
+    rows, columns = canvas.nonzero()
+    centroid = left + float(columns.mean()), top + float(rows.mean())
+    return Region(Box(left + x, top + y, left + x + width, top + y + height), len(rows), centroid)
+
+
 def components(mask: NDArray[np.bool_]) -> list[Region]:
     """8-connected components of a mask, largest first.
 
-    Labels only inside the bounding box of the non-zero pixels: about ten times faster on large masks.
+    Labels only windows between the mask's empty rows and columns, which no component crosses: many times faster than
+    the whole frame where defects are small, with the same result.
 
     Args:
         mask: (H, W) bool.
     """
-    pixels = mask.astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(pixels)
-    if width == 0:
-        return []
-    window = pixels[top : top + height, left : left + width]
-    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=cv2.CV_32S)
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
+    bands = _runs(np.asarray(pixels.view(bool).any(axis=1)))
+    if len(bands) > MANY_BANDS:
+        bands = [(bands[0][0], bands[-1][1])]
+    regions = []
+    for y0, y1 in bands:
+        band = pixels[y0:y1]
+        windows = _runs(np.bitwise_or.reduce(band, axis=0) > 0)
+        if len(windows) > MANY_BANDS:
+            windows = [(windows[0][0], windows[-1][1])]
+        for x0, x1 in windows:
+            regions += _label(band[:, x0:x1], x0, y0)
+    return sorted(regions, key=lambda region: (-region.area, region.box))
+
+
+def _runs(occupied: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Maximal runs of True, as (start, end)."""
+    padded = np.zeros(len(occupied) + 2, bool)
+    padded[1:-1] = occupied
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _label(window: NDArray[np.uint8], left: int, top: int) -> list[Region]:
+    height, width = window.shape
+    most = ((width + 1) // 2) * ((height + 1) // 2)  # no mask has more 8-connected components
+    kind = cv2.CV_16U if most < 2**16 else cv2.CV_32S
+    _, _, stats, centroids = cv2.connectedComponentsWithStats(window, connectivity=8, ltype=kind)
     regions = []
     for (x, y, w, h, area), (cx, cy) in zip(stats[1:].tolist(), centroids[1:].tolist(), strict=True):
         box = Box(left + x, top + y, left + x + w, top + y + h)
         regions.append(Region(box, area, (left + cx, top + cy)))
-    return sorted(regions, key=lambda region: (-region.area, region.box))
+    return regions

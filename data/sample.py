@@ -28,6 +28,7 @@ class Sample:
         image: Path of the image.
         defect: Name of the defect type; None when the image is normal. Several types are joined by ", ", sorted.
         mask: Where the mask comes from; None when the image is normal (all zero).
+        group: Identity of the physical object, shared by its views; None when each image is its own.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Sample:
     image: Path
     defect: str | None = None
     mask: MaskSource | None = None
+    group: str | None = None
 
     @property
     def is_normal(self) -> bool:

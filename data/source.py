@@ -10,6 +10,7 @@ from data.errors import UserError
 from data.masks import MaskFile, MaskFiles, decode_mask
 from data.readers import READERS
 from data.sample import Sample
+from data.skipping import skippable
 
 
 @dataclass(kw_only=True, slots=True)
@@ -41,11 +42,16 @@ class DataConfig:
         train: What EDDM and MDLM are trained on.
         zero_shot: What they are evaluated on; shares no category with `train`.
         name: Name of the file in `configs/data`.
+        weights: Share of each training dataset in the MDLM's batches, by name, in any unit; empty draws all images
+            alike.
+        unseen: Datasets that some evaluation calls unseen, by name: training refuses them and their relatives.
     """
 
     train: list[Source]
     zero_shot: list[Source]
     name: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
 
     def part(self, name: str) -> list[Source]:
         """The sources of `train` or `zero_shot`.
@@ -69,6 +75,8 @@ class Listing:
 def load_samples(sources: Sequence[Source]) -> Listing:
     """Lists the samples of several sources, in order; decodes no image (masks only under `skip_empty_masks`).
 
+    Within `data.skipping.skip_errors` a source that cannot be read at all is left out and listed as `<reader>/*`.
+
     Raises:
         UserError: If a reader is unknown, a root is missing, a category does not exist, a source is empty,
             or two samples share an id.
@@ -76,10 +84,11 @@ def load_samples(sources: Sequence[Source]) -> Listing:
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
     for source in sources:
-        listed = _load(source)
-        empty = {sample.id for sample in listed if source.skip_empty_masks and _has_empty_mask(sample)}
-        samples += [sample for sample in listed if sample.id not in empty]
-        skipped += [(sample_id, "empty mask on an anomalous image") for sample_id in sorted(empty)]
+        with skippable(f"{source.reader}/*"):
+            listed = _load(source)
+            empty = {sample.id for sample in listed if source.skip_empty_masks and _has_empty_mask(sample)}
+            samples += [sample for sample in listed if sample.id not in empty]
+            skipped += [(sample_id, "empty mask on an anomalous image") for sample_id in sorted(empty)]
     images: dict[str, Path] = {}
     for sample in samples:
         if sample.id in images:

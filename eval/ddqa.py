@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.ddqa.tasks import Task
+from data.ddqa.tasks import AD_OPTIONS
+from data.ddqa.wording import PAPER_TASKS, Task
 from data.errors import UserError
 from data.files import hash_file, read_jsonl, write_json
 from data.run import Run, open_run
@@ -55,6 +56,7 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     run = open_run(config.run)
     path = run.ddqa / f"{config.part}.jsonl"
     rows = [row for row in read_jsonl(path) if not config.categories or row["category"] in config.categories]
+    rows = [row for row in rows if row["task"] in PAPER_TASKS]  # a description has no mark
     if not rows:
         raise UserError(f"No questions in {path} for categories {config.categories or 'all'}. Build DDQA again.")
     eddm = load_eddm(run, use_adapter=config.use_adapter, batch_size=config.batch_size)
@@ -103,7 +105,7 @@ def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
     right: dict[str, list[float]] = defaultdict(list)
     by_answer: dict[str, list[float]] = defaultdict(list)
     by_category: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    unparsable = {task.value: 0 for task in Task}
+    unparsable = {task.value: 0 for task in PAPER_TASKS}
     for row, reply in zip(rows, replies, strict=True):
         task = row["task"]
         score, readable = _mark(row, reply)
@@ -111,16 +113,17 @@ def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
         right[task].append(score)
         by_category[row["category"]][task].append(score)
         if task == Task.AD:
-            by_answer[row["answer"]].append(score)
-    balanced = _mean([_mean(by_answer["A"]), _mean(by_answer["B"])]) if len(by_answer) == 2 else None
+            by_answer[row["options"][ord(row["answer"]) - ord("A")]].append(score)
+    normal, defective = (_mean(by_answer.get(option, [])) for option in AD_OPTIONS)
+    balanced = _mean([normal, defective]) if len(by_answer) == 2 else None
     return {
         "AD": _percent(balanced),
         "RDL": _percent(_mean(right[Task.RDL])),
         "DC": _percent(_mean(right[Task.DC])),
         "DFM_iou": _percent(_mean(right[Task.DFM])),
-        "AD_normal": _percent(_mean(by_answer.get("A", []))),
-        "AD_defective": _percent(_mean(by_answer.get("B", []))),
-        "counts": {task.value: len(right[task]) for task in Task},
+        "AD_normal": _percent(normal),
+        "AD_defective": _percent(defective),
+        "counts": {task.value: len(right[task]) for task in PAPER_TASKS},
         "unparsable": unparsable,
         "categories": {
             category: {task: _percent(_mean(scores)) for task, scores in sorted(tasks.items())}

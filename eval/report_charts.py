@@ -93,6 +93,71 @@ def draw_comparison(
         return _data_uri(figure)
 
 
+def draw_sizes(series: Mapping[str, Sequence[float]], *, title: str) -> str:
+    """A stacked histogram of shares over a logarithmic axis.
+
+    Args:
+        series: name → values in 0..1, each above 0.
+        title: What the values are; the axis is in percent.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 2.7))
+        axes = figure.add_subplot()
+        _quiet(axes, title)
+        values = [100 * np.asarray(found, float) for found in series.values()]
+        least, most = min(found.min() for found in values), max(found.max() for found in values)
+        edges = np.geomspace(least * 0.999, max(most, least * 1.1) * 1.001, 31)
+        axes.hist(
+            values, bins=edges.tolist(), stacked=True, color=_colours(len(series)), label=list(series), rwidth=0.92
+        )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        axes.set_ylabel("images")
+        if len(series) > 1:
+            axes.legend(frameon=False, handlelength=1.0)
+        return _data_uri(figure)
+
+
+def draw_bars(series: Mapping[str, Mapping[str, int]], *, title: str, upright: bool = False) -> str:
+    """Stacked bars with their totals.
+
+    Args:
+        series: name → entry → count; entries keep the order in which they first occur.
+        title: What is counted.
+        upright: Draws columns instead of rows.
+    """
+    entries = list(dict.fromkeys(entry for counts in series.values() for entry in counts))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 2.7 if upright else 0.6 + 0.26 * len(entries)))
+        axes = figure.add_subplot()
+        _quiet(axes, title)
+        places = np.arange(len(entries)) if upright else np.arange(len(entries))[::-1]
+        base = np.zeros(len(entries))
+        for (name, counts), colour in zip(series.items(), _colours(len(series)), strict=True):
+            lengths = np.array([counts.get(entry, 0) for entry in entries], float)
+            if upright:
+                axes.bar(places, lengths, bottom=base, color=colour, width=0.72, label=name)
+            else:
+                axes.barh(places, lengths, left=base, color=colour, height=0.72, label=name)
+            base += lengths
+        for place, total in zip(places, base, strict=True):
+            where = (place, total) if upright else (total, place)
+            align: Any = {"ha": "center", "va": "bottom"} if upright else {"ha": "left", "va": "center"}
+            offset = (0, 2) if upright else (3, 0)
+            axes.annotate(f"{total:,.0f}", where, offset, textcoords="offset points", color=MUTED, fontsize=8, **align)
+        if upright:
+            axes.set_xticks(places, entries, color=INK)
+            axes.set_yticks([])
+        else:
+            axes.set_yticks(places, [entry.replace("_", " ") for entry in entries], color=INK)
+            axes.set_xticks([])
+            axes.set_ylim(-0.7, len(entries) - 0.3)
+        if len(series) > 1:
+            axes.legend(frameon=False, handlelength=1.0, loc="best")
+        return _data_uri(figure)
+
+
 def running_mean(values: np.ndarray) -> np.ndarray:
     """Centred mean over about a twentieth of the curve, (n,) → (n,); NaN values do not count."""
     half = min(max(1, len(values) // 40), (len(values) - 1) // 2)

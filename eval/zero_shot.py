@@ -11,7 +11,7 @@ from data.files import read_json, read_jsonl
 from data.run import Run
 from data.sample import Sample
 from data.source import Source, load_samples
-from data.splits import check_disjoint
+from data.splits import check_disjoint, product
 from eval.prompts import TextSource
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ def check_zero_shot(run: Run, folder: Path, description: TextSource, samples: Se
     questions = run.ddqa / "train.jsonl"
     if not questions.is_file():
         return f"verified for the MDLM; not verified for EDDM: {questions} is gone"
-    asked = {(row.get("dataset"), row["category"]) for row in read_jsonl(questions)}
-    if shared := asked & {(sample.dataset, sample.category) for sample in samples}:
-        names = ", ".join(sorted(category for _, category in shared))
+    asked = {product(row["dataset"], row["category"]) for row in read_jsonl(questions) if row.get("dataset")}
+    if shared := {s.category for s in samples if product(s.dataset, s.category) in asked}:
+        names = ", ".join(sorted(shared))
         raise UserError(
             f"EDDM was trained on zero-shot categories ({questions}): {names}. Remove them and train again."
         )

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from data.batches import MixedDataset, Part
+from data.batches import ItemDataset, MixedDataset, Part
 from data.descriptions import load_descriptions
 from data.errors import UserError
 from data.files import hash_value
@@ -25,7 +25,8 @@ from data.referring import ReferringConfig, ReferringScenes
 from data.run import Run
 from data.sample import Sample
 from data.source import DataConfig, load_samples
-from data.splits import check_disjoint
+from data.splits import check_disjoint, check_unseen
+from data.weighted import WeightedDataset, check_weights
 from models.adapter import save_adapter
 from models.mdlm import MDLMConfig, create_mdlm
 from models.processor import GroundingBatch
@@ -120,7 +121,10 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
 
 def train_adapter(config: TrainMDLMConfig, run: Run) -> None:
     """The paper's training: fits the adapter and the heads on the training samples."""
+    check_unseen([source.reader for source in config.data.train], config.data.unseen)
     samples = load_samples(config.data.train).samples
+    if config.data.weights:
+        check_weights(config.data.weights, {sample.dataset for sample in samples})
     if config.data.zero_shot:
         check_disjoint(samples, load_samples(config.data.zero_shot).samples)
     prompts = grounding_prompts(samples, config.description, _descriptions(config, run))
@@ -187,6 +191,22 @@ def mix_dataset(
 
 def _grounding(
     config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str], chosen: Sequence[int]
+) -> ItemDataset:
+    """The chosen samples as one dataset: drawn alike, or by the weight of the dataset that they come from."""
+    if not config.data.weights:
+        return _items(config, samples, prompts, chosen)
+    by_dataset = {
+        name: [k for k in chosen if samples[k].dataset == name] for name in sorted({samples[k].dataset for k in chosen})
+    }
+    return WeightedDataset(
+        [_items(config, samples, prompts, own) for own in by_dataset.values()],
+        [config.data.weights[name] for name in by_dataset],
+        seed=config.seed,
+    )
+
+
+def _items(
+    config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str], chosen: Sequence[int]
 ) -> SampleGrounding:
     return SampleGrounding(
         [samples[k] for k in chosen],
@@ -216,6 +236,8 @@ def _fingerprint(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample], p
     ignored = {"run_dir", "stage", "tracking", "keep_decoded", "data", "base", "descriptions"}
     settings: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ignored}
     settings["loop"] = {k: v for k, v in settings["loop"].items() if k not in ("workers", "checkpoint_every")}
+    if config.data.weights:
+        settings["weights"] = config.data.weights
     text = repr(settings).replace(config.run_dir, "RUN")
     images = [
         (sample.id, sample.defect, sample.image.stat().st_size, prompt)

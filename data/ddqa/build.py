@@ -2,142 +2,153 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
-import numpy as np
 from tqdm import tqdm
 
-from data.ddqa.tasks import Question, Task, ask_ad, ask_dc, ask_dfm, ask_rdl
+from data.ddqa.ask import Answered, Asker, Assignment
+from data.ddqa.assign import assign
+from data.ddqa.config import DDQAConfig, Layout, OnError, resolve
+from data.ddqa.wording import Task
 from data.errors import UserError
-from data.files import make_dir, read_json, write_json, write_jsonl
-from data.masks import defect_regions
-from data.run import Run
-from data.sample import Sample, load_image, load_mask
-from data.source import DataConfig, load_samples
+from data.files import atomic_open, read_json, write_json
+from data.parallel import map_chunks
+from data.sample import Sample
+from data.skipping import Skipped, skip_errors
+from data.source import Listing, Source, load_samples
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class DDQAConfig:
-    """What to build.
-
-    Attributes:
-        preset: Name of the preset; recorded, not interpreted.
-        run_dir: Run directory; writes `ddqa/<part>.jsonl` and `ddqa/counts.json`.
-        data: Training and zero-shot sources.
-        part: `train` builds from `data.train`, `zero_shot` from `data.zero_shot` (the exam).
-        tasks: Tasks to write, in the order of their rows within an image.
-        foreign_distractors: How many of DC's three wrong options come from the shipped vocabulary even when the
-            source has enough names of its own. The paper only says that foreign names are drawn as well.
-        workers: Processes that decode images; the result does not depend on it.
-        seed: Seed of distractors and letter positions.
-    """
-
-    preset: str
-    run_dir: str
-    data: DataConfig
-    part: str = "train"
-    tasks: list[Task] = field(default_factory=lambda: [Task.AD, Task.RDL, Task.DFM, Task.DC])
-    foreign_distractors: int = 1
-    workers: int = 2
-    seed: int = 0
+Counts = Counter[tuple[str, str]]  # (task, dataset) → questions
 
 
 def build_ddqa(config: DDQAConfig) -> dict[str, dict[str, int]]:
-    """Builds one part of DDQA and returns its counts, task → dataset → questions.
+    """Builds DDQA and returns its counts, task → dataset → questions, held-out ones included.
 
     Rules (they give the paper's BSData column exactly): AD asks once an image, but not in a source without
     normal images; RDL and DC once an anomalous image; DFM only where exactly one defect region is annotated.
+    All files of a build appear together when it is complete; broken input leaves none.
 
     Raises:
-        UserError: If a source is unusable, or an image or a mask does not decode.
+        UserError: If a source is unusable; with `on_error=stop` also if an image, a mask or an annotation is broken.
     """
-    listing = load_samples(config.data.part(config.part))
+    sources, layout = resolve(config)
+    listing = _list(sources, config.on_error)
     samples = listing.samples
-    names: dict[str, list[str]] = {}
-    for dataset in {sample.dataset for sample in samples}:
-        names[dataset] = sorted({s.defect for s in samples if s.dataset == dataset and s.defect})
-    with_normals = {sample.dataset for sample in samples if sample.is_normal}
-    letters = _letters(len(samples), config.seed)
-    ask = partial(_ask, config=config, names=names, with_normals=with_normals)
-    path = make_dir(Run(Path(config.run_dir)).ddqa) / f"{config.part}.jsonl"
-    counts: Counter[tuple[str, str]] = Counter()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        with ProcessPoolExecutor(config.workers) as pool:
-            answers = pool.map(ask, samples, letters, chunksize=16)
-            for sample_rows in tqdm(answers, total=len(samples), desc=f"DDQA {config.part}", unit="image"):
-                for row in sample_rows:
-                    counts[row["task"], row["dataset"]] += 1
-                    yield row
-
-    if not write_jsonl(path, rows()):
-        raise UserError(f"No question could be built from {len(samples)} samples for the tasks {config.tasks}.")
-    table = {task.value: {name: counts[task.value, name] for name in sorted(names)} for task in config.tasks}
-    _save_counts(path.with_name("counts.json"), config.part, table, len(samples), listing.skipped)
+    datasets = sorted({sample.dataset for sample in samples})
+    assignments = assign(samples, holdout=config.holdout, seed=config.seed)
+    asker = Asker(config, _names(samples), {sample.dataset for sample in samples if sample.is_normal})
+    counts, broken = _write(layout, config, asker, assignments)
+    table = {task.value: {name: counts[task.value, name] for name in datasets} for task in config.tasks}
+    skipped = [*listing.skipped, *broken]
+    if layout.published:
+        _remove_stale(layout, config, skipped)
+        _save_stats(layout, table, sorted({*datasets, *config.sources}), skipped)
+    else:
+        _save_counts(layout, table, len(samples) - len(broken), skipped)
+    for item, reason in skipped:
+        log.info("Skipped: %s (%s)", item, reason)
+    for task, by_dataset in table.items():
+        log.info("%-3s %s", task, "  ".join(f"{name} {count}" for name, count in by_dataset.items()))
     return table
 
 
-def _letters(count: int, seed: int) -> list[tuple[int, int]]:
-    """Balanced positions of the right option, one for RDL and one for DC an image."""
-    rng = np.random.default_rng(seed)
-    columns = [np.concatenate([rng.permutation(4) for _ in range(count // 4 + 1)])[:count] for _ in range(2)]
-    return list(zip(columns[0].tolist(), columns[1].tolist(), strict=True))
+def _list(sources: Sequence[Source], on_error: OnError) -> Listing:
+    """Lists the sources; when errors are skipped, what a reader cannot read is left out, at worst a whole source."""
+    if on_error is OnError.stop:
+        return load_samples(sources)
+    with skip_errors() as skipped:
+        listing = load_samples(sources)
+    if not listing.samples:
+        raise UserError(f"No source is usable. First problem: {skipped[0][1]}")
+    return Listing(listing.samples, [*skipped, *listing.skipped])
 
 
-def _ask(
-    sample: Sample, letters: tuple[int, int], config: DDQAConfig, names: dict[str, list[str]], with_normals: set[str]
-) -> list[dict[str, Any]]:
-    image = load_image(sample.image)
-    size = image.shape[:2]
-    mask = load_mask(sample, size)
-    digest = hashlib.sha256(f"{config.seed}/{sample.id}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    questions: dict[Task, Question] = {}
-    if sample.dataset in with_normals:
-        questions[Task.AD] = ask_ad(normal=sample.is_normal)
-    if sample.defect is not None and sample.mask is not None:
-        regions = defect_regions(sample.mask, mask)
-        questions[Task.RDL] = ask_rdl(mask, regions, letters[0], rng)
-        if len(regions) == 1:
-            questions[Task.DFM] = ask_dfm(regions[0].box, size)
-        questions[Task.DC] = ask_dc(sample.defect, names[sample.dataset], config.foreign_distractors, letters[1], rng)
-    return [_row(sample, questions[task]) for task in config.tasks if task in questions]
+def _names(samples: Sequence[Sample]) -> dict[tuple[str, str], list[str]]:
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for sample in samples:
+        if sample.defect is not None:
+            names[sample.dataset, sample.category].add(sample.defect)
+    return {key: sorted(found) for key, found in names.items()}
 
 
-def _row(sample: Sample, question: Question) -> dict[str, Any]:
-    return {
-        "messages": [
-            {"role": "user", "content": f"<image>{question.prompt}"},
-            {"role": "assistant", "content": question.answer},
-        ],
-        "images": [str(sample.image.resolve())],
-        "id": sample.id,
-        "dataset": sample.dataset,
-        "category": sample.category,
-        "defect": sample.defect,
-        "task": question.task.value,
-        "options": list(question.options),
-        "answer": question.answer,
-    }
+def _write(
+    layout: Layout, config: DDQAConfig, asker: Asker, assignments: Sequence[Assignment]
+) -> tuple[Counts, list[Skipped]]:
+    counts: Counts = Counter()
+    broken: list[Skipped] = []
+    with ExitStack() as stack:
+        files = _Files(stack, layout, config)
+        for answered in _answers(config, asker, assignments):
+            if answered.problem is not None:
+                broken.append((answered.assignment.sample.id, answered.problem))
+                continue
+            files.write(answered)
+            counts.update((task.value, answered.assignment.sample.dataset) for task, _ in answered.rows)
+        if not counts:
+            first = f" First problem: {broken[0][1]}" if broken else ""
+            tasks = ", ".join(task.value for task in config.tasks)
+            raise UserError(f"No question could be built from {len(assignments)} samples for the tasks {tasks}.{first}")
+    return counts, broken
 
 
-def _save_counts(
-    path: Path, part: str, table: dict[str, dict[str, int]], images: int, skipped: list[tuple[str, str]]
-) -> None:
-    counts = read_json(path) if path.exists() else {}
-    counts[part] = {"images": images, "tasks": table, "skipped": skipped}
-    write_json(path, counts)
-    for sample_id, reason in skipped:
-        log.info("Skipped by rule: %s (%s)", sample_id, reason)
-    for task, by_dataset in table.items():
-        log.info("%-3s %s", task, "  ".join(f"{name} {count}" for name, count in by_dataset.items()))
+def _answers(config: DDQAConfig, asker: Asker, assignments: Sequence[Assignment]) -> Iterator[Answered]:
+    answers = map_chunks(asker, assignments, workers=config.workers)
+    name = "DDQA" if config.sources else f"DDQA {config.part}"
+    return iter(tqdm(answers, total=len(assignments), desc=name, unit="image", mininterval=0.5))
+
+
+class _Files:
+    """The line files of a build, which appear together when the stack is left without an error."""
+
+    def __init__(self, stack: ExitStack, layout: Layout, config: DDQAConfig) -> None:
+        def open_file(path: Path) -> TextIO:
+            return stack.enter_context(atomic_open(path))
+
+        self._rows = open_file(layout.rows)
+        self._held_out = open_file(layout.held_out) if config.holdout else None
+        self._tasks = {task: open_file(layout.task(task)) for task in config.tasks} if layout.published else {}
+        self._facts = open_file(layout.samples) if layout.published else None
+
+    def write(self, answered: Answered) -> None:
+        held_out = answered.assignment.held_out
+        for task, line in answered.rows:
+            if held_out and self._held_out is not None:
+                self._held_out.write(line + "\n")
+                continue
+            self._rows.write(line + "\n")
+            if task in self._tasks:
+                self._tasks[task].write(line + "\n")
+        if self._facts is not None:
+            self._facts.write(answered.facts + "\n")
+
+
+def _save_stats(layout: Layout, table: dict[str, dict[str, int]], datasets: list[str], skipped: list[Skipped]) -> None:
+    """`stats.json`: source → task → questions, and `skipped` where anything was; the list itself is `skipped.json`."""
+    stats = {name: {task: by_dataset.get(name, 0) for task, by_dataset in table.items()} for name in datasets}
+    for name in datasets:
+        count = sum(item.startswith(f"{name}/") for item, _ in skipped)
+        if count:
+            stats[name]["skipped"] = count
+    if skipped:
+        write_json(layout.skipped, [{"item": item, "reason": reason} for item, reason in skipped])
+    write_json(layout.stats, stats)
+
+
+def _remove_stale(layout: Layout, config: DDQAConfig, skipped: list[Skipped]) -> None:
+    """Removes what an earlier build with other settings left in the folder, so that its files always agree."""
+    stale = [layout.task(task) for task in Task if task not in config.tasks]
+    stale += [layout.held_out] if not config.holdout else []
+    stale += [layout.skipped] if not skipped else []
+    for path in stale:
+        path.unlink(missing_ok=True)
+
+
+def _save_counts(layout: Layout, table: dict[str, dict[str, int]], images: int, skipped: list[Skipped]) -> None:
+    counts = read_json(layout.counts) if layout.counts.exists() else {}
+    counts[layout.part] = {"images": images, "tasks": table, "skipped": skipped}
+    write_json(layout.counts, counts)

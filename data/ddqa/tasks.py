@@ -1,4 +1,4 @@
-"""The four tasks of DDQA in the paper's wording (EIAD, Sec. III-A and Fig. 1)."""
+"""The tasks of DDQA (EIAD, Sec. III-A and Fig. 1): from an annotation to a question, its options and its answer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from numpy.typing import NDArray
 
 from data.ddqa.regions import REGIONS, region_of, region_pixels
 from data.ddqa.vocabulary import draw_distractors
+from data.ddqa.wording import QUESTIONS, Task
 from data.masks import Box, Region
 
 LETTERS = "ABCDE"
 LETTER_HINT = "Answer with the option's letter from the given choices directly."
-
-
-class Task(StrEnum):
-    """Anomaly discrimination, rough defect localization, defect fine mapping, defect classification."""
-
-    AD = "AD"
-    RDL = "RDL"
-    DFM = "DFM"
-    DC = "DC"
-
-
-QUESTIONS = {
-    Task.AD: "Is there any visible defect in this image?",
-    Task.RDL: "There is a defect of the object present in the image. Where is the defect located?",
-    Task.DC: "There is a defect in the object. What is the type of the defect?",
-    Task.DFM: "There are defects in the picture. Find it and mark its location with Bounding Box.",
-}
 AD_OPTIONS = ("No.", "Yes.")
+
+
+class RegionRule(StrEnum):
+    """Which of the nine regions RDL calls right when defects touch several; the paper does not say.
+
+    largest_centroid: the cell of the centroid of the largest defect region.
+    union_centroid: the cell of the centroid of all defect pixels, as if they were one defect.
+    most_pixels: the cell that holds most defect pixels; of equal ones the first in reading order.
+    skip_ambiguous: asks only where all defect pixels lie in one cell, so the counts fall below the paper's.
+    """
+
+    largest_centroid = "largest_centroid"
+    union_centroid = "union_centroid"
+    most_pixels = "most_pixels"
+    skip_ambiguous = "skip_ambiguous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,52 +38,106 @@ class Question:
     """One question with its answer.
 
     Attributes:
-        task: Which of the four tasks.
-        options: The choices in their order; empty for DFM.
-        answer: The letter of the right option, or the box for DFM.
+        task: Which task.
+        options: The choices in their order; empty for DFM and description.
+        answer: The letter of the right option, the box for DFM, the text for description.
+        box: The box in pixels, for DFM alone.
     """
 
     task: Task
     options: tuple[str, ...]
     answer: str
+    box: Box | None = None
 
     @property
     def prompt(self) -> str:
-        """The user's text, without the image placeholder."""
+        """The user's text in the paper's wording, without the image placeholder."""
         return format_prompt(self.task, self.options)
 
 
-def format_prompt(task: Task, options: tuple[str, ...] = ()) -> str:
-    """The user's text of a task with its lettered options."""
+def format_prompt(task: Task, options: tuple[str, ...] = (), question: str | None = None) -> str:
+    """The user's text of a task with its lettered options.
+
+    Args:
+        task: The task.
+        options: The choices; none leaves the letters out.
+        question: Another wording; None takes the paper's.
+    """
+    question = question or QUESTIONS[task]
     if not options:
-        return QUESTIONS[task]
+        return question
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([QUESTIONS[task], *lines, LETTER_HINT])
+    return "\n".join([question, *lines, LETTER_HINT])
 
 
-def ask_ad(*, normal: bool) -> Question:
-    """AD: is there a defect? The options keep the paper's order, "No." first."""
-    return Question(task=Task.AD, options=AD_OPTIONS, answer="A" if normal else "B")
+def ask_ad(*, normal: bool, letter: int | None = None) -> Question:
+    """AD: is there a defect?
+
+    Args:
+        normal: Whether the right answer is no.
+        letter: Position of the right option, 0 or 1; None keeps the paper's order, "No." first.
+    """
+    right, wrong = AD_OPTIONS if normal else AD_OPTIONS[::-1]
+    if letter is None:
+        letter = AD_OPTIONS.index(right)
+    return _choice(Task.AD, right, [wrong], letter)
 
 
-def ask_rdl(mask: NDArray[np.bool_], regions: list[Region], letter: int, rng: np.random.Generator) -> Question:
+def ask_rdl(
+    mask: NDArray[np.bool_],
+    regions: list[Region],
+    letter: int,
+    rng: np.random.Generator,
+    rule: RegionRule = RegionRule.largest_centroid,
+) -> Question | None:
     """RDL: in which cell of the 3×3 grid is the defect?
 
-    The paper does not say what counts when a defect touches several cells, or when there are several defects.
-    Here the answer is the cell of the largest region's centroid, and the wrong options are cells that no defect
-    pixel touches; only where fewer than three such cells exist are the least touched ones taken.
+    The wrong options are cells that no defect pixel touches; only where fewer than three such cells exist are the
+    least touched ones taken, so that the answer stays the best one.
 
     Args:
         mask: (H, W) bool, all defects of the image.
         regions: Its defect regions, largest first.
         letter: Position of the right option, 0..3.
         rng: Source of randomness.
+        rule: What counts when several cells are touched.
+
+    Returns:
+        The question; None where the rule asks none.
     """
-    answer = region_of(regions[0].centroid, (mask.shape[0], mask.shape[1]))
-    touched = region_pixels(mask)
-    others = [name for name in rng.permutation(np.array(REGIONS)).tolist() if name != answer]
+    touched = region_pixels(mask, enclose(regions))
+    answer = locate(regions, touched, (mask.shape[0], mask.shape[1]), rule)
+    if answer is None:
+        return None
+    others = [REGIONS[k] for k in rng.permutation(len(REGIONS)) if REGIONS[k] != answer]
     wrong = sorted(others, key=lambda name: touched[name])[:3]
-    return _choice(Task.RDL, answer, [str(name) for name in rng.permutation(np.array(wrong))], letter)
+    return _choice(Task.RDL, answer, [wrong[k] for k in rng.permutation(3)], letter)
+
+
+def locate(regions: list[Region], touched: dict[str, int], size: tuple[int, int], rule: RegionRule) -> str | None:
+    """Name of the region that a rule calls right; None where it refuses.
+
+    Args:
+        regions: The defect regions, largest first.
+        touched: Defect pixels by region name.
+        size: (height, width) of the image.
+        rule: The rule.
+    """
+    if rule is RegionRule.largest_centroid:
+        return region_of(regions[0].centroid, size)
+    if rule is RegionRule.union_centroid:
+        area = sum(region.area for region in regions)
+        x, y = (sum(region.area * region.centroid[axis] for region in regions) / area for axis in (0, 1))
+        return region_of((x, y), size)
+    if rule is RegionRule.skip_ambiguous and sum(count > 0 for count in touched.values()) != 1:
+        return None
+    return max(REGIONS, key=lambda name: touched[name])
+
+
+def enclose(regions: list[Region]) -> Box:
+    """The box around all regions."""
+    x0, y0, x1, y1 = zip(*(region.box for region in regions), strict=True)
+    return Box(min(x0), min(y0), max(x1), max(y1))
 
 
 def ask_dc(defect: str, own: list[str], foreign: int, letter: int, rng: np.random.Generator) -> Question:
@@ -94,7 +147,7 @@ def ask_dc(defect: str, own: list[str], foreign: int, letter: int, rng: np.rando
 
 def ask_dfm(box: Box, size: tuple[int, int]) -> Question:
     """DFM: mark the defect with a box. The answer is xyxy in 0–1 of the (height, width) size, three decimals."""
-    return Question(task=Task.DFM, options=(), answer=format_box(box, size))
+    return Question(task=Task.DFM, options=(), answer=format_box(box, size), box=box)
 
 
 def format_box(box: Box, size: tuple[int, int]) -> str:

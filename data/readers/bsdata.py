@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from data.errors import UserError
@@ -9,8 +10,15 @@ from data.files import read_json
 from data.masks import Polygons
 from data.readers.listing import list_images
 from data.sample import Sample
+from data.skipping import skippable
 
 CATEGORY = "ball screw drive"
+# Names are <drive>_<time>_<position>_<angle>_crop_<n> or <drive>-<side>-<shot>-<angle>_crop_<n>: pictures that differ
+# in time, shot or crop alone show the same place of the same drive as it wears.
+PLACES = (
+    re.compile(r"(?P<drive>\d+)_\d+_(?P<position>\d+)_(?P<angle>\d+)_crop_\d+"),
+    re.compile(r"(?P<drive>KGT\d+)-(?P<position>[A-Z]+)-\d+-(?P<angle>A\d+)_crop_\d+"),
+)
 
 
 def read_bsdata(root: Path) -> list[Sample]:
@@ -31,7 +39,11 @@ def read_bsdata(root: Path) -> list[Sample]:
     labels = {path.stem: path for path in sorted((root / "label").glob("*.json"))}
     if orphans := set(labels) - {image.stem for image in images}:
         raise UserError(f"Label without its image: {labels[min(orphans)]} ({len(orphans)} in all). Add the images.")
-    return [_read_image(root, image, splits.get(image.stem, "none"), labels.get(image.stem)) for image in images]
+    samples = []
+    for image in images:
+        with skippable(f"bsdata/{image.relative_to(root).as_posix()}"):
+            samples.append(_read_image(root, image, splits.get(image.stem, "none"), labels.get(image.stem)))
+    return samples
 
 
 def _read_image(root: Path, image: Path, split: str, label: Path | None) -> Sample:
@@ -43,7 +55,14 @@ def _read_image(root: Path, image: Path, split: str, label: Path | None) -> Samp
         image=image,
         defect="pitting" if label else None,
         mask=_read_label(label) if label else None,
+        group=_place(image.stem),
     )
+
+
+def _place(stem: str) -> str | None:
+    """The place that all pictures of one wear sequence share; None for a name of another form."""
+    found = next((match for pattern in PLACES if (match := pattern.fullmatch(stem))), None)
+    return "bsdata/" + "_".join(found.groups()) if found else None
 
 
 def _read_label(path: Path) -> Polygons:

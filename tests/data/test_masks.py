@@ -28,8 +28,25 @@ def test_boxes_are_end_exclusive() -> None:
     assert region.centroid == (5.0, 3.0)
 
 
-def test_components_match_an_independent_labelling() -> None:
-    mask = np.random.default_rng(0).random((60, 80)) > 0.8
+def dots(step: int) -> np.ndarray:
+    mask = np.zeros((60, 80), bool)
+    mask[3::step, 5::step] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.random.default_rng(0).random((60, 80)) > 0.8,
+        np.random.default_rng(1).random((60, 80)) > 0.995,
+        dots(2),
+        dots(9),
+        np.eye(60, 80, dtype=bool) | np.eye(60, 80, 40, dtype=bool),
+        np.ones((60, 80), bool),
+    ],
+    ids=["noise", "specks", "many dots", "dots", "diagonals", "full"],
+)
+def test_components_match_an_independent_labelling(mask: np.ndarray) -> None:
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     regions = components(mask)
     assert len(regions) == count

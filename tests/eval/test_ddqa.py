@@ -17,6 +17,13 @@ def test_ad_is_balanced_between_normal_and_defective() -> None:
     assert (result["AD_normal"], result["AD_defective"]) == (0.0, 100.0)
 
 
+def test_ad_with_swapped_options_is_judged_by_what_they_say() -> None:
+    swapped = {"options": ["Yes.", "No."]}
+    rows = [make_row("AD", "A"), make_row("AD", "B") | swapped, make_row("AD", "A") | swapped]
+    result = grade(rows, ["A", "A", "A"])
+    assert (result["AD_normal"], result["AD_defective"], result["AD"]) == (50.0, 100.0, 75.0)
+
+
 def test_unreadable_replies_are_wrong_and_counted() -> None:
     rows = [make_row("RDL", "A"), make_row("RDL", "B"), make_row("DFM", "[0.0, 0.0, 0.5, 1.0]")]
     result = grade(rows, ["A", "the second", "somewhere"])

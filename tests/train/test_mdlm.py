@@ -171,3 +171,26 @@ def test_a_batch_mixes_normal_anomalous_and_generic_images(make_config: MakeConf
     config.mix.replay = 4
     with pytest.raises(UserError, match="replay=4"):
         mix_dataset(config, samples, ["x"] * len(samples), 64)
+
+
+def test_weights_decide_the_shares_of_the_sources(make_config: MakeConfig) -> None:
+    from data.source import load_samples
+
+    config = make_config()
+    samples = load_samples(config.data.train).samples
+    samples += [replace(sample, id=f"other/{sample.id}", dataset="other") for sample in samples]
+    config.data.weights = {"mvtec_ad": 3.0, "other": 1.0}
+    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    anomalous = parts[0].dataset
+    ids = [anomalous.get(epoch, index).id for epoch in range(5) for index in range(len(anomalous))]
+    assert (len(ids), sum(name.startswith("other/") for name in ids)) == (20, 5)
+
+
+def test_training_refuses_what_an_evaluation_calls_unseen(make_config: MakeConfig) -> None:
+    config = make_config()
+    config.data.unseen = ["ds_mvtec"]
+    with pytest.raises(UserError, match="shares products or images with 'ds_mvtec'"):
+        train_mdlm(config)
+    config.data.unseen, config.data.weights = [], {"bsdata": 1.0}
+    with pytest.raises(UserError, match="No sampling weight for"):
+        train_mdlm(config)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data.ddqa.regions import REGIONS, region_of, region_pixels
+from data.masks import Box
 
 
 @pytest.mark.parametrize("index", range(9))
@@ -21,3 +22,6 @@ def test_pixel_counts_agree_with_the_cell_of_every_pixel() -> None:
     for y, x in np.argwhere(mask):
         counts[region_of((x, y), mask.shape)] += 1
     assert region_pixels(mask) == counts
+    inside = np.zeros_like(mask)
+    inside[9:14, 4:40] = mask[9:14, 4:40]
+    assert region_pixels(inside, Box(4, 9, 40, 14)) == region_pixels(inside)
