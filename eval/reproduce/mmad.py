@@ -44,8 +44,6 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
     Raises:
         UserError: If MMAD, the weights or the answer log is missing.
     """
-    from eval.mmad import EvalMMADConfig, MMADMode, evaluate_mmad  # slow to import: torch
-
     root = config.root("mmad")
     settings: dict[str, Any] = {}
     if method in config.answers:
@@ -57,6 +55,8 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
             f"Answers are missing. Ask the model: python -m scripts.eval_mmad data_root={root} mllm=MODEL mode=generate "
             f"out=DIR; then give +answers.{method}=DIR/answers.jsonl."
         )
+    from eval.mmad import EvalMMADConfig, MMADMode, evaluate_mmad  # slow to import: torch
+
     return evaluate_mmad(
         EvalMMADConfig(
             preset=config.preset,
