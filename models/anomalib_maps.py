@@ -71,9 +71,7 @@ def export_maps(config: ExportConfig) -> Path:
         UserError: If anomalib or the model is missing, `out` holds maps of other settings, or there are no images.
     """
     root, out = Path(config.data_root), Path(config.out)
-    source = Source(
-        reader=config.dataset, root=config.data_root, splits=[config.split], categories=config.categories
-    )
+    source = Source(reader=config.dataset, root=config.data_root, splits=[config.split], categories=config.categories)
     samples = load_samples([source]).samples
     settings = out / SETTINGS
     if settings.is_file() and read_json(settings) != config.facts():

@@ -97,9 +97,7 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
     lines = {}
     for name in [*table.rows, *(name for name in ours if name not in table.rows)]:
         row, mine = table.rows.get(name), ours.get(name, Ours())
-        cells = {
-            column: Cell(mine.values.get(column), row.values[column] if row else None) for column in table.columns
-        }
+        cells = {column: Cell(mine.values.get(column), row.values[column] if row else None) for column in table.columns}
         paper = (
             {
                 "shots": str(row.shots),
@@ -150,7 +148,9 @@ def format_comparison(comparison: Comparison) -> str:
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     text = [f"{comparison.key}  {comparison.title} ({comparison.source}): ours | paper | Δ", ""]
     for row in [head, *rows]:
-        text.append("  ".join([row[0].ljust(widths[0]), *[c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]]))
+        text.append(
+            "  ".join([row[0].ljust(widths[0]), *[c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]])
+        )
     text.append("")
     spoken: list[str] = []
     for line in comparison.lines.values():
@@ -165,4 +165,3 @@ def format_comparison(comparison: Comparison) -> str:
 
 def _spell(protocol: Mapping[str, str]) -> str:
     return "; ".join([f"{protocol['shots']}-shot", *[f"{k}: {v}" for k, v in protocol.items() if k != "shots" and v]])
-

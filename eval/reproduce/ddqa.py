@@ -45,7 +45,8 @@ def reproduce_counts(config: ReproduceConfig) -> Comparison:
     }
     whole = len(found) == len(paper["columns"])
     totals = {
-        task: Cell(sum(stats[name][task] for name in found) if whole else None, paper["totals"][task]) for task in columns
+        task: Cell(sum(stats[name][task] for name in found) if whole else None, paper["totals"][task])
+        for task in columns
     }
     rest = "" if whole else f"Needs all four sources; {', '.join(missing)} are missing."
     lines["total"] = Line("Total", totals, {}, {}, rest)

@@ -15,7 +15,9 @@ from eval.reproduce.config import ReproduceConfig
 from eval.segmentation import evaluate_segmentation
 from eval.segmentation_config import SegmentationConfig
 
-METHODS = {"winclip": "python -m scripts.export_maps model=WinClip dataset={dataset} data_root={root} out=DIR/{dataset}"}
+METHODS = {
+    "winclip": "python -m scripts.export_maps model=WinClip dataset={dataset} data_root={root} out=DIR/{dataset}"
+}
 ABLATION = {"with_eddm": TextSource.eddm, "without_eddm": TextSource.fixed}
 DATASETS = ("mvtec_ad", "visa")
 
@@ -110,7 +112,9 @@ def _no_data() -> DataConfig:
 
 def _weights(config: ReproduceConfig, summary: dict[str, Any]) -> str:
     if "model_hash" in summary:
-        return f"{config.run} (MDLM {summary['model']}, {summary['model_hash'][:12]}; zero-shot: {summary['zero_shot']})"
+        return (
+            f"{config.run} (MDLM {summary['model']}, {summary['model_hash'][:12]}; zero-shot: {summary['zero_shot']})"
+        )
     return f"maps in {summary['maps']}"
 
 
