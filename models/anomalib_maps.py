@@ -7,7 +7,6 @@ their image, float32, bilinear.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,4 +172,4 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         np.save(file, values)
-    os.replace(part, path)
+    part.replace(path)

@@ -14,7 +14,8 @@ GET = {
     "pd_real": "download PD-REAL from https://github.com/Andy-cs008/PD-REAL into {root}",
     "real_iad": "ask for Real-IAD at https://realiad4ad.github.io/Real-IAD/ and unpack it into {root}",
     "vision": "hf download VISION-Workshop/VISION-Datasets --repo-type dataset --local-dir {root}",
-    "mvtec_ad": "download MVTec AD from https://www.mvtec.com/company/research/datasets/mvtec-ad and unpack it into {root}",
+    "mvtec_ad": "download MVTec AD from https://www.mvtec.com/company/research/datasets/mvtec-ad and unpack it "
+    "into {root}",
     "visa": "curl -L https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar | tar -x -C {root}",
     "mvtec_3d": "download MVTec 3D-AD from https://www.mvtec.com/company/research/datasets/mvtec-3d-ad and unpack it "
     "into {root}",

@@ -52,8 +52,8 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
         settings |= {"run": config.need_run(), "use_adapter": OWN[method]}
     else:
         raise UserError(
-            f"Answers are missing. Ask the model: python -m scripts.eval_mmad data_root={root} mllm=MODEL mode=generate "
-            f"out=DIR; then give +answers.{method}=DIR/answers.jsonl."
+            f"Answers are missing. Ask the model: python -m scripts.eval_mmad data_root={root} mllm=MODEL "
+            f"mode=generate out=DIR; then give +answers.{method}=DIR/answers.jsonl."
         )
     from eval.mmad import EvalMMADConfig, MMADMode, evaluate_mmad  # slow to import: torch
 

@@ -119,5 +119,5 @@ def _weights(config: ReproduceConfig, summary: dict[str, Any]) -> str:
 
 
 def _definition(summary: dict[str, Any]) -> str:
-    categories = len(summary["categories"])
-    return f"pixel level, mean over {categories} categories, {summary['images']['total']} images, {summary['engine']} engine"
+    categories, images = len(summary["categories"]), summary["images"]["total"]
+    return f"pixel level, mean over {categories} categories, {images} images, {summary['engine']} engine"
