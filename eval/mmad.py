@@ -19,9 +19,8 @@ from eval.mmad_score import score_answers
 from eval.mmad_tables import render_html, render_markdown
 from models.chat import ChatModel, OptionScorer
 from models.chat_api import ApiConfig
-from models.chat_load import Backend, ChatConfig, SwiftNames, load_chat, load_scorer
+from models.chat_load import Backend, ChatConfig, SwiftNames, VLMConfig, load_chat, load_scorer
 from models.eddm import load_eddm
-from models.vlm import VLMConfig
 
 log = logging.getLogger(__name__)
 Part = TypeVar("Part", MMADConfig, AskConfig, ChatConfig)
@@ -46,7 +45,7 @@ class EvalMMADConfig:
 
     Attributes:
         preset: Name of the preset; recorded, not interpreted.
-        mode: How answers are got and scored.
+        mode: A `MMADMode`.
         answers: Answer log: scored when no model is given; with a model, it is continued. Empty: `answers.jsonl` in
             `out`.
         run: Run directory whose EDDM is asked.
@@ -58,7 +57,7 @@ class EvalMMADConfig:
     preset: str
     data_root: str
     wording: WordingConfig
-    mode: MMADMode = MMADMode.likelihood
+    mode: str = MMADMode.likelihood.value  # a string: as an enum the config could not spell mmad-compat
     answers: str = ""
     run: str = ""
     use_adapter: bool = True
@@ -79,7 +78,7 @@ class EvalMMADConfig:
 
     def part(self, kind: type[Part]) -> Part:
         """The part that a function of another module takes."""
-        return kind(**{one.name: getattr(self, one.name) for one in fields(kind)})  # type: ignore[arg-type]
+        return kind(**{one.name: getattr(self, one.name) for one in fields(kind)})
 
 
 def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
@@ -90,6 +89,8 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     """
     if config.run and config.mllm:
         raise UserError(f"Both run={config.run} and mllm={config.mllm}: give one.")
+    if config.mode not in list(MMADMode):
+        raise UserError(f"Unknown mode={config.mode}. Choose one of: {', '.join(MMADMode)}.")
     out = _out(config)
     path = Path(config.answers) if config.answers else out / "answers.jsonl"
     asks = bool(config.run or config.mllm)
@@ -106,9 +107,9 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     answers, rejected = read_answers(rows, mmad)
     if not answers:
         raise UserError(f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}.")
-    score = score_as_published if config.mode is MMADMode.mmad_compat else score_answers
+    score = score_as_published if config.mode == MMADMode.mmad_compat else score_answers
     results: dict[str, Any] = score(answers) | {
-        "mode": config.mode.value,
+        "mode": config.mode,
         "model": str(rows[0].get("model", "")),
         "adapter": str(rows[0].get("adapter", "")),
         "setting": str(rows[0].get("setting", "")),
@@ -141,7 +142,7 @@ def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int
     if not plan:
         raise UserError(f"No question can be asked: {count_reasons(unplanned)}. Check data_root= and shots=.")
     chat, model, adapter = _load(config)
-    scored = config.mode is MMADMode.likelihood
+    scored = config.mode == MMADMode.likelihood
     asked: ChatModel | OptionScorer = load_scorer(chat) if scored else chat
     mode = MMADMode.likelihood if scored else MMADMode.generate  # mmad-compat reads the replies of generate
     key = AnswerKey(model=model, adapter=adapter, mode=mode.value, setting=ask.setting)

@@ -141,9 +141,9 @@ def _before(
     return tuple(part for part in parts if part != "")
 
 
-def _fill(text: str, **values: str) -> str:
+def _fill(wording: str, /, **values: str) -> str:
     try:
-        return text.format(**values)
+        return wording.format(**values)
     except (KeyError, IndexError, ValueError) as error:
         names = ", ".join(f"{{{name}}}" for name in values)
-        raise UserError(f"Bad placeholder in the wording {text!r}: {error}. It may hold {names}.") from error
+        raise UserError(f"Bad placeholder in the wording {wording!r}: {error}. It may hold {names}.") from error

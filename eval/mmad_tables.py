@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.mmad_score import FIGURES
-from eval.report import TEMPLATES
 
+TEMPLATES = Path(__file__).resolve().parent / "templates"
 HEADS = {
     "anomaly_discrimination": "Anomaly discrim.",
     "defect_classification": "Defect class.",
@@ -27,11 +28,11 @@ HEADS = {
 def render_markdown(results: dict[str, Any]) -> str:
     """The summary, the table of datasets with its confidence intervals, and one table of categories a dataset."""
     lines = [f"**MMAD**, {summary(results)}", ""]
-    blocks = {name: table for name, table in results["datasets"].items()} | {"Mean": results["mean"]}
-    lines += _table("Dataset", blocks, intervals=True)
+    blocks = {**results["datasets"], "Mean": results["mean"]}
+    lines += _table("Dataset", blocks)
     for name, table in results["datasets"].items():
         if table["categories"]:
-            lines += ["", f"**{name}**", "", *_table("Category", table["categories"], intervals=True)]
+            lines += ["", f"**{name}**", "", *_table("Category", table["categories"])]
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +70,7 @@ def format_limits(limits: list[float] | None) -> str:
     return "" if limits is None else f"{limits[0]:.1f}–{limits[1]:.1f}"
 
 
-def _table(corner: str, blocks: dict[str, Any], *, intervals: bool) -> list[str]:
+def _table(corner: str, blocks: dict[str, Any]) -> list[str]:
     lines = [
         f"| {corner} | " + " | ".join(HEADS[name] for name in FIGURES) + " | Questions |",
         "|---|" + "---:|" * (len(FIGURES) + 1),
@@ -77,7 +78,7 @@ def _table(corner: str, blocks: dict[str, Any], *, intervals: bool) -> list[str]
     for name, table in blocks.items():
         cells = []
         for figure in FIGURES:
-            limits = format_limits(table["interval"][figure]) if intervals else ""
+            limits = format_limits(table["interval"][figure])
             cells.append(format_cell(table[figure]) + (f" ({limits})" if limits else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {table['questions']} |")
     return lines

@@ -14,7 +14,7 @@ from scripts.command import command
 def main(config: EvalMMADConfig) -> None:
     """Evaluates a model on MMAD."""
     results = evaluate_mmad(config)
-    print(json.dumps({"mode": results["mode"], "answered": results["answered"], **results["mean"]}))
+    print(json.dumps({name: results[name] for name in ("mode", "answered", "unanswered", "mean")}))
 
 
 if __name__ == "__main__":
