@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from data.errors import UserError
+from eval.mmad import EvalMMADConfig, evaluate_mmad
 from eval.published.load import PublishedTable
 from eval.reproduce.comparison import Comparison, Ours, compare
 from eval.reproduce.config import ReproduceConfig
 
-Mode = TypeVar("Mode", bound=StrEnum)
 OWN = {"eiad": True, "minicpm_v_2_6": False}  # row → whether EDDM's adapter is used
 
 
@@ -55,25 +53,16 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
             f"Answers are missing. Ask the model: python -m scripts.eval_mmad data_root={root} mllm=MODEL "
             f"mode=generate out=DIR; then give +answers.{method}=DIR/answers.jsonl."
         )
-    from eval.mmad import EvalMMADConfig, MMADMode, evaluate_mmad  # slow to import: torch
-
     return evaluate_mmad(
         EvalMMADConfig(
             preset=config.preset,
             data_root=str(root),
             wording=config.wording,
-            mode=_read_mode(config.mode, list(MMADMode)),
+            mode=config.mode,
             out=str(Path(config.out) / "mmad" / method),
             **settings,
         )
     )
-
-
-def _read_mode(name: str, known: Sequence[Mode]) -> Mode:
-    for mode in known:
-        if mode.value == name:
-            return mode
-    raise UserError(f"mode={name} is unknown. Choose {', '.join(mode.value for mode in known)}.")
 
 
 def _setting(results: dict[str, Any]) -> str:

@@ -6,18 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.files import write_json
+from data.files import append_jsonl
 from data.sample import load_image
 from data.source import Source, load_samples
 from eval.mmad_prompt import WordingConfig
 from eval.reproduce.config import ReproduceConfig
 from eval.reproduce.registry import TABLES, reproduce
 from tests.data.readers.conftest import TREES  # type: ignore[import-not-found]
+from tests.eval.mmad_tree import write_mmad  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[3]
 DATASETS = {"eiad.4": "mvtec_ad", "eiad.5": "visa", "eiad.6": "mvtec_3d"}
@@ -126,36 +126,23 @@ def test_ddqa_difficulty_asks_the_base(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_mmad_answers_of_a_model(tmp_path: Path) -> None:
-    root = tmp_path / "data" / "mmad"
-    image = root / "MVTec-AD" / "bottle" / "image" / "good" / "000.png"
-    image.parent.mkdir(parents=True)
-    cv2.imwrite(str(image), np.zeros((8, 8, 3), np.uint8))
-    name = image.relative_to(root).as_posix()
-    question = {
-        "Question": "Is there any defect in the object?",
-        "Answer": "A",
-        "Options": {"A": "No.", "B": "Yes."},
-        "type": "Anomaly Detection",
-        "annotation": True,
-    }
-    write_json(
-        root / "mmad.json",
-        {name: {"image_path": name, "conversation": [question], "similar_templates": [], "random_templates": []}},
-    )
-    row = {
-        "image": name,
-        "question": question["Question"],
-        "type": question["type"],
-        "answer": "A",
-        "reply": "A",
-        "choice": "A",
-    }
-    (tmp_path / "answers.jsonl").write_text(json.dumps(row) + "\n")
-    reproduce(make_config(tmp_path, "eiad.3", answers={"gpt_4o": str(tmp_path / "answers.jsonl")}))
+    entries = write_mmad(tmp_path / "data" / "mmad")
+    rows = [
+        {"image": key, "question": one["Question"], "type": one["type"], "answer": one["Answer"], "reply": "A"}
+        | {"choice": "A"}
+        for key, entry in entries.items()
+        for one in entry["conversation"]
+    ]
+    append_jsonl(tmp_path / "answers.jsonl", rows)
+    answers = {"gpt_4o": str(tmp_path / "answers.jsonl")}
+    reproduce(make_config(tmp_path, "eiad.3", answers=answers, mode="generate"))
     found = line(tmp_path, "eiad.3", "gpt_4o")
-    assert found["cells"]["anomaly_discrimination"]["ours"] is not None, found["missing"]
-    assert "mmad-compat, 1 of 1 questions" in found["ours"]["definition"]
+    assert found["cells"]["defect_description"]["ours"] == 100, found["missing"]  # A is right, and not elsewhere
+    assert found["cells"]["defect_analysis"]["ours"] == 0
+    assert "generate" in found["ours"]["definition"]
     assert "scripts.eval_mmad" in line(tmp_path, "eiad.3", "sphinx")["missing"]
+    reproduce(make_config(tmp_path, "eiad.3", answers=answers, mode="nothing"))
+    assert "Unknown mode" in line(tmp_path, "eiad.3", "gpt_4o")["missing"]
 
 
 def test_the_command_exits_with_2_for_an_unknown_table(tmp_path: Path) -> None:
