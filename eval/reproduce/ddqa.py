@@ -116,11 +116,15 @@ def _layout(config: ReproduceConfig, name: str) -> Layout:
 def _build(config: ReproduceConfig, name: str, root: Path) -> dict[str, int]:
     """Questions by task of one source."""
     layout = _layout(config, name)
-    build_ddqa(
-        DDQAConfig(
-            preset=config.preset, sources=[name], paths={name: str(root)}, out=str(layout.folder), seed=config.seed
-        )
+    settings = DDQAConfig(
+        preset=config.preset,
+        sources=[name],
+        paths={name: str(root)},
+        out=str(layout.folder),
+        workers=1,  # other tables may have started threads, with which a fork can hang
+        seed=config.seed,
     )
+    build_ddqa(settings)
     return read_json(layout.stats)[name]
 
 
