@@ -95,8 +95,8 @@ def ask_all(chat: ChatModel, rows: Sequence[Row], batch_size: int) -> list[str]:
 def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
     """Marks an exam, in percent.
 
-    AD is balanced accuracy, RDL and DC accuracy, DFM the mean IoU. A reply that cannot be read is wrong (IoU 0), and
-    counted. A task without questions is None; AD also when only one of its answers occurs.
+    AD is balanced accuracy (`AD_accuracy` the plain one), RDL and DC accuracy, DFM the mean IoU. A reply that cannot be
+    read is wrong (IoU 0), and counted. A task without questions is None; AD also when only one of its answers occurs.
 
     Args:
         rows: DDQA rows.
@@ -121,6 +121,7 @@ def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
         "RDL": _percent(_mean(right[Task.RDL])),
         "DC": _percent(_mean(right[Task.DC])),
         "DFM_iou": _percent(_mean(right[Task.DFM])),
+        "AD_accuracy": _percent(_mean(right[Task.AD])),
         "AD_normal": _percent(normal),
         "AD_defective": _percent(defective),
         "counts": {task.value: len(right[task]) for task in PAPER_TASKS},

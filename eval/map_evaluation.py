@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from data.errors import UserError
@@ -22,7 +21,7 @@ from eval.map_files import MapFiles, find_maps, list_some, read_map
 from eval.map_store import MapRow, MapStore
 from eval.pixel_scores import MapArray, ScoredImage, check_image, score_range
 from eval.ranks import Ranks, join_ranks
-from eval.resolution import Resolution, Size
+from eval.resolution import Resolution, Size, image_size, vanished_masks
 from eval.segmentation import config_facts
 from eval.segmentation_config import SegmentationConfig
 from eval.segmentation_report import write_segmentation_report
@@ -80,6 +79,8 @@ def evaluate_maps(config: SegmentationConfig) -> dict[str, Any]:
         "image_score": config.score_kind().value,
         **figures,
         "skipped": [{"id": sample_id, "reason": reason} for sample_id, reason in listing.skipped],
+        "vanished_masks": vanished_masks(samples, scoring.resolution, ranks),
+        "resized_maps": sorted(sample.id for sample in samples if rows[sample.id].resized),
         "left_out_by_subset": len(listing.samples) - len(samples),
         "unused_maps": len(files.unused),
         "extra_maps": [str(path) for path in files.extra],
@@ -95,19 +96,24 @@ def evaluate_maps(config: SegmentationConfig) -> dict[str, Any]:
 
 
 class _Maps:
-    """Map and mask of a sample at the resolution of the evaluation."""
+    """Map and mask of a sample at the resolution of the evaluation; `resized` holds the ids whose map had another."""
 
     def __init__(self, paths: Mapping[str, Path], resolution: Resolution) -> None:
-        self._paths, self._resolution = paths, resolution
+        self.resolution = resolution
+        self.resized: set[str] = set()
+        self._paths = paths
 
     def load(self, sample: Sample) -> ScoredImage:
         path, native = self._paths[sample.id], image_size(sample.image)
-        mask = self._resolution.fit_mask(load_mask(sample, native))
+        mask = self.resolution.fit_mask(load_mask(sample, native))
         return ScoredImage(str(path), self.load_map(sample, native), mask)
 
     def load_map(self, sample: Sample, native: Size) -> MapArray:
         path = self._paths[sample.id]
-        return self._resolution.fit_map(read_map(path), native, str(path))
+        anomaly_map = read_map(path)
+        if anomaly_map.shape not in (native, self.resolution.target(native)):
+            self.resized.add(sample.id)
+        return self.resolution.fit_map(anomaly_map, native, str(path))
 
     def load_valid(self, sample: Sample) -> ScoredImage:
         """Raises a UserError that names the file if the map cannot be scored."""
@@ -115,19 +121,6 @@ class _Maps:
         check_image(image)
         score_range(image)
         return image
-
-
-def image_size(path: Path) -> Size:
-    """(height, width) of an image, from its header alone.
-
-    Raises:
-        UserError: If the file is missing or is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"Missing or corrupt image: {path} ({error}). Check the dataset folder.") from error
 
 
 def _key(config: SegmentationConfig, sample: Sample, path: Path) -> str:
@@ -165,6 +158,7 @@ def _score_images(
                     prompt="",
                     score=score,
                     map=str(Path(image.name).resolve()),
+                    resized=sample.id in maps.resized,
                 )
             )
         if rows and (len(rows) == BATCH or count == len(samples)):

@@ -27,6 +27,7 @@ class MapRow:
         prompt: What the model was told.
         score: Image score, higher is worse.
         map: Path of the (H, W) float32 array, below the folder of the store.
+        resized: Whether the map had to be brought to the resolution of the evaluation from an unexpected size.
     """
 
     id: str
@@ -37,6 +38,7 @@ class MapRow:
     prompt: str
     score: float
     map: str
+    resized: bool = False
 
 
 class MapStore:

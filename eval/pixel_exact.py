@@ -64,19 +64,23 @@ def count_exactly(
     ranks, lift = None, np.empty(0)
     if reason is None:
         positives, weights = _sort_positives(found.positives, found.weights / found.regions)
-        ranks = count_ranks(positives, _negative_blocks(images, found.dtype, block_pixels))
+        ranks = count_ranks(positives, _negative_blocks(images, found, block_pixels))
         lift = np.add.reduceat(weights, ranks.starts)
     return ExactCounts(ranks, lift, found.pixels, defect_pixels, found.images, found.flagged, found.hits, reason)
 
 
 @dataclass(slots=True)
 class _Found:
-    """What the first pass finds: defect scores (P,), 1 / area of the region of each (P,), and totals."""
+    """What the first pass finds: defect scores (P,), 1 / area of the region of each (P,), and totals.
+
+    `largest` is the number of pixels of the largest image.
+    """
 
     positives: MapArray
     weights: NDArray[np.float64]
     regions: int
     pixels: int
+    largest: int
     images: int
     flagged: int
     hits: int
@@ -87,7 +91,7 @@ class _Found:
 def _collect(images: Iterable[ScoredImage], threshold: float | None) -> _Found:
     positives: list[MapArray] = []
     weights: list[NDArray[np.float64]] = []
-    regions = pixels = count = flagged = 0
+    regions = pixels = largest = count = flagged = 0
     low, high = np.inf, -np.inf
     dtype: np.dtype[np.floating] = np.dtype(np.float32)
     for image in images:
@@ -96,6 +100,7 @@ def _collect(images: Iterable[ScoredImage], threshold: float | None) -> _Found:
         low, high = min(low, least), max(high, greatest)
         dtype = np.promote_types(dtype, image.anomaly_map.dtype)
         pixels += image.mask.size
+        largest = max(largest, image.mask.size)
         count += 1
         if threshold is not None:
             flagged += int(np.count_nonzero(image.anomaly_map >= threshold))
@@ -106,7 +111,7 @@ def _collect(images: Iterable[ScoredImage], threshold: float | None) -> _Found:
     scores = np.concatenate(positives).astype(dtype, copy=False) if positives else np.empty(0, dtype)
     hits = 0 if threshold is None else int(np.count_nonzero(scores >= threshold))
     weight = np.concatenate(weights) if weights else np.empty(0)
-    return _Found(scores, weight, regions, pixels, count, flagged, hits, low == high, dtype)
+    return _Found(scores, weight, regions, pixels, largest, count, flagged, hits, low == high, dtype)
 
 
 def _sort_positives(scores: MapArray, weights: NDArray[np.float64]) -> tuple[MapArray, NDArray[np.float64]]:
@@ -120,29 +125,24 @@ def _sort_positives(scores: MapArray, weights: NDArray[np.float64]) -> tuple[Map
     return scores, weights
 
 
-def _negative_blocks(
-    images: Iterable[ScoredImage], dtype: np.dtype[np.floating], block_pixels: int
-) -> Iterator[MapArray]:
+def _negative_blocks(images: Iterable[ScoredImage], found: _Found, block_pixels: int) -> Iterator[MapArray]:
     """Sorted scores of the pixels without defect, block by block.
 
     Defect pixels become -inf, sort to the front and are cut off there: cheaper than selecting the others.
     """
-    buffer = np.empty(0, dtype)
+    buffer = np.empty(min(found.pixels, max(block_pixels, found.largest)), found.dtype)
     filled = defects = 0
     for image in images:
         size = image.mask.size
         if filled and filled + size > block_pixels:
             yield _sorted_negatives(buffer[:filled], defects)
             filled = defects = 0
-        if filled + size > len(buffer):
-            grown = np.empty(max(filled + size, min(2 * len(buffer), block_pixels)), dtype)
-            grown[:filled] = buffer[:filled]
-            buffer = grown
         part = buffer[filled : filled + size]
         part[:] = image.anomaly_map.ravel()
-        np.putmask(part, image.mask.ravel(), -np.inf)
         filled += size
-        defects += int(np.count_nonzero(image.mask))
+        if count := int(np.count_nonzero(image.mask)):
+            np.putmask(part, image.mask.ravel(), -np.inf)
+            defects += count
     if filled:
         yield _sorted_negatives(buffer[:filled], defects)
 

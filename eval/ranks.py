@@ -1,4 +1,7 @@
-"""The processes of one evaluation, as `torchrun` starts them; alone without it. They talk through gloo."""
+"""The processes of one evaluation, as `torchrun` starts them; alone without it. They talk through gloo.
+
+torch is imported where several processes meet: one alone, which may only score maps, starts without it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
-
-import torch.distributed as dist
 
 Item = TypeVar("Item")
 TIMEOUT = timedelta(hours=12)  # a slow rank is waited for
@@ -33,12 +34,16 @@ class Ranks:
     def wait(self) -> None:
         """Returns when all ranks are here."""
         if self.world > 1:
+            import torch.distributed as dist
+
             dist.barrier()
 
     def broadcast(self, value: Item) -> Item:
         """The main rank's value, on all ranks."""
         if self.world == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
@@ -47,6 +52,8 @@ class Ranks:
         """The values of all ranks in order of rank, on all ranks."""
         if self.world == 1:
             return [value]
+        import torch.distributed as dist
+
         values: list[Item | None] = [None] * self.world
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]
@@ -57,6 +64,8 @@ def join_ranks() -> Ranks:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Ranks()
+    import torch.distributed as dist
+
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=TIMEOUT)
     return Ranks(dist.get_rank(), dist.get_world_size())

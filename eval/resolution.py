@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from data.errors import UserError
-from data.sample import MaskArray
+from data.sample import MaskArray, Sample, load_mask
+from eval.ranks import Ranks
 
 Size = tuple[int, int]  # height, width
 
@@ -59,3 +63,36 @@ class Resolution:
             return mask
         resized = cv2.resize(mask.astype(np.uint8), (target[1], target[0]), interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(resized, np.uint8).astype(bool)
+
+
+def vanished_masks(samples: Sequence[Sample], resolution: Resolution, ranks: Ranks) -> list[str]:
+    """Ids of anomalous samples whose defect is too small for the resolution: no pixel of it is left.
+
+    They count as anomalous images, but add nothing to the pixel metrics. None at native resolution.
+
+    Args:
+        samples: What is evaluated; the ranks share the masks.
+        resolution: Where masks are brought to.
+        ranks: All get the same list.
+    """
+    if resolution.side is None:
+        return []
+    mine = []
+    for sample in ranks.share([sample for sample in samples if not sample.is_normal]):
+        mask = load_mask(sample, image_size(sample.image))
+        if mask.any() and not resolution.fit_mask(mask).any():
+            mine.append(sample.id)
+    return sorted(sample_id for part in ranks.gather(mine) for sample_id in part)
+
+
+def image_size(path: Path) -> Size:
+    """(height, width) of an image, from its header alone.
+
+    Raises:
+        UserError: If the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"Missing or corrupt image: {path} ({error}). Check the dataset folder.") from error

@@ -28,20 +28,26 @@ from eval.map_store import MapRow, MapStore
 from eval.pixel_scores import ScoredImage
 from eval.prompts import TextSource, evaluation_prompts
 from eval.ranks import Ranks, join_ranks
-from eval.resolution import Resolution
+from eval.resolution import Resolution, vanished_masks
 from eval.segmentation_config import ImageScore, SegmentationConfig
 from eval.segmentation_report import write_segmentation_report
 from eval.subset import choose_subset
 from eval.zero_shot import check_zero_shot
-from models.adapter import load_mdlm
 
 __all__ = ["METRICS", "SegmentationConfig", "evaluate_segmentation", "hash_model"]
 
 log = logging.getLogger(__name__)
 
 
+def _load_mdlm(run: Run, model: str) -> Predictor:
+    """Imports torch and the models only now: a run whose maps are all there starts without them."""
+    from models.adapter import load_mdlm
+
+    return load_mdlm(run, model)
+
+
 def evaluate_segmentation(
-    config: SegmentationConfig, load: Callable[[Run, str], Predictor] = load_mdlm
+    config: SegmentationConfig, load: Callable[[Run, str], Predictor] = _load_mdlm
 ) -> dict[str, Any]:
     """Evaluates an MDLM and writes `RUN/eval/segmentation_<name>.json`, or a report into `out`.
 
@@ -75,7 +81,7 @@ def evaluate_segmentation(
     store = MapStore(result, ranks.rank)
     digest = hash_model(folder)
     keys = _keys(config, digest, samples, prompts)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     rows = _resume(store, keys, ranks)
     if rows and ranks.is_main:
         log.info("%d of %d anomaly maps are there from an earlier run.", len(rows), len(samples))
@@ -83,7 +89,7 @@ def evaluate_segmentation(
     _predict(ranks.share(pending), keys, store, lambda: _load_predictor(config, load, run, model), config)
     ranks.wait()
     rows = _resume(store, keys, ranks)
-    predicted = time.perf_counter()
+    predicted, predicted_cpu = time.perf_counter(), time.process_time()
     resolution = Resolution(config.side(), config.resize_maps)
 
     def load_scored(sample: Sample) -> ScoredImage:
@@ -112,8 +118,10 @@ def evaluate_segmentation(
         "zero_shot": guard,
         **figures,
         "skipped": [{"id": sample_id, "reason": reason} for sample_id, reason in listing.skipped],
+        "vanished_masks": vanished_masks(samples, resolution, ranks),
         "left_out_by_subset": len(listing.samples) - len(samples),
         "seconds": {"model": predicted - started, "metrics": time.perf_counter() - predicted},
+        "cpu_seconds": {"model": predicted_cpu - started_cpu, "metrics": time.process_time() - predicted_cpu},
         "new_maps": len(pending),
         "config": config_facts(config),
     }

@@ -35,6 +35,8 @@ SECTIONS = {
     "alarms": ("Sound, highest scores", "Nearest to a false alarm, or one."),
 }
 EACH = 4  # cases a section
+NAMED = 8  # samples that a note names
+RESULT = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,19 @@ def describe_settings(summary: dict[str, Any]) -> list[str]:
         ]
         width = f"{max(widths):.2g} points at most" if widths else "none: no category has a value"
         notes.append(f"Engine: streaming; the exact figures lie within brackets, width {width}.")
+    if vanished := summary["vanished_masks"]:
+        notes.append(f"Defects too small for the resolution, no pixel left ({len(vanished)}): {_some(vanished)}.")
+    if resized := summary.get("resized_maps"):
+        notes.append(f"Maps of an unexpected size that were resized ({len(resized)}): {_some(resized)}.")
     if config["iou_threshold"] is not None:
         notes.append(f"IoU of the mask and map ≥ {config['iou_threshold']:g}, over all pixels of a category.")
     if config["flip"] or config["scales"] != [1.0]:
         notes.append(f"Maps averaged over scales {config['scales']}{' and mirrored images' if config['flip'] else ''}.")
     return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f", … (all in {RESULT})" if len(names) > NAMED else "")
 
 
 def _gallery(

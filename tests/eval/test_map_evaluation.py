@@ -105,8 +105,36 @@ def test_resolution_is_a_choice(folder: Path) -> None:
     assert evaluate_maps(make_config(folder, resolution="16"))["resolution"] == "16x16"
     summary = evaluate_maps(make_config(folder, resize_maps=True))
     assert summary["categories"]["tile"]["pixel_ap"] < 100
+    assert summary["resized_maps"] == ["mvtec_ad/tile/test/hole/004.png"] and summary["vanished_masks"] == []
+    assert "resized (1): mvtec_ad/tile/test/hole/004.png" in (folder / "out" / "report.md").read_text()
+    again = evaluate_maps(make_config(folder, resize_maps=True))
+    assert again["resized_maps"] == summary["resized_maps"]
     with pytest.raises(UserError, match="neither native nor"):
         evaluate_maps(make_config(folder, resolution="big"))
+
+
+def test_defects_that_vanish_when_resized_are_listed(folder: Path) -> None:
+    path = folder / "set" / "tile" / "ground_truth" / "hole" / "003_mask.png"
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[4, 4] = 255
+    cv2.imwrite(str(path), mask)
+    assert evaluate_maps(make_config(folder))["vanished_masks"] == []
+    summary = evaluate_maps(make_config(folder, resolution="8"))
+    assert summary["vanished_masks"] == ["mvtec_ad/tile/test/hole/003.png"]
+    assert "no pixel left (1): mvtec_ad/tile/test/hole/003.png" in (folder / "out" / "report.md").read_text()
+
+
+def test_scoring_maps_needs_no_torch(folder: Path) -> None:
+    arguments = [f"maps={folder / 'maps'}", f"data_root={folder / 'set'}", "dataset=mvtec_ad", f"out={folder / 'out'}"]
+    program = f"import sys; from scripts.eval_segmentation import main; sys.argv = ['x', *{arguments!r}]; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_image_score(folder: Path) -> None:

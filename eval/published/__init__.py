@@ -1,0 +1,1 @@
+"""Published figures, one YAML a paper, as printed."""

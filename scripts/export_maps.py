@@ -1,0 +1,18 @@
+"""python -m scripts.export_maps model=WinClip dataset=mvtec_ad data_root=DIR out=DIR [+options.k_shot=1].
+
+Writes the anomaly maps of a model of anomalib, one .npy an image; then score them:
+python -m scripts.eval_segmentation dataset=mvtec_ad data_root=DIR maps=DIR out=DIR
+"""
+
+from models.anomalib_maps import ExportConfig, export_maps
+from scripts.command import command
+
+
+@command("export_maps", ExportConfig)
+def main(config: ExportConfig) -> None:
+    """Exports maps and prints their folder."""
+    print(export_maps(config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""python -m scripts.reproduce table=eiad.4|all data_root=DIR [run=RUN_DIR] [+maps.winclip=DIR] [+answers.gpt_4o=FILE].
+
+Prints a table of the paper beside what was measured here (ours | paper | difference), says for every row that could not
+run what is missing and how to get it, and writes OUT/<table>.json and OUT/<table>.html.
+"""
+
+from eval.reproduce.config import ReproduceConfig
+from eval.reproduce.registry import reproduce
+from scripts.command import command
+
+
+@command("reproduce", ReproduceConfig)
+def main(config: ReproduceConfig) -> None:
+    """Makes one table, or all."""
+    print(reproduce(config))
+
+
+if __name__ == "__main__":
+    main()
