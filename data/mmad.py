@@ -14,7 +14,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
-from data.readers.listing import path_inside
+from data.readers.annotations import check_inside
 
 LETTERS = "ABCDE"
 NORMAL_FLAG = "good"  # case-sensitive: the name GoodsAD is no flag
@@ -203,7 +203,7 @@ def locate(key: str, config: MMADConfig, table: Path) -> Path:
     Raises:
         UserError: If the path climbs out of the root.
     """
-    inside = path_inside(Path(config.data_root), key, table)
+    inside = Path(config.data_root) / check_inside(key, table)
     if config.layout is ImageLayout.mmad:
         return inside
     dataset, category, *middle, name = PurePosixPath(key).parts
@@ -221,8 +221,8 @@ def _read_image(
 ) -> Skipped | tuple[MMADImage, list[Skipped]]:
     try:
         if isinstance(entry, dict) and "image_path" in entry:
-            path_inside(Path(), str(entry["image_path"]), table)
-        path_inside(Path(), key, table)
+            check_inside(str(entry["image_path"]), table)
+        check_inside(key, table)
     except UserError:
         return Skipped(key, "", "path outside the root")
     parts = PurePosixPath(key).parts

@@ -141,7 +141,7 @@ def _fit(model: Any, config: ExportConfig, category: str) -> None:
     normal = [sample for sample in load_samples([source]).samples if sample.is_normal]
     if not normal:
         raise UserError(f"{config.model} needs normal images: {category} has none in split '{config.train_split}'.")
-    loader = DataLoader(normal, config.batch_size, shuffle=True, collate_fn=_collate)  # type: ignore[arg-type]
+    loader: Any = DataLoader(normal, config.batch_size, shuffle=True, collate_fn=_collate)  # type: ignore[arg-type]
     accelerator = "gpu" if config.device in ("gpu", "cuda") else config.device
     trainer = Trainer(**{"accelerator": accelerator, "devices": 1, "barebones": True, **model.trainer_arguments})
     trainer.fit(model, train_dataloaders=loader)
