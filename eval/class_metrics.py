@@ -34,6 +34,11 @@ class Confusion:
     classes: tuple[str, ...]
     counts: NDArray[np.int64]
 
+    @classmethod
+    def from_lists(cls, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Confusion:
+        """From what JSON holds."""
+        return cls(tuple(classes), np.asarray(counts, np.int64))
+
     @property
     def images(self) -> int:
         """Number of images."""

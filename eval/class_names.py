@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from data.classes.texts import GOOD, Product, plain_name
 from data.errors import UserError
 from eval.class_metrics import UNKNOWN
 
 
-class Names(Enum):
+class Names(StrEnum):
     """How strictly names are compared.
 
     `normalised` ignores case, hyphens, underscores, punctuation at the ends and a plural `s`. `published` is as strict
@@ -17,8 +17,8 @@ class Names(Enum):
     from the description file (`small-holes` and `small-hole`) is a class of its own, which no reply can name.
     """
 
-    NORMALISED = "normalised"
-    PUBLISHED = "published"
+    normalised = "normalised"
+    published = "published"
 
 
 class ClassNames:
@@ -34,7 +34,7 @@ class ClassNames:
         self._names = names
         self._product = product
         self._source = source
-        self._fold = plain_name if names is Names.NORMALISED else str.lower
+        self._fold = plain_name if names is Names.normalised else str.lower
         self._by_name = {self._fold(entry.name): entry.key for entry in product.classes} | {GOOD: GOOD}
         self._by_plain_key = {plain_name(entry.key): entry.key for entry in product.classes} | {GOOD: GOOD}
 
@@ -52,7 +52,7 @@ class ClassNames:
         if key is None:
             known = ", ".join([GOOD, *(entry.key for entry in self._product.classes)])
             raise UserError(
-                f"Class without a description: '{name}' of category '{self._product.category}' is not in {self._source}, "
-                f"which has: {known}. Add it there, or correct the name."
+                f"Class without a description: '{name}' of category '{self._product.category}' is not in "
+                f"{self._source}, which has: {known}. Add it there, or correct the name."
             )
-        return key if self._names is Names.NORMALISED else name
+        return key if self._names is Names.normalised else name

@@ -19,22 +19,23 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 
 from data.classes.texts import GOOD, Product
+from eval.class_metrics import UNKNOWN
 
 GROUPS = ("normal", "anomaly", "defect")
 SHARE = 0.3
 Pair = tuple[str, str]  # true and predicted class
 
 
-class SeverityReading(Enum):
+class SeverityReading(StrEnum):
     """Whose rule says how many classes are negligible."""
 
-    PAPER = "paper"
-    PUBLISHED = "published"
+    paper = "paper"
+    published = "published"
 
 
 def severity_scores(
@@ -59,8 +60,8 @@ def severity_scores(
     for seed in seeds:
         negligible = _draw(pairs, products, reading, seed)
         for category, rows in pairs.items():
-            true = np.array([_group(name, negligible[category]) for name, _ in rows])
-            predicted = np.array([_group(name, negligible[category]) for _, name in rows])
+            true = np.array([_group(name, negligible[category], reading) for name, _ in rows])
+            predicted = np.array([_group(name, negligible[category], reading) for _, name in rows])
             for group in GROUPS:
                 shown = true == group
                 if shown.any():
@@ -76,7 +77,7 @@ def _draw(
     shared = random.Random(seed)
     for category, product in products.items():
         keys = [entry.key for entry in product.classes]
-        if reading is SeverityReading.PUBLISHED:
+        if reading is SeverityReading.published:
             names = {entry.key: entry.name for entry in product.classes}
             counts = Counter(names.get(true, true) for true, _ in pairs.get(category, ()))
             order = sorted(keys, key=lambda key: -counts[key])
@@ -88,9 +89,12 @@ def _draw(
     return drawn
 
 
-def _group(name: str, negligible: set[str]) -> str:
+def _group(name: str, negligible: set[str], reading: SeverityReading) -> str:
+    """An unknown reply is always wrong; the published scorer takes it for a defect."""
     if name == GOOD:
         return "normal"
+    if name == UNKNOWN and reading is SeverityReading.paper:
+        return UNKNOWN
     return "anomaly" if name in negligible else "defect"
 
 

@@ -163,7 +163,7 @@ def _text(value: object, what: str, where: str) -> str:
     if value is None or value == "":
         raise UserError(f"Missing {what} in {where}. Write one.")
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"Not a text: {what} is {value!r} in {where}. Write a sentence, in quotes where it has a colon.")
+        raise UserError(f"Not a text: {what} is {value!r} in {where}. Write a sentence, in quotes.")
     return value.strip()
 
 
@@ -216,7 +216,7 @@ class _UniqueLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise UserError(f"Key written twice: '{key}' in {self.name}, line {line}. Remove one.")

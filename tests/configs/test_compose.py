@@ -12,7 +12,10 @@ from scripts.command import CONFIGS, to_dataclass
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
-MANDATORY = {"run_dir": "r", "run": "r", "image": "i.png"}
+MANDATORY = {
+    **{"run_dir": "r", "run": "r", "image": "i.png"},
+    **{"predictions": "p.json", "classes": "c.yaml", "dataset": "mvtec_ac", "out": "o"},
+}
 
 
 def compose_config(name: str, *overrides: str):
