@@ -63,7 +63,13 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     """
     if config.batch_size < 1:
         raise UserError(f"batch_size must be at least 1, not {config.batch_size}.")
-    source = Source(reader=config.dataset, root=config.data_root, splits=config.splits, categories=config.categories)
+    source = Source(
+        reader=config.dataset,
+        root=config.data_root,
+        splits=config.splits,
+        categories=config.categories,
+        skip_empty_masks=config.skip_empty_masks,
+    )
     listing = load_samples([source])
     seen = fitted_ids(config.expert_dir)
     samples = [sample for sample in listing.samples if sample.id not in seen]

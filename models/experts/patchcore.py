@@ -107,7 +107,11 @@ class PatchCore:
         Raises:
             UserError: If there is no image.
         """
-        features = [_rows(self.backbone.patches(self.backbone.prepare(batch))) for batch in images]
+        return self.fit_prepared(category, (self.backbone.prepare(batch) for batch in images))
+
+    def fit_prepared(self, category: str, batches: Iterable[Tensor]) -> Tensor:
+        """Like `fit`, from images that `Backbone.prepare` made, (N, 3, S, S) each."""
+        features = [_rows(self.backbone.patches(batch)) for batch in batches]
         if not features:
             raise UserError(f"No normal images of '{category}' to fit PatchCore on. Check the data and its splits.")
         memory = thin(torch.cat(features), self.config)
@@ -214,9 +218,7 @@ class PatchCore:
         )
         expert = cls(config)
         if expert.backbone.weights_hash != weights_hash:
-            raise UserError(
-                f"{folder} was fitted with other backbone weights than {config.backbone.weights}. Fit again."
-            )
+            raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
         expert.gates = read_gates(folder)
         for category in expert.gates:
             path = category_folder(folder, category) / MEMORY

@@ -52,7 +52,9 @@ class PrecomputedExpert:
         Raises:
             UserError: If the folder or its gate is missing.
         """
-        return cls(folder, read_gates(folder))
+        expert = cls(folder, {})
+        expert.gates = read_gates(folder)
+        return expert
 
     def check(self, categories: Sequence[str]) -> None:
         """Refuses categories without a gate; see `Expert.check`."""
