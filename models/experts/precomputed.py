@@ -1,8 +1,8 @@
 """Anomaly maps from disk: any detector, run elsewhere, as an expert.
 
-    FOLDER/<sample id without its suffix>.npy|tiff|tif|png     one map an image
-    FOLDER/scores.json                                         optional: {sample id: score}
-    FOLDER/gate.json                                           written by scripts.fit_expert
+    FOLDER/<sample id, with or without its suffix>.npy|tiff|tif|png     one map an image
+    FOLDER/scores.json      optional: {sample id: score}
+    FOLDER/gate.json        written by scripts.fit_expert
 
 A sample id is `<dataset>/<path of the image below the dataset's root>`; the dataset may be left out of the path. Maps
 hold one channel, higher is worse: `.npy` and `.tiff` any number type, `.png` 8 or 16 bit (read as 0..1). A map of
@@ -97,14 +97,17 @@ class PrecomputedExpert:
         return anomaly_map, score
 
     def _find(self, sample: Sample) -> Path:
-        whole = PurePosixPath(sample.id).with_suffix("")
-        stems = [whole, PurePosixPath(*whole.parts[1:])]
+        whole = PurePosixPath(sample.id)
+        below = PurePosixPath(*whole.parts[1:])
+        stems = [whole, whole.with_suffix(""), below, below.with_suffix("")]
         paths = [self.folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES]
         found = [path for path in paths if path.is_file()]
         if not found:
-            raise UserError(f"No anomaly map of {sample.id}: expected {self.folder / f'{whole}.npy'}. Add it.")
+            raise UserError(f"No anomaly map of {sample.id}: expected {self.folder / f'{stems[1]}.npy'}. Add it.")
         if len(found) > 1:
             raise UserError(f"Several anomaly maps of {sample.id}: {', '.join(map(str, found))}. Keep one.")
+        if found[0].resolve() == sample.image.resolve():
+            raise UserError(f"{self.folder} holds the images themselves, not their anomaly maps. Give another folder.")
         return found[0]
 
 

@@ -35,7 +35,7 @@ def detect(folder: Path, image: np.ndarray = IMAGE):
     return load_expert(ExpertName.precomputed, str(folder)).detect([SAMPLE], [image])[0]
 
 
-@pytest.mark.parametrize("name", [f"{STEM}.npy", "nut/test/bent/000.npy", f"{STEM}.tiff"])
+@pytest.mark.parametrize("name", [f"{STEM}.npy", f"{STEM}.jpg.npy", "nut/test/bent/000.npy", f"{STEM}.tiff"])
 def test_floating_point_maps(tmp_path: Path, name: str) -> None:
     write(tmp_path, name)
     found = detect(tmp_path)
@@ -97,3 +97,10 @@ def test_pickles_and_rubbish_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"rubbish")
     with pytest.raises(UserError, match="Corrupt anomaly map"):
         detect(tmp_path)
+
+
+def test_the_dataset_is_no_folder_of_maps(tmp_path: Path) -> None:
+    image = write(tmp_path, "nut/test/bent/000.png", np.zeros((2, 2), np.uint8))
+    grey = Sample(id="set/nut/test/bent/000.png", dataset="set", category="nut", split="test", image=image)
+    with pytest.raises(UserError, match="the images themselves"):
+        load_expert(ExpertName.precomputed, str(tmp_path)).detect([grey], [IMAGE])
