@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -68,6 +69,37 @@ def read_json(path: Path) -> Any:
         raise UserError(f"Missing file: {path}.") from error
     except json.JSONDecodeError as error:
         raise UserError(f"Not valid JSON: {path}, line {error.lineno}: {error.msg}. Delete or repair it.") from error
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Reads a table whose first line names its columns; values lose surrounding spaces. A BOM and CRLF do no harm.
+
+    Args:
+        path: The file.
+        columns: Columns that it must have; others are left out.
+
+    Raises:
+        UserError: If the file is missing, is not UTF-8, lacks a column, or a row has too few or too many values.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+    except FileNotFoundError as error:
+        raise UserError(f"Missing file: {path}. Check the dataset folder, or run the download again.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"Not a CSV table in UTF-8: {path}: {error}. Download it again.") from error
+    header = [name.strip() for name in rows[0]] if rows else []
+    if lacking := [name for name in columns if name not in header]:
+        raise UserError(f"No column {', '.join(lacking)} in {path}; it has: {', '.join(header)}. Download it again.")
+    table = []
+    for number, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise UserError(f"Row {number} of {path} has {len(row)} values, not {len(header)}. Repair that line.")
+        values = dict(zip(header, (value.strip() for value in row), strict=True))
+        table.append({name: values[name] for name in columns})
+    return table
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -71,6 +71,7 @@ class SampleGrounding:
         seed: Seed of the augmentation.
         augment: Augmentation; None leaves the images as they are.
         keep_decoded: Keeps decoded images in memory: for small datasets.
+        max_side: Images are reduced to this longer side, in pixels, when they are decoded; None keeps their size.
     """
 
     samples: Sequence[Sample]
@@ -78,6 +79,7 @@ class SampleGrounding:
     seed: int
     augment: AugmentConfig | None = None
     keep_decoded: bool = False
+    max_side: int | None = None
     _decoded: dict[int, tuple[ImageArray, MaskArray]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -95,9 +97,26 @@ class SampleGrounding:
     def _decode(self, index: int) -> tuple[ImageArray, MaskArray]:
         image = load_image(self.samples[index].image)
         decoded = image, load_mask(self.samples[index], image.shape[:2])
+        if self.max_side is not None:
+            decoded = shrink(*decoded, self.max_side)
         if self.keep_decoded:
             self._decoded[index] = decoded
         return decoded
+
+
+def shrink(image: ImageArray, mask: MaskArray, side: int) -> tuple[ImageArray, MaskArray]:
+    """Reduces an image and its mask so that the longer side has at most `side` pixels.
+
+    A pixel of the new mask is set where a quarter of what it stands for was, or where the most was: no defect vanishes.
+    """
+    height, width = mask.shape
+    factor = side / max(height, width)
+    if factor >= 1:
+        return image, mask
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small, (share > 0) & (share >= min(0.25, float(share.max())))  # type: ignore[return-value]
 
 
 def augment_image(image: ImageArray, config: AugmentConfig, rng: np.random.Generator) -> ImageArray:

@@ -1,4 +1,4 @@
-"""Masks: from PNG files and polygons to boolean arrays, connected components and boxes.
+"""Masks: from image files and polygons to boolean arrays, connected components and boxes.
 
 Boxes are xyxy in pixels, end-exclusive: a single pixel at (x, y) has the box (x, y, x + 1, y + 1).
 """
@@ -28,6 +28,29 @@ class MaskFile:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskFiles:
+    """Several raster masks of one image, whose union is its mask; pixels above `threshold` are defect.
+
+    Attributes:
+        paths: The files, all in one folder.
+        threshold: As in `MaskFile`.
+        names: (pixel value, defect name) for masks whose value tells the type of the defect; empty where it does not.
+    """
+
+    paths: tuple[Path, ...]
+    threshold: int = 0
+    names: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The folder of the files."""
+        return self.paths[0].parent
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
 class Polygons:
     """Annotated polygons, one per defect region, each ((x, y), …) in pixels, and the file they come from."""
 
@@ -36,6 +59,9 @@ class Polygons:
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+MaskSource = MaskFile | MaskFiles | Polygons
 
 
 class Box(NamedTuple):
@@ -55,7 +81,7 @@ class Region(NamedTuple):
     centroid: tuple[float, float]
 
 
-def read_mask(source: MaskFile | Polygons, size: tuple[int, int]) -> NDArray[np.bool_]:
+def read_mask(source: MaskSource, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Decodes a mask.
 
     Args:
@@ -79,20 +105,52 @@ def read_mask(source: MaskFile | Polygons, size: tuple[int, int]) -> NDArray[np.
     return mask
 
 
-def decode_mask(source: MaskFile) -> NDArray[np.bool_]:
+def decode_mask(source: MaskFile | MaskFiles) -> NDArray[np.bool_]:
     """Decodes a raster mask at its own size: (H, W) bool.
 
     Raises:
-        UserError: If the file is missing or does not decode.
+        UserError: If a file is missing or does not decode, or the files of one image differ in size.
     """
-    if not source.path.is_file():
-        raise UserError(f"Missing mask: {source.path}. Check the dataset folder, or run the download again.")
-    decoded = (
-        cv2.imdecode(np.fromfile(source.path, np.uint8), cv2.IMREAD_GRAYSCALE) if source.path.stat().st_size else None
-    )
+    if isinstance(source, MaskFile):
+        return _decode(source.path) > source.threshold
+    union = _decode(source.paths[0]) > source.threshold
+    for path in source.paths[1:]:
+        part = _decode(path)
+        if part.shape != union.shape:
+            raise UserError(
+                f"Masks of one image differ in size: {path} is {part.shape[1]}x{part.shape[0]}, {source.paths[0]} "
+                f"{union.shape[1]}x{union.shape[0]} (width x height). Replace the wrong one."
+            )
+        union |= part > source.threshold
+    return union
+
+
+def mask_defects(source: MaskFiles) -> list[str]:
+    """Decodes which defect types a mask marks, by its pixel values; sorted, each once.
+
+    Raises:
+        UserError: If the source has no names, a value has none, or a file is missing or does not decode.
+    """
+    names = dict(source.names)
+    if not names:
+        raise UserError(f"No names for the pixel values of {source}. Add the dataset's file that gives them.")
+    found = set()
+    for path in source.paths:
+        pixels = _decode(path)
+        for value in np.unique(pixels[pixels > source.threshold]).tolist():
+            if value not in names:
+                raise UserError(f"Unknown pixel value {value} in {path}. Known: {sorted(names)}. Replace it.")
+            found.add(names[value])
+    return sorted(found)
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise UserError(f"Missing mask: {path}. Check the dataset folder, or run the download again.")
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
     if decoded is None:
-        raise UserError(f"Corrupt mask: {source.path} does not decode. Replace the file, or download it again.")
-    return decoded > source.threshold
+        raise UserError(f"Corrupt mask: {path} does not decode. Replace the file, or download it again.")
+    return decoded  # type: ignore[return-value]
 
 
 def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -102,7 +160,7 @@ def _fill(polygons: tuple[tuple[tuple[float, float], ...], ...], size: tuple[int
     return canvas.astype(bool)
 
 
-def defect_regions(source: MaskFile | Polygons, mask: NDArray[np.bool_]) -> list[Region]:
+def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
     """Splits a mask into defect regions, largest first.
 
     For polygons one annotated polygon is one region; for raster masks one 8-connected component.

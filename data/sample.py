@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
-from data.masks import MaskFile, Polygons, read_mask
+from data.masks import MaskSource, read_mask
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True on the defect
@@ -26,7 +26,7 @@ class Sample:
         category: Object type, e.g. `bottle`.
         split: Split as the dataset defines it, e.g. `train` or `test`.
         image: Path of the image.
-        defect: Name of the defect type; None when the image is normal.
+        defect: Name of the defect type; None when the image is normal. Several types are joined by ", ", sorted.
         mask: Where the mask comes from; None when the image is normal (all zero).
     """
 
@@ -36,7 +36,7 @@ class Sample:
     split: str
     image: Path
     defect: str | None = None
-    mask: MaskFile | Polygons | None = None
+    mask: MaskSource | None = None
 
     @property
     def is_normal(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -57,26 +57,26 @@ class ScenePool:
         return image, kinds, Facts(facts.surface, marks, facts.size)
 
 
-def draw_pool(
-    config: ScenePoolConfig, *, size: int, seed: int, report: Callable[[int], None] | None = None
-) -> ScenePool:
+def draw_pool(config: ScenePoolConfig, *, size: int, seed: int, first: int = 0, count: int | None = None) -> ScenePool:
     """Draws a pool of scenes at `size` × `size`; scene i depends on (seed, i) only.
 
     Args:
         config: What to draw.
         size: Side of the images kept, in pixels.
         seed: Seed.
-        report: Called with the number drawn so far.
+        first: Number of the first scene.
+        count: Number of scenes; None draws `config.count`.
     """
-    images = np.zeros((config.count, size, size, 3), np.uint8)
-    kinds = np.zeros((config.count, size, size), np.uint8)
-    crowded = np.zeros(config.count, bool)
+    count = config.count if count is None else count
+    images = np.zeros((count, size, size, 3), np.uint8)
+    kinds = np.zeros((count, size, size), np.uint8)
+    crowded = np.zeros(count, bool)
     facts = []
-    for index in range(config.count):
-        rng = np.random.default_rng((seed, index))
+    for index in range(count):
+        rng = np.random.default_rng((seed, first + index))
         crowded[index] = rng.random() < config.crowded_share
-        count = int(rng.integers(3, 8)) if crowded[index] else None
-        scene = make_scene(rng, config.draw_size, marks=count, clutter=config.clutter)
+        marked = int(rng.integers(3, 8)) if crowded[index] else None
+        scene = make_scene(rng, config.draw_size, marks=marked, clutter=config.clutter)
         images[index] = cv2.resize(scene.image, (size, size), interpolation=cv2.INTER_AREA)
         factor = size / config.draw_size
         marks = []
@@ -88,9 +88,15 @@ def draw_pool(
             marks.append(Fact(mark.defect, Box(*(round(value * factor) for value in mark.box)), centre))
         surface = name_surface(scene.colour, scene.pattern, scene.shape)
         facts.append(Facts(surface, tuple(marks), (size, size)))
-        if report is not None:
-            report(index + 1)
     return ScenePool(images, kinds, facts, crowded)
+
+
+def join_pools(pools: Sequence[ScenePool]) -> ScenePool:
+    """One pool of several, in order."""
+    images, kinds, crowded = (
+        np.concatenate([getattr(pool, name) for pool in pools]) for name in ("images", "kinds", "crowded")
+    )
+    return ScenePool(images, kinds, [facts for pool in pools for facts in pool.facts], crowded)
 
 
 def cell_kinds(kinds: NDArray[np.uint8], cells: int) -> NDArray[np.int64]:

@@ -43,7 +43,7 @@ from data.sample import ImageArray
 
 CLEAN_SHARE = 0.4  # scenes without a mark
 COUNT_SHARES = (0.6, 0.27, 0.13)  # one, two, three marks, of the others
-SILHOUETTE_SHARE = 0.6  # scenes that show an object on a background
+SILHOUETTE_SHARE = 0.7  # scenes that show an object on a background
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "grey": (132, 134, 138),
@@ -103,7 +103,7 @@ def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None, clu
         if rng.random() < 0.6:
             image = image * wide(1 + rng.uniform(0.15, 0.35) * frame.slope(edge, 0.07, _angle(rng)))
         image = _parts(rng, frame, image)
-        image = add_clutter(rng, frame, image) if clutter and rng.random() < clutter else image
+        image = add_clutter(rng, frame, image, edge) if clutter and rng.random() < clutter else image
         cover = frame.cover(edge)
         foreground = cover > 0.5
         shade = cv2.GaussianBlur(cover, (0, 0), size / 32) * np.float32(rng.uniform(0, 0.35))
@@ -123,10 +123,12 @@ def _paint_marks(rng: Generator, surface: Surface, image: Pixels, wanted: int | 
         return []
     marks: list[PlacedMark] = []
     taken = np.zeros_like(surface.foreground)
+    # A notch in an outline is the hardest mark to see, and needs an outline.
+    kinds = list(PAINTERS) if surface.foreground.all() else [*PAINTERS, "missing part"]
     count = 1 + int(rng.choice(3, p=COUNT_SHARES)) if wanted is None else wanted
     for region in rng.permutation(REGIONS).tolist():
         same = wanted is None and marks and rng.random() < 0.4
-        defect = marks[0].defect if same else pick(rng, list(PAINTERS))
+        defect = marks[0].defect if same else pick(rng, kinds)
         mark = place_mark(rng, surface, image, defect, region, taken, float(rng.uniform(0.8, 1.15)))
         if mark is not None:
             marks.append(mark)

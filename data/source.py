@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import UserError
-from data.masks import MaskFile, decode_mask
+from data.masks import MaskFile, MaskFiles, decode_mask
 from data.readers import READERS
 from data.sample import Sample
 
@@ -89,7 +89,7 @@ def load_samples(sources: Sequence[Source]) -> Listing:
 
 
 def _has_empty_mask(sample: Sample) -> bool:
-    return isinstance(sample.mask, MaskFile) and not decode_mask(sample.mask).any()
+    return isinstance(sample.mask, MaskFile | MaskFiles) and not decode_mask(sample.mask).any()
 
 
 def _load(source: Source) -> list[Sample]:

@@ -40,24 +40,42 @@ class MapRow:
 
 
 class MapStore:
-    """`<folder>/images.jsonl` and `<folder>/maps/<sample id>.npy`."""
+    """`<folder>/images.jsonl` and `<folder>/maps/<sample id>.npy`.
 
-    def __init__(self, folder: Path) -> None:
+    Several ranks can add rows at a time: each writes to a log of its own, which `resume` takes into the first.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder = folder
         self.log = folder / "images.jsonl"
+        self._own_log = folder / f"images.rank{rank}.jsonl" if rank else self.log
 
     def resume(self, keys: Mapping[str, str]) -> dict[str, MapRow]:
-        """Rows that still hold, by sample id; all others are dropped from the log.
+        """Rows that still hold, by sample id; all others are dropped. Only one rank may call it, while none adds.
 
         Args:
             keys: The key of each sample that is to be evaluated now.
         """
         make_dir(self.folder)
-        rows = self.rows() if self.log.is_file() else []
-        kept = {row.id: row for row in rows if keys.get(row.id) == row.key and (self.folder / row.map).is_file()}
-        if len(kept) != len(rows):
+        logs = [path for path in (self.log, *self._rank_logs()) if path.is_file()]
+        rows = [row for path in logs for row in _read_rows(path, self.folder)]
+        kept = {row.id: row for row in rows if keys.get(row.id) == row.key and self.path(row).is_file()}
+        if len(kept) != len(rows) or logs[1:]:
             write_jsonl(self.log, [asdict(row) for row in kept.values()])
+        for path in self._rank_logs():
+            path.unlink()
         return kept
+
+    def _rank_logs(self) -> list[Path]:
+        return sorted(self.folder.glob("images.rank*.jsonl"))
+
+    def path(self, row: MapRow) -> Path:
+        """Where the map of a row is: below the folder, or elsewhere if another method wrote it."""
+        return self.folder / row.map
+
+    def log_rows(self, rows: list[MapRow]) -> None:
+        """Logs rows whose maps are there already."""
+        append_jsonl(self._own_log, [asdict(row) for row in rows])
 
     def add(self, rows: list[dict[str, Any]], maps: list[NDArray[np.float32]]) -> list[MapRow]:
         """Saves some maps and then logs their rows (without `map`, which is filled in here)."""
@@ -67,7 +85,7 @@ class MapStore:
             make_dir((self.folder / path).parent)
             np.save(self.folder / path, anomaly_map.astype(np.float32, copy=False))
             added.append(MapRow(**row, map=path.as_posix()))
-        append_jsonl(self.log, [asdict(row) for row in added])
+        self.log_rows(added)
         return added
 
     def rows(self) -> list[MapRow]:
@@ -76,10 +94,7 @@ class MapStore:
         Raises:
             UserError: If the log is missing or was written by another version.
         """
-        try:
-            return [MapRow(**row) for row in read_jsonl(self.log)]
-        except TypeError as error:
-            raise UserError(f"Unreadable rows in {self.log}: {error}. Delete {self.folder} and run again.") from error
+        return _read_rows(self.log, self.folder)
 
     def load(self, row: MapRow) -> NDArray[np.float32]:
         """Reads the anomaly map of a row, (H, W) float32.
@@ -87,8 +102,15 @@ class MapStore:
         Raises:
             UserError: If the file is missing or damaged.
         """
-        path = self.folder / row.map
+        path = self.path(row)
         try:
             return np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"Unreadable anomaly map: {path} ({error}). Delete {self.folder} and run again.") from error
+
+
+def _read_rows(path: Path, folder: Path) -> list[MapRow]:
+    try:
+        return [MapRow(**row) for row in read_jsonl(path)]
+    except TypeError as error:
+        raise UserError(f"Unreadable rows in {path}: {error}. Delete {folder} and run again.") from error

@@ -100,3 +100,20 @@ def rank_metrics(counts: RankCounts) -> RankingMetrics:
         f1_max=float(f1[best]),
         f1_threshold=float(counts.scores[best]),
     )
+
+
+def integrate_overlap(ranks: RankCounts, limit: float) -> NDArray[np.float64]:
+    """Area under the PRO curve that one unit of overlap adds at each score: it rises linearly over one segment.
+
+    Args:
+        ranks: Counts at each distinct defect score.
+        limit: Upper limit of the false-positive rate, in (0, 1].
+
+    Returns:
+        (V,); their sum weighted by the lift, divided by the limit, is the AUPRO.
+    """
+    start = (ranks.negatives - ranks.not_above) / ranks.negatives
+    end = (ranks.negatives - ranks.below) / ranks.negatives
+    width = np.where(end > start, end - start, 1.0)
+    cut = np.where(start < limit, (limit - start) ** 2 / (2 * width), 0.0)
+    return np.where(end <= limit, limit - (start + end) / 2, cut)

@@ -1,20 +1,17 @@
-"""Zero-shot segmentation (EIAD, Tables IV–VII): anomaly maps for every image, then exact metrics per category.
+"""Zero-shot segmentation (EIAD, Tables IV–VII): anomaly maps for every image, then metrics per category.
 
-Maps are compared at the native resolution of each image. Results are kept per image, so a cut-off run goes on.
+Results are kept per image, so a cut-off run goes on. Under `torchrun` the ranks share the images.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.descriptions import load_descriptions
@@ -22,91 +19,31 @@ from data.errors import UserError
 from data.files import hash_file, hash_value, write_json
 from data.grounding import DescriptionMode
 from data.run import Run, open_run
-from data.sample import ImageArray, Sample, load_image, load_mask
-from data.source import DataConfig, load_samples
-from eval.image_metrics import image_metrics
+from data.sample import Sample, load_image, load_mask
+from data.source import load_samples
+from eval.averaging import AveragingPredictor, Predictor
+from eval.category_scores import METRICS, ScoreSettings, score_categories
+from eval.image_score import image_score
 from eval.map_store import MapRow, MapStore
-from eval.pixel_metrics import AUPRO_LIMIT, ScoredImage, pixel_metrics
+from eval.pixel_scores import ScoredImage
 from eval.prompts import TextSource, evaluation_prompts
+from eval.ranks import Ranks, join_ranks
+from eval.resolution import Resolution
+from eval.segmentation_config import ImageScore, SegmentationConfig
+from eval.segmentation_report import write_segmentation_report
 from eval.subset import choose_subset
 from eval.zero_shot import check_zero_shot
 from models.adapter import load_mdlm
 
+__all__ = ["METRICS", "SegmentationConfig", "evaluate_segmentation", "hash_model"]
+
 log = logging.getLogger(__name__)
-
-METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro", "image_auroc")
-_NAMES = {TextSource.eddm: "with_eddm", TextSource.fixed: "without_eddm"}
-
-
-@dataclass(kw_only=True, slots=True)
-class SegmentationConfig:
-    """One evaluation.
-
-    Attributes:
-        preset: Name of the preset; recorded, not interpreted.
-        run: Run directory with a trained MDLM; results go to its `eval/`.
-        data: Training and zero-shot sources.
-        part: `zero_shot`, or `train` to look at the training side.
-        description: Where the text of each image comes from.
-        model: Which of `RUN/mdlm/<model>` to evaluate; empty takes `fixed` for the fixed prompt, else `eddm`.
-        descriptions: Name of the log `RUN/descriptions/<name>.jsonl`; empty takes the name of the part.
-        subset: Empty for all images, `decoys` for images with decoys, or a file with one sample id a line.
-        name: Name of the result, `RUN/eval/segmentation_<name>.json`; empty composes it from the choices above.
-        zero_shot: Refuse to evaluate categories or images that the model was trained on.
-        batch_size: Images per forward pass.
-        aupro_limit: Upper limit of the false-positive rate in AUPRO.
-        seed: Seed of `description=shuffled`.
-    """
-
-    preset: str
-    run: str
-    data: DataConfig
-    part: str = "zero_shot"
-    description: TextSource = TextSource.eddm
-    model: str = ""
-    descriptions: str = ""
-    subset: str = ""
-    name: str = ""
-    zero_shot: bool = True
-    batch_size: int = 8
-    aupro_limit: float = AUPRO_LIMIT
-    seed: int = 0
-
-    def result_name(self) -> str:
-        """`name`, or one that tells the text source, subset and part apart."""
-        parts = [_NAMES.get(self.description, self.description.value)]
-        parts += [Path(self.subset).stem] if self.subset else []
-        parts += [self.part] if self.part != "zero_shot" else []
-        return self.name or "_".join(parts)
-
-    def model_name(self) -> str:
-        """`model`, or the one trained for the text source."""
-        return self.model or (TextSource.fixed if self.description is TextSource.fixed else TextSource.eddm).value
-
-
-class Predicted(Protocol):
-    """What a predictor says about one image: anomaly map (H, W) at native size and image score."""
-
-    @property
-    def anomaly_map(self) -> NDArray[np.float32]:
-        """(H, W), higher is worse."""
-
-    @property
-    def score(self) -> float:
-        """Higher is worse."""
-
-
-class Predictor(Protocol):
-    """Anything that turns images and prompts into anomaly maps."""
-
-    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
-        """One prediction an image."""
 
 
 def evaluate_segmentation(
     config: SegmentationConfig, load: Callable[[Run, str], Predictor] = load_mdlm
 ) -> dict[str, Any]:
-    """Evaluates an MDLM and writes `RUN/eval/segmentation_<name>.json`.
+    """Evaluates an MDLM and writes `RUN/eval/segmentation_<name>.json`, or a report into `out`.
 
     Args:
         config: What to evaluate.
@@ -118,6 +55,8 @@ def evaluate_segmentation(
     Raises:
         UserError: If the run has no such model, a category was trained on, or an image, mask or text is missing.
     """
+    config.check()
+    ranks = join_ranks()
     run, model = open_run(config.run), config.model_name()
     folder = run.mdlm / model
     if model not in list(DescriptionMode):
@@ -127,89 +66,94 @@ def evaluate_segmentation(
             f"No trained MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={config.run} "
             f"description={model}"
         )
-    sources = config.data.part(config.part)
+    sources = config.sources()
     listing = load_samples(sources)
     guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
     samples = choose_subset(config.subset, listing.samples, sources)
     prompts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
-    store = MapStore(run.eval / f"segmentation_{config.result_name()}")
+    result = (Path(config.out) if config.out else run.eval) / f"segmentation_{config.result_name()}"
+    store = MapStore(result, ranks.rank)
     digest = hash_model(folder)
-    keys = {s.id: hash_value([digest, hash_file(s.image), text]) for s, text in zip(samples, prompts, strict=True)}
+    keys = _keys(config, digest, samples, prompts)
     started = time.perf_counter()
-    rows = store.resume(keys)
-    if rows:
+    rows = _resume(store, keys, ranks)
+    if rows and ranks.is_main:
         log.info("%d of %d anomaly maps are there from an earlier run.", len(rows), len(samples))
     pending = [(sample, text) for sample, text in zip(samples, prompts, strict=True) if sample.id not in rows]
-    rows |= _predict(pending, keys, store, lambda: load(run, model), config.batch_size)
+    _predict(ranks.share(pending), keys, store, lambda: _load_predictor(config, load, run, model), config)
+    ranks.wait()
+    rows = _resume(store, keys, ranks)
     predicted = time.perf_counter()
+    resolution = Resolution(config.side(), config.resize_maps)
+
+    def load_scored(sample: Sample) -> ScoredImage:
+        anomaly_map = store.load(rows[sample.id])
+        height, width = anomaly_map.shape
+        mask = resolution.fit_mask(load_mask(sample, (height, width)))
+        fitted = resolution.fit_map(anomaly_map, (height, width), str(sample.image))
+        return ScoredImage(str(sample.image), fitted, mask)
+
+    settings = ScoreSettings(
+        engine=config.engine,
+        aupro_limit=config.aupro_limit,
+        iou_threshold=config.iou_threshold,
+        state=store.folder / "counts",
+    )
+    scores = {sample.id: rows[sample.id].score for sample in samples}
+    figures = score_categories(samples, scores, keys, load_scored, settings, ranks)
     summary = {
         "name": config.result_name(),
         "description": config.description.value,
         "model": model,
         "model_hash": digest,
-        "resolution": "native",
+        "resolution": config.shown_resolution(),
+        "engine": config.engine.value,
+        "image_score": config.score_kind().value,
         "zero_shot": guard,
-        **score_maps(samples, rows, store, config.aupro_limit),
+        **figures,
         "skipped": [{"id": sample_id, "reason": reason} for sample_id, reason in listing.skipped],
         "left_out_by_subset": len(listing.samples) - len(samples),
         "seconds": {"model": predicted - started, "metrics": time.perf_counter() - predicted},
         "new_maps": len(pending),
-        "config": asdict(config),
+        "config": config_facts(config),
     }
-    write_json(run.eval / f"segmentation_{config.result_name()}.json", summary)
+    if ranks.is_main:
+        write_json(result.with_suffix(".json"), summary)
+        if config.out:
+            write_segmentation_report(Path(config.out), summary, samples, scores, load_scored)
+    ranks.wait()
     return summary
 
 
-def score_maps(
-    samples: Sequence[Sample], rows: Mapping[str, MapRow], store: MapStore, aupro_limit: float
-) -> dict[str, Any]:
-    """Metrics in percent per category, and their mean over the categories that have a value.
-
-    Returns:
-        `mean`, `categories`, `undefined` (category → metric group → reason), `images`.
-    """
-    by_category: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_category[sample.category].append(sample)
-    categories: dict[str, dict[str, Any]] = {}
-    undefined: dict[str, dict[str, str]] = {}
-    for category in tqdm(sorted(by_category), desc="pixel metrics", unit="category"):
-        members = by_category[category]
-        pixels = pixel_metrics(StoredImages(members, rows, store), aupro_limit=aupro_limit)
-        images = image_metrics([rows[s.id].score for s in members], [not s.is_normal for s in members])
-        categories[category] = {
-            "pixel_auroc": _percent(pixels.auroc),
-            "pixel_f1_max": _percent(pixels.f1_max),
-            "pixel_ap": _percent(pixels.ap),
-            "pixel_aupro": _percent(pixels.aupro),
-            "image_auroc": _percent(images.auroc),
-            "pixel_f1_threshold": pixels.f1_threshold,
-            "images": len(members),
-            "normal": sum(s.is_normal for s in members),
-        }
-        reasons = {"pixel": pixels.reason, "image": images.reason}
-        if any(reasons.values()):
-            undefined[category] = {kind: reason for kind, reason in reasons.items() if reason}
-    mean = {metric: _mean([values[metric] for values in categories.values()]) for metric in METRICS}
-    normal = sum(sample.is_normal for sample in samples)
-    counts = {"total": len(samples), "normal": normal, "anomalous": len(samples) - normal}
-    return {"mean": mean, "categories": categories, "undefined": undefined, "images": counts}
+def config_facts(config: SegmentationConfig) -> dict[str, Any]:
+    """The config as JSON can hold it."""
+    return {**asdict(config), "engine": config.engine.value}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredImages:
-    """The scored images of some samples, decoded on each iteration and never held together."""
+def _keys(config: SegmentationConfig, digest: str, samples: Sequence[Sample], prompts: Sequence[str]) -> dict[str, str]:
+    """Sample id → hash of everything that its map and score depend on."""
+    looks = {"flip": config.flip, "scales": config.scales} if config.flip or config.scales != [1.0] else None
+    score = config.score_kind()
+    how: list[object] = [looks] if looks else []
+    how += [[score.value, config.score_fraction]] if score is not ImageScore.model else []
+    return {
+        sample.id: hash_value([digest, hash_file(sample.image), text, *how])
+        for sample, text in zip(samples, prompts, strict=True)
+    }
 
-    samples: Sequence[Sample]
-    rows: Mapping[str, MapRow] = field(repr=False)
-    store: MapStore
 
-    def __iter__(self) -> Iterator[ScoredImage]:
-        """Decodes mask and map, one image at a time."""
-        for sample in self.samples:
-            anomaly_map = self.store.load(self.rows[sample.id])
-            height, width = anomaly_map.shape
-            yield ScoredImage(str(sample.image), anomaly_map, load_mask(sample, (height, width)))
+def _resume(store: MapStore, keys: Mapping[str, str], ranks: Ranks) -> dict[str, MapRow]:
+    """The rows that hold, the same on all ranks."""
+    return ranks.broadcast(store.resume(keys) if ranks.is_main else {})
+
+
+def _load_predictor(
+    config: SegmentationConfig, load: Callable[[Run, str], Predictor], run: Run, model: str
+) -> Predictor:
+    predictor = load(run, model)
+    if not config.flip and config.scales == [1.0]:
+        return predictor
+    return AveragingPredictor(predictor, flip=config.flip, scales=config.scales)
 
 
 def hash_model(folder: Path) -> str:
@@ -242,12 +186,11 @@ def _predict(
     keys: Mapping[str, str],
     store: MapStore,
     load: Callable[[], Predictor],
-    batch_size: int,
-) -> dict[str, MapRow]:
+    config: SegmentationConfig,
+) -> None:
     if not pending:
-        return {}
-    predictor = load()
-    rows: dict[str, MapRow] = {}
+        return
+    predictor, kind, batch_size = load(), config.score_kind(), config.batch_size
     with tqdm(total=len(pending), desc="anomaly maps", unit="image") as progress:
         for start in range(0, len(pending), batch_size):
             batch = pending[start : start + batch_size]
@@ -261,19 +204,13 @@ def _predict(
                     "category": sample.category,
                     "defect": sample.defect,
                     "prompt": text,
-                    "score": float(prediction.score),
+                    "score": float(
+                        prediction.score
+                        if kind is ImageScore.model
+                        else image_score(prediction.anomaly_map, kind, config.score_fraction)
+                    ),
                 }
                 for (sample, text), prediction in zip(batch, predictions, strict=True)
             ]
-            rows |= {row.id: row for row in store.add(new, [prediction.anomaly_map for prediction in predictions])}
+            store.add(new, [prediction.anomaly_map for prediction in predictions])
             progress.update(len(batch))
-    return rows
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data.errors import UserError
 from data.source import DataConfig
@@ -18,7 +18,7 @@ class RunAllConfig:
         run_dir: The run directory.
         data: Training and zero-shot sources; every stage gets the same file of `configs/data`.
         seed: Seed of every stage.
-        jobs: Stages side by side; each runs on one thread.
+        jobs: Stages side by side; each runs on one thread, those that nothing runs beside on as many as there are jobs.
         extra: Arguments for single stages, `<stage>: <key>=<value>`.
     """
 
@@ -33,7 +33,8 @@ class RunAllConfig:
 def plan_stages(config: RunAllConfig) -> list[Stage]:
     """Lists the stages in an order that respects their needs.
 
-    The two bases need no data, so they start first; the MDLM without EDDM is trained while EDDM is.
+    EDDM's vision takes longest and needs no data, so it starts first; everything that does not wait for EDDM runs
+    beside it.
 
     Raises:
         UserError: If `extra` names an unknown stage.
@@ -49,16 +50,18 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
 
     stages = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []
     if config.preset == "tiny":
-        stages.append(Stage("eddm-base", [*train_eddm, "stage=base"]))
+        stages.insert(0, Stage("eddm-vision", [*train_eddm, "stage=vision"]))
+        stages.append(Stage("eddm-language", [*train_eddm, "stage=language"]))
         stages.append(Stage("mdlm-base", [*train_mdlm, "stage=base"]))
+        stages.append(Stage("eddm-base", [*train_eddm, "stage=base"], ["eddm-vision", "eddm-language"]))
     eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if config.preset == "tiny" else ([], [])
     stages += [
         Stage("ddqa", ["scripts.build_ddqa", *write, *data, *seed, "part=train"], made),
         Stage("exam", ["scripts.build_ddqa", *write, *data, *seed, "part=zero_shot"], [*made, "ddqa"]),
-        Stage("eddm", [*train_eddm, "stage=adapter"], ["ddqa", *eddm_base]),
+        Stage("eddm", [*train_eddm, "stage=adapter"], ["ddqa", *eddm_base], config.jobs),
         Stage("mdlm-without-eddm", [*train_mdlm, "stage=adapter", "description=fixed"], [*made, *mdlm_base]),
         Stage("describe-train", ["scripts.describe", *read, *data, "part=train"], ["eddm"]),
-        Stage("mdlm", [*train_mdlm, "stage=adapter", "description=eddm"], ["describe-train", *mdlm_base]),
+        Stage("mdlm", [*train_mdlm, "stage=adapter", "description=eddm"], ["describe-train", *mdlm_base], config.jobs),
         Stage("eval-eddm", ["scripts.eval_eddm", *read, "part=zero_shot"], ["eddm", "exam"]),
         Stage("describe-zero-shot", ["scripts.describe", *read, *data, "part=zero_shot"], ["eddm"]),
         Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"]),
@@ -82,4 +85,4 @@ def _add_extra(stages: list[Stage], extra: list[str]) -> list[Stage]:
         if not separator or name not in names:
             raise UserError(f"extra: '{entry}' is not '<stage>: <key>=<value>'. Stages: {', '.join(sorted(names))}.")
         arguments.setdefault(name, []).append(argument)
-    return [Stage(s.name, [*s.arguments, *arguments.get(s.name, [])], s.needs) for s in stages]
+    return [replace(stage, arguments=[*stage.arguments, *arguments.get(stage.name, [])]) for stage in stages]

@@ -20,7 +20,7 @@ from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
 from data.run import Run
 from models.chat_swift import remote_code
-from train.base_eddm import fast_math, train_base
+from train.eddm_base.build import Part, fast_math, train_base, train_part
 from train.eddm_config import EDDMConfig, Stage, check_model
 from train.image_cache import cache_images
 from train.progress import LogRows, talking
@@ -38,7 +38,7 @@ def train_eddm(config: EDDMConfig) -> None:
     run = Run(Path(config.run_dir))
     check_model(config)
     make_dir(run.eddm)
-    if config.stage is Stage.base:
+    if config.stage in (Stage.language, Stage.vision, Stage.base):
         _ensure_base(config, run)
         return
     source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
@@ -175,6 +175,9 @@ def _ensure_base(config: EDDMConfig, run: Run) -> Path:
     finished = stamp.is_file() and read_json(stamp).get("fingerprint") == wanted
     if finished and (folder / "model.safetensors").is_file():
         log.info("EDDM base: already trained with this configuration")
+        return folder
+    if config.stage in (Stage.language, Stage.vision):
+        train_part(config.base, folder, Part(config.stage.value), seed=config.seed)
         return folder
     stamp.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

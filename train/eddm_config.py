@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from data.errors import UserError
-from train.base_eddm import BaseConfig
+from train.eddm_base.config import BaseConfig
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,7 +76,7 @@ class OptimConfig:
         save_steps: Steps between checkpoints to resume from.
         use_cpu: Train on the CPU.
         max_length: Longest row in tokens.
-        fast_matmul: See `BaseConfig.fast_matmul`.
+        fast_matmul: See `train.eddm_base.config.BaseConfig`.
         image_size: Keep a resized copy of every image (side in pixels) beside the run; None reads the originals.
     """
 
@@ -103,6 +103,8 @@ class Stage(StrEnum):
     """Which part of the training to run."""
 
     all = "all"
+    language = "language"
+    vision = "vision"
     base = "base"
     adapter = "adapter"
 
@@ -116,8 +118,8 @@ class EDDMConfig:
         run_dir: Run directory; reads `ddqa/train.jsonl`, writes `eddm/`.
         questions: Another DDQA file; empty takes the run's own.
         hold_out: Categories left out of training, to tune on.
-        stage: `base` trains the tiny base alone, which needs no questions; `adapter` and `all` train the adapter,
-            after the base where it is missing.
+        stage: `base` trains the tiny base alone, which needs no questions; `language` and `vision` only one part of
+            it, which can run side by side; `adapter` and `all` train the adapter, after the base where it is missing.
         model: What is fine-tuned.
         base: How the tiny base is trained, when `model.id` is empty.
         lora: The adapter.
@@ -146,8 +148,8 @@ def check_model(config: EDDMConfig) -> None:
     model = config.model
     if model.trust_remote_code and not model.revision:
         raise UserError(f"model.trust_remote_code=true for {model.id} needs a pinned model.revision=<commit>.")
-    if config.stage is Stage.base and config.base is None:
-        raise UserError(f"stage=base: the preset '{config.preset}' trains no base of its own. Leave stage out.")
+    if config.stage in (Stage.language, Stage.vision, Stage.base) and config.base is None:
+        raise UserError(f"stage={config.stage}: the preset '{config.preset}' trains no base. Leave stage out.")
     if not model.id and config.base is None:
         raise UserError("Neither model.id nor base is set: name a checkpoint, or use preset=tiny.")
     folder = Path(model.id) if model.id else None

@@ -81,6 +81,7 @@ class TrainMDLMConfig:
         mix: What a batch is made of.
         augment: Photometric augmentation; None trains on the images as they are.
         keep_decoded: Keeps decoded images in memory.
+        max_side: Training images are reduced to this longer side, in pixels; None keeps their size.
         tracking: How progress is shown.
     """
 
@@ -98,6 +99,7 @@ class TrainMDLMConfig:
     mix: MixConfig = field(default_factory=MixConfig)
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     keep_decoded: bool = False
+    max_side: int | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
@@ -192,6 +194,7 @@ def _grounding(
         config.seed,
         config.augment,
         config.keep_decoded,
+        config.max_side,
     )
 
 

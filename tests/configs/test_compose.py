@@ -13,8 +13,8 @@ NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "bas
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
 MANDATORY = {
-    **{"run_dir": "r", "run": "r", "image": "i.png"},
-    **{"predictions": "p.json", "classes": "c.yaml", "dataset": "mvtec_ac", "data_root": "d", "out": "o"},
+    **{"run_dir": "r", "run": "r", "image": "i.png", "source": "s", "out": "o"},
+    **{"predictions": "p.json", "classes": "c.yaml", "dataset": "mvtec_ac", "data_root": "d"},
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from data.files import append_jsonl, hash_value, make_dir, read_json, read_jsonl, write_json, write_jsonl
+from data.files import append_jsonl, hash_value, make_dir, read_csv, read_json, read_jsonl, write_json, write_jsonl
 
 
 def test_append_cuts_off_a_torn_line(tmp_path: Path) -> None:
@@ -72,3 +72,34 @@ def test_a_directory_beneath_a_file_is_a_user_error(tmp_path: Path) -> None:
 def test_hash_value_ignores_key_order() -> None:
     assert hash_value({"a": 1, "b": 2}) == hash_value({"b": 2, "a": 1})
     assert hash_value({"a": 1}) != hash_value({"a": 2})
+
+
+def test_csv_with_bom_crlf_quotes_and_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes('image, label ,more\r\n a b.png ,"x, y",1\r\n\r\nü.png,z,2\r\n'.encode("utf-8-sig"))
+    assert read_csv(path, ["image", "label"]) == [
+        {"image": "a b.png", "label": "x, y"},
+        {"image": "ü.png", "label": "z"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"image\na\n", r"No column label in .*t\.csv; it has: image"),
+        (b"", r"No column image, label"),
+        (b"image,label\na\n", r"Row 2 of .*t\.csv has 1 values, not 2"),
+        (b'image,label\na,"b\n', r"Not a CSV table in UTF-8: .*t\.csv"),
+        (b"image,label\n\xff,b\n", r"Not a CSV table in UTF-8: .*t\.csv"),
+    ],
+)
+def test_malformed_csv(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_csv(path, ["image", "label"])
+
+
+def test_missing_csv(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Missing file: .*t\.csv"):
+        read_csv(tmp_path / "t.csv", ["image"])

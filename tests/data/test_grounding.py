@@ -13,6 +13,7 @@ from data.grounding import (
     augment_image,
     build_prompt,
     grounding_prompts,
+    shrink,
 )
 from data.source import Source, load_samples
 
@@ -68,3 +69,16 @@ def test_decoding_keeps_the_mask(write_mvtec: Any, tmp_path: Path) -> None:
     dataset = SampleGrounding(listed, ["x"] * len(listed), 0)
     for index, sample in enumerate(listed):
         assert dataset.get(0, index).masks[0].any() != sample.is_normal
+
+
+def test_shrinking_keeps_the_aspect_and_every_defect() -> None:
+    image = np.zeros((200, 400, 3), np.uint8)
+    mask = np.zeros((200, 400), bool)
+    mask[100, 200] = True
+    small, kept = shrink(image, mask, 100)
+    assert small.shape == (50, 100, 3) and kept.shape == (50, 100)
+    assert kept.sum() == 1 and kept[25, 50]
+    mask[:, :200] = True
+    assert 0.49 < shrink(image, mask, 100)[1].mean() < 0.52
+    assert not shrink(image, np.zeros_like(mask), 100)[1].any()
+    assert shrink(image, mask, 400)[0] is image

@@ -6,7 +6,17 @@ import pytest
 from scipy import ndimage
 
 from data.errors import UserError
-from data.masks import Box, MaskFile, Polygons, components, defect_regions, read_mask
+from data.masks import (
+    Box,
+    MaskFile,
+    MaskFiles,
+    Polygons,
+    components,
+    decode_mask,
+    defect_regions,
+    mask_defects,
+    read_mask,
+)
 
 
 def test_boxes_are_end_exclusive() -> None:
@@ -57,3 +67,47 @@ def test_polygons_count_one_region_each_even_where_they_touch() -> None:
     mask = read_mask(source, (10, 10))
     assert len(components(mask)) == 1
     assert [region.box for region in defect_regions(source, mask)] == [Box(4, 0, 10, 5), Box(0, 0, 5, 5)]
+
+
+def write_parts(folder: Path) -> tuple[Path, ...]:
+    """Three masks: 255 top left, 254 bottom right, 255 touching the first one's corner."""
+    parts = []
+    for name, (x0, y0, x1, y1), value in [
+        ("000", (0, 0, 2, 2), 255),
+        ("001", (6, 6, 9, 8), 254),
+        ("002", (2, 2, 3, 3), 255),
+    ]:
+        mask = np.zeros((8, 10), np.uint8)
+        mask[y0:y1, x0:x1] = value
+        cv2.imwrite(str(folder / f"{name}.png"), mask)
+        parts.append(folder / f"{name}.png")
+    return tuple(parts)
+
+
+def test_several_files_are_one_mask(tmp_path: Path) -> None:
+    source = MaskFiles(write_parts(tmp_path))
+    mask = read_mask(source, (8, 10))
+    assert mask.dtype == bool and mask.sum() == 4 + 6 + 1
+    assert [region.area for region in defect_regions(source, mask)] == [6, 5]
+    assert decode_mask(MaskFiles(source.paths, threshold=254)).sum() == 5
+    with pytest.raises(UserError, match=f"{tmp_path.name} is 10x8, its image 9x9"):
+        read_mask(source, (9, 9))
+
+
+def test_a_part_of_another_size_is_named(tmp_path: Path) -> None:
+    paths = write_parts(tmp_path)
+    cv2.imwrite(str(paths[1]), np.zeros((8, 12), np.uint8))
+    with pytest.raises(UserError, match=r"001\.png is 12x8, .*000\.png 10x8"):
+        decode_mask(MaskFiles(paths))
+
+
+def test_pixel_values_name_the_defects(tmp_path: Path) -> None:
+    paths = write_parts(tmp_path)
+    assert mask_defects(MaskFiles(paths, names=((255, "missing pin"), (254, "bent pin"), (253, "dirt")))) == [
+        "bent pin",
+        "missing pin",
+    ]
+    with pytest.raises(UserError, match=r"Unknown pixel value 254 in .*001\.png"):
+        mask_defects(MaskFiles(paths, names=((255, "missing pin"),)))
+    with pytest.raises(UserError, match="No names"):
+        mask_defects(MaskFiles(paths))

@@ -3,7 +3,7 @@ import torch
 
 from models.minicpmv import batched_vision, encode_images, patchify
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor
-from train.base_eddm import tiny_tokenizer
+from train.eddm_base.build import tiny_tokenizer
 
 CONFIG = TinyMiniCPMVConfig()
 

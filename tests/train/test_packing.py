@@ -2,7 +2,7 @@ import torch
 
 from data.captions import Turn
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model
-from train.base_eddm import tiny_tokenizer
+from train.eddm_base.build import tiny_tokenizer
 from train.packing import IGNORED, encode, pack, packed_bias
 
 

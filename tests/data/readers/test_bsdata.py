@@ -1,8 +1,5 @@
-import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from data.errors import UserError
@@ -11,31 +8,18 @@ from data.readers.bsdata import read_bsdata
 from data.sample import load_image, load_mask
 
 
-def write_bsdata(root: Path) -> Path:
-    for folder in ("data/BSD/test", "label"):
-        (root / folder).mkdir(parents=True)
-    for name in ("data/a.jpg", "data/b.jpg", "data/BSD/test/b.jpg"):
-        cv2.imwrite(str(root / name), np.full((40, 60, 3), 90, np.uint8))
-    square = [[10, 5], [20, 5], [20, 15], [10, 15]]
-    shapes = [{"label": "Pitting", "points": square, "shape_type": "polygon"}]
-    (root / "label/b.json").write_text(json.dumps({"shapes": shapes, "imageHeight": 40, "imageWidth": 60}))
-    records = [{"filename": "a.jpg", "train_test_split": None}, {"filename": "b.jpg", "train_test_split": "test"}]
-    (root / "image_data.json").write_text(json.dumps({"images": records}))
-    return root
-
-
-def test_reads_the_layout_without_the_stray_copy(tmp_path: Path) -> None:
-    normal, pitted = read_bsdata(write_bsdata(tmp_path))
+def test_reads_the_layout_without_the_stray_copy(write_tree) -> None:
+    normal, pitted = read_bsdata(write_tree("bsdata"))
     assert (normal.is_normal, normal.split) == (True, "none")
     assert (pitted.defect, pitted.split) == ("pitting", "test")
     mask = load_mask(pitted, load_image(pitted.image).shape[:2])
     assert mask[10, 15]
-    assert not mask[30, 40]
+    assert not mask[20, 25]
     assert len(defect_regions(pitted.mask, mask)) == 1
 
 
-def test_a_label_without_its_image_is_named(tmp_path: Path) -> None:
-    root = write_bsdata(tmp_path)
+def test_a_label_without_its_image_is_named(write_tree) -> None:
+    root = write_tree("bsdata")
     (root / "data/b.jpg").unlink()
     with pytest.raises(UserError, match=r"Label without its image: .*b\.json"):
         read_bsdata(root)

@@ -1,7 +1,5 @@
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from data.errors import UserError
@@ -10,25 +8,14 @@ from data.sample import load_image, load_mask
 from data.source import Source, load_samples
 
 
-def write_tiles(root: Path) -> Path:
-    for folder, value in (("MT_Crack", 255), ("MT_Free", 0)):
-        (root / folder / "Imgs").mkdir(parents=True)
-        cv2.imwrite(str(root / folder / "Imgs/x.jpg"), np.full((30, 20), 80, np.uint8))
-        mask = np.zeros((30, 20), np.uint8)
-        mask[5:10, 5:10] = value
-        mask[4, 5:10] = value // 3  # a soft edge, below the threshold
-        cv2.imwrite(str(root / folder / "Imgs/x.png"), mask)
-    return root
-
-
-def test_soft_edges_are_cut_at_half(tmp_path: Path) -> None:
-    crack, free = read_magnetic_tile(write_tiles(tmp_path))
+def test_soft_edges_are_cut_at_half(write_tree) -> None:
+    crack, free = read_magnetic_tile(write_tree("magnetic_tile"))
     assert (crack.defect, free.defect) == ("crack", None)
     assert load_mask(crack, load_image(crack.image).shape[:2]).sum() == 25
 
 
-def test_a_missing_mask_is_named(tmp_path: Path) -> None:
-    root = write_tiles(tmp_path)
+def test_a_missing_mask_is_named(write_tree) -> None:
+    root = write_tree("magnetic_tile")
     (root / "MT_Crack/Imgs/x.png").unlink()
     with pytest.raises(UserError, match=r"MT_Crack/Imgs/x\.png"):
         read_magnetic_tile(root)

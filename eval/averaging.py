@@ -1,0 +1,103 @@
+"""Test-time averaging: one anomaly map from several looks at an image, mirrored and at several sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data.sample import ImageArray
+
+
+class Predicted(Protocol):
+    """What a predictor says about one image: anomaly map (H, W) at native size and image score."""
+
+    @property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        """(H, W), higher is worse."""
+
+    @property
+    def score(self) -> float:
+        """Higher is worse."""
+
+
+class Predictor(Protocol):
+    """Anything that turns images and prompts into anomaly maps."""
+
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
+        """One prediction an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Averaged:
+    """The mean of several looks.
+
+    Attributes:
+        anomaly_map: (H, W) float32, mean of the maps, each brought back to the image's own size and side.
+        score: Mean of the image scores.
+    """
+
+    anomaly_map: NDArray[np.float32]
+    score: float
+
+
+class AveragingPredictor:
+    """Asks another predictor several times about each image.
+
+    The mirrored image comes with the mirrored text: "left" and "right" change places, so that a description still
+    tells where the defect is.
+    """
+
+    def __init__(self, predictor: Predictor, *, flip: bool, scales: Sequence[float]) -> None:
+        """Keeps the settings.
+
+        Args:
+            predictor: Who is asked.
+            flip: Whether each size is also looked at mirrored.
+            scales: Factors on the image's sides.
+        """
+        self._predictor = predictor
+        self._looks = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[Averaged]:
+        """One averaged prediction an image."""
+        totals = [np.zeros(image.shape[:2], np.float64) for image in images]
+        scores = np.zeros(len(images))
+        for scale, mirrored in self._looks:
+            seen = [_look(image, scale, mirrored) for image in images]
+            told = [mirror_text(text) if mirrored else text for text in texts]
+            for index, answer in enumerate(self._predictor.predict(seen, told)):
+                height, width = images[index].shape[:2]
+                anomaly_map = answer.anomaly_map[:, ::-1] if mirrored else answer.anomaly_map
+                if anomaly_map.shape != (height, width):
+                    resized = cv2.resize(np.ascontiguousarray(anomaly_map), (width, height))
+                    anomaly_map = np.asarray(resized, np.float32)
+                totals[index] += anomaly_map
+                scores[index] += answer.score
+        count = len(self._looks)
+        return [Averaged((t / count).astype(np.float32), float(s / count)) for t, s in zip(totals, scores, strict=True)]
+
+
+def mirror_text(text: str) -> str:
+    """The text with "left" and "right" exchanged; capitals stay where they are."""
+    swap = {"left": "right", "right": "left"}
+
+    def exchange(match: re.Match[str]) -> str:
+        word = match[0]
+        other = swap[word.lower()]
+        return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+
+    return re.sub(r"\b(left|right)\b", exchange, text, flags=re.IGNORECASE)
+
+
+def _look(image: ImageArray, scale: float, mirrored: bool) -> ImageArray:
+    if scale != 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+    return np.ascontiguousarray(image[:, ::-1]) if mirrored else image

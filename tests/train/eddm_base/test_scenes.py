@@ -1,0 +1,17 @@
+import numpy as np
+
+from data.scene_pool import ScenePoolConfig, draw_pool
+from train.eddm_base import scenes as module
+from train.eddm_base.scenes import Scenes
+
+
+def test_what_a_step_sees_depends_on_the_step_alone(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(module, "CHUNK", 3)
+    config = ScenePoolConfig(count=8)
+    with Scenes(config, count=8, size=96, seed=1) as growing:
+        assert len(growing.at(0.0).facts) == 3
+        assert len(growing.at(0.2).facts) == 6
+        full = growing.at(1.0)
+    whole = draw_pool(config, size=96, seed=1)
+    np.testing.assert_array_equal(full.images, whole.images)
+    assert full.facts == whole.facts

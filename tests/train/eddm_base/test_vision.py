@@ -1,0 +1,35 @@
+import torch
+
+from data.scene_pool import ScenePoolConfig, draw_pool
+from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model
+from train.eddm_base.build import tiny_tokenizer
+from train.eddm_base.config import BaseConfig
+from train.eddm_base.spelling import Spelling
+from train.eddm_base.steps import make_optimizers
+from train.eddm_base.vision import Seeing
+
+
+def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
+    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=2, text_layers=1))
+    tokenizer = tiny_tokenizer(1536)
+    torch.manual_seed(0)
+    model = build_model(config.model, tokenizer)
+    seeing = Seeing(model, config, Spelling(model, tokenizer, 3))
+    pool = draw_pool(ScenePoolConfig(count=8), size=96, seed=0)
+    optimizers = make_optimizers(seeing.modules, 4e-3, 1e-3, 0.0)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"]
+    history = []
+    for _ in range(8):
+        seen, losses = seeing.losses(pool.images, pool.kinds, pool.facts)
+        assert seen.shape == (8, 9, 128)
+        loss = torch.stack([weight * value for weight, value in losses.values()]).sum()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        history.append({name: float(value) for name, (_, value) in losses.items()})
+    assert history[-1]["spelling"] < 0.7 * history[0]["spelling"]
+    assert history[-1]["cells"] < history[0]["cells"]

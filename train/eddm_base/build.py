@@ -1,0 +1,210 @@
+"""Trains the base: language and vision apart, in any order or side by side, then both together."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from data.captions import corpus
+from data.ddqa.regions import REGIONS
+from data.ddqa.tasks import LETTERS
+from data.ddqa.vocabulary import all_names
+from data.files import hash_value, make_dir, read_jsonl
+from models.minicpmv import batched_vision
+from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
+from train.eddm_base.config import BaseConfig
+from train.eddm_base.joint import JointLoss
+from train.eddm_base.language import LanguageLoss, Reader
+from train.eddm_base.scenes import Scenes
+from train.eddm_base.spelling import Spelling
+from train.eddm_base.steps import Steps, make_optimizers
+from train.eddm_base.vision import Seeing, VisionLoss
+from train.eddm_base.whitening import whiten_patches
+
+log = logging.getLogger(__name__)
+
+
+JOINT = "joint"
+
+
+class Part(StrEnum):
+    """A part that can be trained by itself."""
+
+    language = "language"
+    vision = "vision"
+
+
+def tiny_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of the generic language; names of regions and of known defects are one token each."""
+    units = ["No", "Yes", *REGIONS, *all_names()]
+    options = [f"\n{letter}. {unit}" for letter in LETTERS for unit in units]
+    words = [form for unit in units for form in (unit, f" {unit}")]
+    return build_tokenizer([*corpus(), *(3 * options), *(3 * words)], units=units, vocab_size=vocab_size)
+
+
+def train_part(config: BaseConfig, folder: Path, part: Part, *, seed: int) -> None:
+    """Trains one part by itself and keeps it beside `folder` until the base is put together; skips it when it is there.
+
+    Args:
+        config: How.
+        folder: Where the finished base will go.
+        part: Which part.
+        seed: Seed of weights, scenes and questions.
+    """
+    bench = _Bench(config, folder, seed)
+    if bench.is_trained(part):
+        log.info("EDDM base: %s is already trained with this configuration", part)
+        return
+    with fast_math(config.fast_matmul):
+        bench.train(part)
+
+
+def train_base(config: BaseConfig, folder: Path, *, seed: int, row: Callable[[dict[str, Any]], None]) -> None:
+    """Trains the parts that are missing, then both together, and writes the base to `folder`.
+
+    Args:
+        config: How.
+        folder: Where the finished checkpoint goes. `<folder>.parts` beside it holds the parts until then; an
+            interrupted run goes on from there.
+        seed: Seed of weights, scenes and questions.
+        row: Called with every log row.
+    """
+    for part in Part:
+        train_part(config, folder, part, seed=seed)
+    bench = _Bench(config, folder, seed)
+    with fast_math(config.fast_matmul):
+        bench.train_joint()
+    for name in (*Part, JOINT):
+        for values in read_jsonl(bench.log_of(name)):
+            row(values)
+    save_checkpoint(folder, bench.model, build_processor(config.model, bench.tokenizer))
+    shutil.rmtree(bench.parts)
+
+
+class _Bench:
+    """The model in the making, with what each part of it needs."""
+
+    def __init__(self, config: BaseConfig, folder: Path, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self.parts = make_dir(folder.with_suffix(".parts"))
+        self.fingerprint = hash_value([asdict(config), seed])
+        torch.manual_seed(seed)
+        self.tokenizer = tiny_tokenizer(config.model.vocab_size)
+        self.model = build_model(config.model, self.tokenizer)
+        whiten_patches(self.model, image_size=config.model.image_size, patch_size=config.model.patch_size, seed=seed)
+        side = config.model.image_size // config.model.patch_size // 4
+        self.spelling = Spelling(self.model, self.tokenizer, side)
+        self.reader = Reader(self.model, self.tokenizer, side**2)
+        self.seeing = Seeing(self.model, config, self.spelling)
+        self.model.train()
+
+    def log_of(self, part: str) -> Path:
+        """Where a part's log rows wait for the base's."""
+        return self.parts / f"{part}.jsonl"
+
+    def is_trained(self, part: Part) -> bool:
+        """Whether a part was trained with this configuration."""
+        path = self._weights(part)
+        if not path.is_file():
+            return False
+        with safe_open(path, "pt") as file:
+            return bool((file.metadata() or {}).get("fingerprint") == self.fingerprint)
+
+    def train(self, part: Part) -> None:
+        """Trains one part and writes its weights."""
+        config, module = self.config, self._module(part)
+        if part is Part.language:
+            optimizers = make_optimizers(module, config.matrix_lr, config.other_lr, config.weight_decay)
+            steps = self._steps(part, config.language_steps, optimizers)
+            with explicit_attention(self.model):
+                steps.run(LanguageLoss(config, self.reader, self.spelling), lambda share: [falling(share, 0.5)] * 2)
+        else:
+            optimizers = make_optimizers(module, config.matrix_lr, config.vision_lr, config.weight_decay)
+            steps = self._steps(part, config.vision_steps, optimizers)
+            with self._scenes(config.scenes.count) as scenes:
+                steps.run(VisionLoss(config, self.seeing, scenes), lambda share: [falling(share, 0.45)] * 2)
+        partial = self._weights(part).with_suffix(".partial")
+        save_file(module.state_dict(), partial, {"fingerprint": self.fingerprint})
+        partial.replace(self._weights(part))
+
+    def train_joint(self) -> None:
+        """Loads both parts and trains them together."""
+        config = self.config
+        for part in Part:
+            self._module(part).load_state_dict(load_file(self._weights(part)))
+        looking = make_optimizers(self.seeing.modules, config.matrix_lr, config.vision_lr, config.weight_decay)
+        speaking = make_optimizers(self._module(Part.language), config.matrix_lr, config.other_lr, config.weight_decay)
+        steps = self._steps(JOINT, config.joint_steps, [*looking, *speaking])
+        with self._scenes(config.joint_scenes) as scenes, explicit_attention(self.model):
+            steps.run(
+                JointLoss(config, self.reader, self.seeing, scenes),
+                lambda share: [
+                    factor * falling(share, 0.0)
+                    for factor in (config.joint_vision_lr, config.joint_language_lr)
+                    for _ in range(2)
+                ],
+            )
+
+    def _module(self, part: Part) -> nn.Module:
+        return self.model.model.language_model if part is Part.language else self.seeing.modules
+
+    def _weights(self, part: Part) -> Path:
+        return self.parts / f"{part}.safetensors"
+
+    def _steps(self, part: str, count: int, optimizers: list[torch.optim.Optimizer]) -> Steps:
+        both = nn.ModuleDict({"language": self._module(Part.language), "vision": self.seeing.modules})
+        return Steps(
+            part,
+            count,
+            both,
+            optimizers,
+            state=self.parts / f"{part}.resume.pt",
+            fingerprint=self.fingerprint,
+            seed=self.seed,
+            save_every=self.config.save_every,
+            log_to=self.log_of(part),
+        )
+
+    def _scenes(self, count: int) -> Scenes:
+        return Scenes(self.config.scenes, count=count, size=self.config.model.image_size, seed=self.seed)
+
+
+def falling(share: float, flat: float) -> float:
+    """Factor on a learning rate: 1 for the first `flat` of the steps, then linearly down to a fiftieth."""
+    return 0.02 + 0.98 * min(1.0, (1 - share) / (1 - flat))
+
+
+@contextmanager
+def explicit_attention(model: Any) -> Iterator[None]:
+    """Within the block the language model computes attention explicitly: rows are short, and it is fastest so."""
+    config = model.model.language_model.config
+    before, config._attn_implementation = config._attn_implementation, "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+@contextmanager
+def fast_math(enabled: bool) -> Iterator[None]:
+    """Within the block: dense vision batches and, if enabled, bfloat16 products of float32 matrices on the CPU."""
+    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    products.fp32_precision = "bf16" if enabled else before
+    try:
+        with batched_vision():
+            yield
+    finally:
+        products.fp32_precision = before

@@ -1,0 +1,40 @@
+"""Both together, on questions about images: the language model learns to read what the vision tower really writes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.captions import make_turns
+from data.scene_pool import ScenePool
+from train.eddm_base.config import BaseConfig
+from train.eddm_base.language import Reader
+from train.eddm_base.scenes import Scenes
+from train.eddm_base.steps import Losses
+from train.eddm_base.vision import Seeing, show
+
+SHARES = {"clean": 0.45, "marked": 0.45, "crowded": 0.1}  # of the scenes of a step
+
+
+class JointLoss:
+    """Losses of a step of both."""
+
+    def __init__(self, config: BaseConfig, reader: Reader, seeing: Seeing, scenes: Scenes) -> None:
+        self._config, self._reader, self._seeing, self._scenes = config, reader, seeing, scenes
+
+    def __call__(self, rng: np.random.Generator, share: float) -> Losses:
+        """As many scenes without a mark as with one, or the answer to "is there a mark" would be yes."""
+        scenes, config = self._scenes.at(share), self._config
+        odds = scene_odds(scenes)
+        images, kinds, facts = show(scenes, rng.choice(len(odds), config.joint_batch, p=odds), rng)
+        seen, losses = self._seeing.losses(images, kinds, facts)
+        turns = [make_turns(f, rng, config.turns, boxes=bool(rng.random() < config.box_share)) for f in facts]
+        watched = {name: (weight * config.seeing_weight, loss) for name, (weight, loss) in losses.items()}
+        return {"answers": (1.0, self._reader.loss(turns, seen)), **watched}
+
+
+def scene_odds(scenes: ScenePool) -> np.ndarray:
+    """Probability of each scene, (N,), so that its group has its share."""
+    marked = np.array([bool(facts.marks) for facts in scenes.facts])
+    groups = {"clean": ~marked, "marked": marked & ~scenes.crowded, "crowded": marked & scenes.crowded}
+    odds = sum(SHARES[name] * members / max(int(members.sum()), 1) for name, members in groups.items())
+    return np.asarray(odds / np.sum(odds))
