@@ -90,8 +90,8 @@ class SwiftChat:
             chosen = [index for index, request in enumerate(requests) if request.max_tokens == limit]
             asked = [
                 InferRequest(
-                    messages=[{"role": "user", "content": f"<image>{requests[index].prompt}"}],
-                    images=[str(requests[index].image)],
+                    messages=[{"role": "user", "content": _content(requests[index])}],
+                    images=[str(path) for path in requests[index].images],
                 )
                 for index in chosen
             ]
@@ -99,3 +99,9 @@ class SwiftChat:
             for index, response in zip(chosen, responses, strict=True):
                 replies[index] = strip_thinking(response.choices[0].message.content)
         return replies
+
+
+def _content(request: ChatRequest) -> str:
+    """The turn in ms-swift's spelling: a tag in the place of each image, a line for each text before the last."""
+    before = "".join("<image>" if isinstance(part, Path) else f"{part}\n" for part in request.before)
+    return f"{before}<image>{request.prompt}"

@@ -62,12 +62,12 @@ class TransformersChat:
         order = sorted(range(len(requests)), key=lambda index: requests[index].max_tokens)
         for indices in _chunks(order, self.batch_size):
             batch = [requests[index] for index in indices]
-            self._look({request.image for request in batch})
+            self.look({path for request in batch for path in request.images})
             for index, reply in zip(indices, self._reply(batch), strict=True):
                 replies[index] = reply
         return replies
 
-    def _look(self, paths: set[Path]) -> None:
+    def look(self, paths: set[Path]) -> None:
         """Encodes the images that are not in the cache."""
         new = sorted(paths - self._seen.keys())
         if not new:
@@ -81,26 +81,42 @@ class TransformersChat:
             output = self.model.model.get_image_features(pixels["pixel_values"], pixels["target_sizes"])
         self._seen.update(zip(new, output.pooler_output, strict=True))
 
+    def expand(self, request: ChatRequest) -> str:
+        """The whole prompt, with a place for every visual token; its images must have been looked at."""
+        tokenizer = self.processor.tokenizer
+        content = [
+            {"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in request.parts
+        ]
+        text = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        mark = tokenizer.image_token
+        pieces = text.split(mark)
+        if len(pieces) != len(request.images) + 1:
+            raise UserError(f"A prompt about {request.image} holds {mark!r}, which stands for images. Reword it.")
+        expanded = pieces[0]
+        for path, piece in zip(request.images, pieces[1:], strict=True):
+            expanded += tokenizer.image_start_token + mark * len(self._seen[path]) + tokenizer.image_end_token + piece
+        return expanded
+
+    def embed(self, ids: Tensor, images: Sequence[Path]) -> Tensor:
+        """Embeddings of token ids (B, L) → (B, L, D), with the images' visual tokens in their places, in order."""
+        embedded = self.model.get_input_embeddings()(ids)
+        if not images:
+            return embedded
+        where = (ids == self.processor.tokenizer.image_token_id).unsqueeze(-1)
+        return embedded.masked_scatter(where, torch.cat([self._seen[path] for path in images]))
+
+    def visual_tokens(self, path: Path) -> int:
+        """Number of visual tokens of an image that has been looked at."""
+        return len(self._seen[path])
+
     def _reply(self, batch: Sequence[ChatRequest]) -> list[str]:
         tokenizer = self.processor.tokenizer
-        texts = []
-        for request in batch:
-            content = [{"type": "image"}, {"type": "text", "text": request.prompt}]
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-            )
-            mark = tokenizer.image_token
-            holders = mark * len(self._seen[request.image])
-            image = f"{tokenizer.image_start_token}{holders}{tokenizer.image_end_token}"
-            texts.append(text.replace(mark, image, 1))
+        texts = [self.expand(request) for request in batch]
         inputs = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
-        ids = inputs["input_ids"]
-        embedded = self.model.get_input_embeddings()(ids)
-        where = (ids == tokenizer.image_token_id).unsqueeze(-1)
-        features = torch.cat([self._seen[request.image] for request in batch])
-        embedded = embedded.masked_scatter(where, features)
         output = self.model.generate(
-            inputs_embeds=embedded,
+            inputs_embeds=self.embed(inputs["input_ids"], [path for request in batch for path in request.images]),
             attention_mask=inputs["attention_mask"],
             max_new_tokens=max(request.max_tokens for request in batch),
             do_sample=False,

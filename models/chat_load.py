@@ -1,0 +1,135 @@
+"""From a name to a chat model: a local EDDM's peers, by back end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from data.errors import UserError
+from data.files import hash_file, hash_value
+from models.chat import ChatModel, OptionScorer
+from models.chat_api import ApiChat, ApiConfig
+from models.vlm import VLM, ReuseScorer, VLMConfig
+
+
+class Backend(StrEnum):
+    """What runs a model: this process, ms-swift's engine, or an OpenAI-compatible server."""
+
+    transformers = "transformers"
+    swift = "swift"
+    api = "api"
+
+
+@dataclass(kw_only=True, slots=True)
+class SwiftNames:
+    """What ms-swift must be told beside `VLMConfig`.
+
+    Attributes:
+        model_type: ms-swift's model type.
+        template: ms-swift's template.
+    """
+
+    model_type: str = ""
+    template: str = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class ChatConfig:
+    """How a model is run.
+
+    Attributes:
+        backend: What runs it.
+        adapter: PEFT folder to put on it; empty is none.
+        local: For `transformers` and `swift`.
+        swift: For `swift`.
+        api: For `api`.
+    """
+
+    backend: Backend = Backend.transformers
+    adapter: str = ""
+    local: VLMConfig = field(default_factory=VLMConfig)
+    swift: SwiftNames = field(default_factory=SwiftNames)
+    api: ApiConfig = field(default_factory=ApiConfig)
+
+
+def load_chat(model: str, config: ChatConfig) -> ChatModel:
+    """Loads a model.
+
+    Args:
+        model: Checkpoint folder, hub id, or the server's name of it.
+        config: How to run it.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    if config.backend is Backend.api:
+        if config.adapter:
+            raise UserError("backend=api takes no adapter=. Serve the adapter and give its name as mllm=.")
+        return ApiChat(model, config.api)
+    adapter = Path(config.adapter) if config.adapter else None
+    if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
+        raise UserError(f"No adapter at {adapter}: adapter_model.safetensors is missing. Fix adapter=.")
+    weights = f"+{hash_file(adapter / 'adapter_model.safetensors')[:16]}" if adapter else ""
+    name = f"{_name_weights(model, config.local.revision)}{weights}"
+    if config.backend is Backend.swift:
+        from models.chat_swift import SwiftChat, SwiftChatConfig  # slow to import
+
+        if not (config.swift.model_type and config.swift.template):
+            raise UserError("backend=swift needs swift.model_type= and swift.template=, as ms-swift names them.")
+        swift = SwiftChatConfig(
+            model=model,
+            model_type=config.swift.model_type,
+            template=config.swift.template,
+            revision=config.local.revision,
+            trust_remote_code=config.local.trust_remote_code,
+            torch_dtype=config.local.torch_dtype,
+            device_map=config.local.device,
+            batch_size=config.local.batch_size,
+        )
+        return SwiftChat(swift, adapter, name=name)
+    if _is_single_tile(Path(model)) and (config.local.device, config.local.torch_dtype) == ("cpu", "float32"):
+        from models.chat_transformers import TransformersChat
+
+        return TransformersChat(Path(model), adapter, name=name, batch_size=config.local.batch_size)
+    return VLM(model, adapter, config.local, name=name)
+
+
+def load_scorer(chat: ChatModel) -> OptionScorer:
+    """The fastest way to score option letters with a loaded model.
+
+    Raises:
+        UserError: If its back end does not show the logits.
+    """
+    from models.chat_transformers import TransformersChat
+    from models.likelihood import PackedScorer
+
+    if isinstance(chat, TransformersChat):
+        return PackedScorer(chat)
+    if isinstance(chat, VLM):
+        return ReuseScorer(chat)
+    raise UserError("mode=likelihood needs a model in this process (backend=transformers). Set mode=generate.")
+
+
+def _name_weights(model: str, revision: str | None) -> str:
+    """A folder is named by its weights, a hub model by its revision."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return f"{model}@{revision or 'main'}"
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"No checkpoint at {folder}: no *.safetensors. Fix mllm=.")
+    return hash_file(files[0])[:16] if len(files) == 1 else hash_value([hash_file(path) for path in files])[:16]
+
+
+def _is_single_tile(folder: Path) -> bool:
+    """Whether `TransformersChat` can run it: a MiniCPM-V 4.6 that neither slices its images nor has recurrent layers."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        images = [json.loads(path.read_text()) for path in sorted(folder.glob("*processor_config.json"))]
+    except (OSError, json.JSONDecodeError):
+        return False
+    slices = [part.get("slice_mode") for one in images for part in (one, one.get("image_processor", {}))]
+    kinds = config.get("text_config", {}).get("layer_types") or ["full_attention"]
+    return config.get("model_type") == "minicpmv4_6" and False in slices and set(kinds) == {"full_attention"}
