@@ -1,251 +1,225 @@
-"""Anomaly classification: which class, by category (VELM, Sec. 4): scores replies and writes `results.json`."""
+"""Anomaly classification (VELM, Sec. 4): scores a file of replies, or runs VELM's pipeline and scores what it says."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from data.classes.texts import Product, load_products, read_unique_json, shared_descriptions
+from data.classes.texts import GOOD, Product, check_descriptions, load_products, shared_descriptions
 from data.errors import UserError
 from data.files import hash_file, make_dir, write_json
-from eval.class_metrics import (
-    METRICS,
-    UNKNOWN,
-    Confusion,
-    bootstrap_intervals,
-    class_metrics,
-    count_confusion,
-    mean_metrics,
-)
-from eval.class_names import ClassNames, Names
-from eval.published_velm import published_scores
-from eval.severity import SeverityReading, severity_scores
+from data.run import open_run
+from data.sample import Sample
+from data.source import Listing, Source, load_samples
+from eval.class_names import ClassNames
+from eval.class_scores import Prediction, log_tables, read_predictions, score_all
+from eval.classification_config import EDDM, ClassificationConfig
+from eval.classification_report import write_classification_report
+from eval.expert import expert_digest, fitted_ids
+from eval.references import choose_references
+from eval.velm import Pipeline, summarise_gate
+from models.chat import ChatModel
+from models.chat_load import load_chat
+from models.eddm import load_eddm
+from models.experts.load import ExpertName, load_expert, parse_expert
+from models.velm import Classifier
+from models.velm_prompt import NONE_OF_THESE, PromptStyle
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class ClassificationConfig:
-    """Which replies to score.
-
-    Attributes:
-        preset: Name of the preset; recorded, not interpreted.
-        predictions: JSON file, `<category>_<class>_<number>` → reply.
-        classes: Class descriptions: YAML (`data/classes/template.yaml`) or VELM's `*_des.json`.
-        dataset: Name of the dataset; published figures are shown beside those of `mvtec_ac`, `visa_ac`, `mvtec_ad`.
-        names: How strictly class names are compared.
-        out: Output directory.
-        resamples: Number of bootstrap resamples behind the 95 % intervals; 0 leaves them out.
-        seed: Of the bootstrap.
-        severity_seeds: Draws of the anomaly-versus-defect protocol.
-    """
-
-    preset: str
-    predictions: str
-    classes: str
-    dataset: str
-    names: Names
-    out: str
-    resamples: int
-    seed: int
-    severity_seeds: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One classified image.
-
-    Attributes:
-        id: Named in errors.
-        category: Category of the product.
-        truth: True class as the dataset calls it; `good` when normal.
-        reply: What the model said; `good` when the expert's gate let the image pass.
-    """
-
-    id: str
-    category: str
-    truth: str
-    reply: str
+CLASSES = Path("data/classes")
 
 
 def run_classification(config: ClassificationConfig) -> dict[str, Any]:
-    """Scores a file of published predictions, writes `results.json` and logs the tables.
+    """Scores replies, writes `results.json` and logs the tables; the pipeline writes `report.html` as well.
 
     Raises:
-        UserError: If a file is missing or malformed, or a class or category has no description.
+        UserError: If the configuration does not go together, a file is missing or malformed, a class or category has no
+            description, the expert is not fitted for a category, or a question got no answer.
     """
-    if config.resamples < 0 or not config.severity_seeds:
-        raise UserError(
-            f"resamples={config.resamples} and severity_seeds={config.severity_seeds}: need 0 or more, and a seed."
-        )
-    out, predictions_path, classes_path = Path(config.out), Path(config.predictions), Path(config.classes)
+    config.check()
+    return score_file(config) if config.predictions else classify_dataset(config)
+
+
+def score_file(config: ClassificationConfig) -> dict[str, Any]:
+    """Scores a file of published predictions."""
+    predictions_path, classes_path = Path(config.predictions), Path(config.classes)
     products = load_products(classes_path)
     predictions = read_predictions(predictions_path, products)
-    make_dir(out)
-    result = score_predictions(predictions, products, config.names, config.classes)
-    result |= score_severity(predictions, products, config)
-    if config.resamples:
-        result["intervals"] = _intervals(result["confusion"], config)
-    result["published"] = published_scores(config.dataset)
+    out = make_dir(Path(config.out))
+    result = score_all(predictions, products, config.classes, config)
     result["files"] = {str(path): hash_file(path) for path in (predictions_path, classes_path)}
     result["config"] = asdict(config) | {"names": config.names.value}
     for category, first, second in shared_descriptions(products):
         log.warning("%s: '%s' and '%s' of %s share their description.", classes_path, first, second, category)
     write_json(out / "results.json", result)
-    _log_tables(result)
+    log_tables(result)
     log.info("wrote %s", out / "results.json")
     return result
 
 
-def read_predictions(path: Path, products: Mapping[str, Product]) -> list[Prediction]:
-    """Reads VELM's prediction file: `<category>_<class>_<number>` → reply.
+def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
+    """Runs the pipeline over a dataset."""
+    config = with_eddm_style(config)
+    classes_path = class_file(config)
+    products = load_products(classes_path)
+    check_descriptions(products, classes_path)
+    folder = expert_folder(config)
+    listing = list_samples(config, folder)
+    check_classes(listing.samples, products, config, classes_path)
+    categories = sorted({sample.category for sample in listing.samples})
+    expert = load_expert(config.expert, folder)
+    expert.check(categories)
+    references = find_references(config, folder, listing.samples, categories) if uses_reference(config) else {}
+    classifier = Classifier(load_model(config), config.prompt, config.visual.kind, config.choice)
+    out = make_dir(Path(config.out))
+    pipeline = Pipeline(
+        expert=expert,
+        expert_digest=expert_digest(config.expert, folder) if folder else config.expert,
+        classifier=classifier,
+        visual=config.visual,
+        products=products,
+        references=references,
+        out=out,
+        chunk=config.chunk,
+    )
+    log.info("%s, then %s (%s), on %d images", expert.name, config.mllm, classifier.mode.value, len(listing.samples))
+    rows = pipeline.run(listing.samples)
+    predictions = [Prediction(row.id, row.category, row.truth, row.name) for row in rows]
+    result = score_all(predictions, products, str(classes_path), config)
+    result["left_out"] = [name for name in result["left_out"] if name in categories]  # others were not asked for
+    result["gate"] = summarise_gate(rows)
+    result["none_of_these"] = sum(row.name == NONE_OF_THESE for row in rows)
+    result["pipeline"] = {
+        "expert": expert.name,
+        "sees_truth": expert.sees_truth,
+        "mllm": classifier.chat.name,
+        "choice": classifier.mode.value,
+        "expert_seconds": pipeline.expert_seconds,
+        "mllm_seconds": pipeline.mllm_seconds,
+    }
+    result["skipped"] = [{"id": sample_id, "reason": reason} for sample_id, reason in listing.skipped]
+    result["files"] = {str(classes_path): hash_file(classes_path)}
+    result["config"] = asdict(config)
+    write_json(out / "results.json", result)
+    images = {sample.id: sample.image for sample in listing.samples}
+    write_classification_report(out, result, rows, products, images, config)
+    log_tables(result)
+    _log_pipeline(result)
+    log.info("wrote %s and report.html beside it", out / "results.json")
+    return result
+
+
+def with_eddm_style(config: ClassificationConfig) -> ClassificationConfig:
+    """EDDM is asked as it was trained: one picture, DDQA's question; the other parts of the prompt are not given."""
+    if config.mllm == EDDM and config.prompt.style is not PromptStyle.ddqa:
+        log.info("mllm=eddm: it reads one picture and class names, so the prompt is prompt.style=ddqa.")
+        return replace(config, prompt=replace(config.prompt, style=PromptStyle.ddqa))
+    return config
+
+
+def class_file(config: ClassificationConfig) -> Path:
+    """The class descriptions: those given, or the dataset's own.
 
     Raises:
-        UserError: If the file is missing, malformed or empty, a key has another form or an unknown category, or a reply
-            is not a text.
+        UserError: If none are given and the dataset has none.
     """
-    rows = []
-    for key, reply in read_unique_json(path).items():
-        category = max((name for name in products if key.startswith(f"{name}_")), key=len, default=None)
-        if category is None:
-            raise UserError(f"Unknown category: '{key}' in {path}. The class file has: {', '.join(products)}.")
-        found = re.fullmatch(r"(.+)_\d+", key.removeprefix(f"{category}_"))
-        if found is None:
-            raise UserError(f"Bad key: '{key}' in {path} is not <category>_<class>_<number>. Rename it.")
-        if not isinstance(reply, str):
-            raise UserError(f"Bad reply: {reply!r} to '{key}' in {path} is not a text. Write the class name.")
-        rows.append(Prediction(key, category, found[1], reply))
-    if not rows:
-        raise UserError(f"No predictions in {path}.")
-    return rows
+    path = Path(config.classes) if config.classes else CLASSES / f"{config.dataset}.yaml"
+    if not config.classes and not path.is_file():
+        raise UserError(
+            f"No class descriptions of '{config.dataset}' at {path}. Write them (data/classes/template.yaml shows how) "
+            "and give classes=FILE."
+        )
+    return path
 
 
-def score_predictions(
-    predictions: Sequence[Prediction], products: Mapping[str, Product], names: Names, source: str
-) -> dict[str, Any]:
-    """Scores replies, in percent.
+def expert_folder(config: ClassificationConfig) -> str:
+    """Where the expert is; empty for the oracle."""
+    if parse_expert(config.expert)[0] is ExpertName.oracle:
+        return ""
+    return config.expert_dir or str(Path(config.out) / "expert")
 
-    Args:
-        predictions: Every image of the test set, those that the gate let pass included.
-        products: Class descriptions by category.
-        names: How strictly class names are compared.
-        source: File of the descriptions; named in errors.
 
-    Returns:
-        `mean` and `categories` (the five metrics; None where undefined), `images`, `unknown` (how many replies name no
-        class, at which rate, and which), `confusion`, and `left_out`: categories of the file without a prediction.
+def list_samples(config: ClassificationConfig, folder: str) -> Listing:
+    """What is classified: without the images that the expert was fitted on, which are listed.
 
     Raises:
-        UserError: If a true class or a category has no description.
+        UserError: If nothing is left.
     """
-    pairs = _read_classes(predictions, products, names, source)
-    confusions = {category: count_confusion(*zip(*rows, strict=True)) for category, rows in pairs.items()}
-    scores = {category: class_metrics(confusion) for category, confusion in confusions.items()}
-    unread: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in predictions:
-        if ClassNames(products[row.category], names, source).read_reply(row.reply) == UNKNOWN:
-            unread[row.category][row.reply] += 1
-    count = sum(sum(counter.values()) for counter in unread.values())
-    return {
-        "mean": _percent(mean_metrics(scores)),
-        "categories": {category: _percent(values) for category, values in scores.items()},
-        "images": {category: confusion.images for category, confusion in confusions.items()},
-        "unknown": {
-            "count": count,
-            "rate": 100 * count / len(predictions),
-            "replies": {category: dict(counter) for category, counter in unread.items()},
-        },
-        "confusion": {
-            category: {"classes": list(confusion.classes), "counts": confusion.counts.tolist()}
-            for category, confusion in confusions.items()
-        },
-        "left_out": [category for category in products if category not in pairs],
+    source = Source(
+        reader=config.dataset,
+        root=config.data_root,
+        splits=config.splits,
+        categories=config.categories,
+        skip_empty_masks=config.skip_empty_masks,
+        limit=config.limit,
+    )
+    listing = load_samples([source])
+    seen = fitted_ids(folder)
+    samples = [sample for sample in listing.samples if sample.id not in seen]
+    if not samples:
+        raise UserError(f"The expert in {folder} was fitted on all {len(listing.samples)} images. Give other splits.")
+    skipped = [*listing.skipped, *((s.id, "fitted on") for s in listing.samples if s.id in seen)]
+    if skipped:
+        log.info("left out by rule: %d images", len(skipped))
+    return Listing(samples, skipped)
+
+
+def check_classes(
+    samples: list[Sample], products: Mapping[str, Product], config: ClassificationConfig, source: Path
+) -> None:
+    """Refuses a category or a class without a description before anything is asked.
+
+    Raises:
+        UserError: Naming it.
+    """
+    for category, truth in dict.fromkeys((sample.category, sample.defect or GOOD) for sample in samples):
+        if category not in products:
+            raise UserError(f"No description of category '{category}' in {source}. Add it there.")
+        ClassNames(products[category], config.names, str(source)).read_truth(truth)
+
+
+def uses_reference(config: ClassificationConfig) -> bool:
+    """Whether the prompt shows a reference image."""
+    return config.prompt.reference and config.prompt.style is PromptStyle.velm
+
+
+def find_references(
+    config: ClassificationConfig, folder: str, samples: list[Sample], categories: list[str]
+) -> dict[str, Path]:
+    """One normal training image a category; see `choose_references`."""
+    dataset, root = config.reference_dataset or config.dataset, config.reference_root or config.data_root
+    candidates = load_samples([Source(reader=dataset, root=root)]).samples
+    return choose_references(categories, candidates, fitted_ids(folder), samples, config.references, config.seed)
+
+
+def load_model(config: ClassificationConfig) -> ChatModel:
+    """The MLLM: the EDDM of a run, or what `chat` describes."""
+    return load_eddm(open_run(config.run)).chat if config.mllm == EDDM else load_chat(config.mllm, config.chat)
+
+
+def _log_pipeline(result: Mapping[str, Any]) -> None:
+    gate = result["gate"]
+    shown = {
+        name: "–" if gate[name] is None else f"{gate[name]:.1f} %"
+        for name in ("normal_passed_percent", "anomalous_passed_percent")
     }
+    log.info(
+        "gate: %s of the normal and %s of the anomalous images passed; the MLLM was asked about %d of %d (%.1f %%)",
+        shown["normal_passed_percent"],
+        shown["anomalous_passed_percent"],
+        gate["asked"],
+        gate["images"],
+        gate["asked_percent"],
+    )
+    if gate["nothing_marked"]:
+        log.warning("flagged without a pixel above the threshold, so shown without outline: %d", gate["nothing_marked"])
+    if result["none_of_these"]:
+        log.info("answered '%s', counted as wrong: %d", NONE_OF_THESE, result["none_of_these"])
+    if result["pipeline"]["sees_truth"]:
+        log.warning("the expert sees the true masks: an upper bound, not a result")
 
 
-def score_severity(
-    predictions: Sequence[Prediction], products: Mapping[str, Product], config: ClassificationConfig
-) -> dict[str, Any]:
-    """The anomaly-versus-defect protocol in both readings, percent: {"severity": {reading: {mean, categories}}}."""
-    pairs = _read_classes(predictions, products, config.names, config.classes)
-    found: dict[str, Any] = {}
-    for reading in SeverityReading:
-        scores = severity_scores(pairs, products, reading, config.severity_seeds)
-        known = {
-            key: [value for values in scores.values() if (value := values[key]) is not None]
-            for key in ("normal", "anomaly", "defect", "total")
-        }
-        mean = {key: sum(values) / len(values) if values else None for key, values in known.items()}
-        found[reading.value] = {
-            "mean": _percent(mean),
-            "categories": {category: _percent(values) for category, values in scores.items()},
-        }
-    return {"severity": found}
-
-
-def _read_classes(
-    predictions: Sequence[Prediction], products: Mapping[str, Product], names: Names, source: str
-) -> dict[str, list[tuple[str, str]]]:
-    """True and predicted class of every image, by category in the order of the description file."""
-    pairs: dict[str, list[tuple[str, str]]] = {category: [] for category in products}
-    readers = {category: ClassNames(product, names, source) for category, product in products.items()}
-    for row in predictions:
-        if row.category not in readers:
-            raise UserError(f"No description of category '{row.category}' ({row.id}) in {source}. Add it there.")
-        reader = readers[row.category]
-        pairs[row.category].append((reader.read_truth(row.truth), reader.read_reply(row.reply)))
-    return {category: rows for category, rows in pairs.items() if rows}
-
-
-def _intervals(confusion: Mapping[str, Any], config: ClassificationConfig) -> dict[str, Any]:
-    matrices = {name: Confusion.from_lists(value["classes"], value["counts"]) for name, value in confusion.items()}
-    mean, categories = bootstrap_intervals(matrices, resamples=config.resamples, seed=config.seed)
-    return {
-        "level": 95,
-        "mean": {name: _percent_pair(pair) for name, pair in mean.items()},
-        "categories": {
-            category: {name: _percent_pair(pair) for name, pair in values.items()}
-            for category, values in categories.items()
-        },
-    }
-
-
-def _log_tables(result: Mapping[str, Any]) -> None:
-    """One line a category, the published figures beside ours, then what needs saying."""
-    published = result["published"]
-    log.info("%-14s%s", "percent", "".join(f"{name:>20}" for name in METRICS))
-    for category, values in [*result["categories"].items(), ("mean", result["mean"])]:
-        cells = [_cell(values[name], published.get(category, {}).get(name)) for name in METRICS]
-        log.info("%-14s%s", category, "".join(f"{cell:>20}" for cell in cells))
-    if intervals := result.get("intervals"):
-        cells = ["–" if not (pair := intervals["mean"][name]) else f"{pair[0]:.1f}–{pair[1]:.1f}" for name in METRICS]
-        log.info("%-14s%s", "95 % interval", "".join(f"{cell:>20}" for cell in cells))
-    if published:
-        log.info("in brackets: the paper's DDAD + GPT-4o")
-    for reading, values in result["severity"].items():
-        cells = [f"{key} {_cell(value, None)}" for key, value in values["mean"].items()]
-        log.info("anomaly or defect (%s): %s", reading, ", ".join(cells))
-    unknown = result["unknown"]
-    log.info("replies that name no class: %d (%.2f %%)", unknown["count"], unknown["rate"])
-    for category, replies in unknown["replies"].items():
-        log.info("  %s: %s", category, ", ".join(f"{reply!r} × {count}" for reply, count in sorted(replies.items())))
-    if left_out := result["left_out"]:
-        log.warning("described but without predictions, not in the mean: %s", ", ".join(left_out))
-
-
-def _cell(value: float | None, published: float | None) -> str:
-    shown = "–" if value is None else f"{value:.2f}"
-    return shown if published is None else f"{shown} ({published:.1f})"
-
-
-def _percent(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else 100 * value for name, value in values.items()}
-
-
-def _percent_pair(pair: Sequence[float] | None) -> list[float] | None:
-    return None if pair is None else [100 * value for value in pair]
+__all__ = ["ClassificationConfig", "run_classification"]

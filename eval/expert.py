@@ -12,12 +12,14 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import hash_file, hash_value, write_json
-from data.sample import Sample, load_image
+from data.sample import Sample, load_image, load_mask
 from data.source import Source, load_samples
+from eval.category_scores import ScoreSettings, score_categories
 from eval.map_store import MapRow, MapStore
-from eval.segmentation import score_maps
+from eval.pixel_scores import ScoredImage
+from eval.ranks import join_ranks
 from models.experts.expert import Expert, Gate
-from models.experts.load import ExpertName, load_expert
+from models.experts.load import load_expert
 from models.experts.store import EXPERT, read_expert
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class EvalExpertConfig:
     """
 
     preset: str
-    expert: ExpertName
+    expert: str
     expert_dir: str
     dataset: str
     data_root: str
@@ -81,12 +83,12 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     expert.check(categories)
     log.info("%s on %d images; %d left out", expert.name, len(samples), len(skipped))
     store, started = MapStore(Path(config.out)), time.perf_counter()
-    rows, gates = _detect(expert, samples, store, _digest(config), config.batch_size)
+    rows, gates = _detect(expert, samples, store, expert_digest(config.expert, config.expert_dir), config.batch_size)
     seconds = time.perf_counter() - started
     result = {
         "expert": expert.name,
         "sees_truth": expert.sees_truth,
-        **score_maps(samples, rows, store, config.aupro_limit),
+        **_score(samples, rows, store, config.aupro_limit),
         "gate": {
             name: _pass_rates([s for s in samples if s.category == name], rows, gates[name]) for name in categories
         },
@@ -146,12 +148,22 @@ def _detect(
     return rows, gates
 
 
-def _digest(config: EvalExpertConfig) -> str:
-    """Changes with anything that the maps depend on; the oracle's are always made anew, as they depend on the masks."""
-    if not config.expert_dir:
+def expert_digest(name: str, folder: str) -> str:
+    """Changes with anything that an expert's maps depend on; with each call for the oracle, which has no folder."""
+    if not folder:
         return uuid.uuid4().hex
-    folder = Path(config.expert_dir)
-    return hash_value([config.expert.value, *(hash_file(path) for path in sorted(folder.rglob("*")) if path.is_file())])
+    return hash_value([name, *(hash_file(path) for path in sorted(Path(folder).rglob("*")) if path.is_file())])
+
+
+def _score(samples: Sequence[Sample], rows: dict[str, MapRow], store: MapStore, aupro_limit: float) -> dict[str, Any]:
+    def load(sample: Sample) -> ScoredImage:
+        anomaly_map = store.load(rows[sample.id])
+        height, width = anomaly_map.shape
+        return ScoredImage(str(sample.image), anomaly_map, load_mask(sample, (height, width)))
+
+    scores = {sample.id: rows[sample.id].score for sample in samples}
+    keys = {sample.id: rows[sample.id].key for sample in samples}
+    return score_categories(samples, scores, keys, load, ScoreSettings(aupro_limit=aupro_limit), join_ranks())
 
 
 def _pass_rates(samples: Sequence[Sample], rows: dict[str, MapRow], gate: Gate) -> dict[str, float | None]:

@@ -6,61 +6,20 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError
 from data.files import make_dir
-from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
-from data.source import Source, load_samples
+from data.sample import MaskArray, Sample, load_image, load_mask
+from eval.classification_config import ClassificationConfig
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import GateConfig, GateMethod, f1_max_gate, quantile_gate
-from models.experts.load import ExpertName
-from models.experts.patchcore import PatchCore, PatchCoreConfig
-from models.experts.precomputed import PrecomputedExpert
-from models.experts.store import write_expert, write_gates
+from models.experts.load import ExpertName, parse_expert
+from models.experts.store import EXPERT
+from train.expert_fitting import FitExpertConfig, Fitting, prepare_fitting
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class FitExpertConfig:
-    """What to fit on what.
-
-    Attributes:
-        preset: Name of the preset; recorded, not interpreted.
-        expert: `patchcore`, or `precomputed`, of which only the gate is fitted.
-        dataset: Key of `data.readers.READERS`.
-        data_root: Folder of the dataset.
-        splits: Splits with the normal images to fit on; anomalous ones among them are left out, and counted.
-        categories: Categories to fit; empty fits all.
-        train_share: Share of the normal images that is used, evenly spread over the listing: for datasets without a
-            training split. The others stay unseen: `scripts.eval_expert` leaves out what an expert was fitted on.
-        validation_splits: Splits with normal and anomalous images for `gate.method=f1_max`.
-        out: Where to write the fitted expert; of `precomputed`, the folder that holds the maps.
-        gate: How the thresholds are set.
-        patchcore: Sizes of PatchCore.
-        seed: Of the choice of the held-out normal images.
-    """
-
-    preset: str
-    expert: ExpertName
-    dataset: str
-    data_root: str
-    splits: list[str]
-    categories: list[str]
-    train_share: float
-    validation_splits: list[str]
-    out: str
-    gate: GateConfig
-    patchcore: PatchCoreConfig
-    seed: int
-
-    def samples(self, splits: list[str]) -> list[Sample]:
-        """Lists the samples of some splits of the dataset."""
-        source = Source(reader=self.dataset, root=self.data_root, splits=splits, categories=self.categories)
-        return load_samples([source]).samples
 
 
 def fit_expert(config: FitExpertConfig) -> None:
@@ -69,8 +28,8 @@ def fit_expert(config: FitExpertConfig) -> None:
     Raises:
         UserError: If there is nothing to fit, too little to hold out, or the gate's data does not suit its method.
     """
-    if config.expert is ExpertName.oracle:
-        raise UserError("The oracle has nothing to fit. Fit patchcore or precomputed.")
+    if parse_expert(config.expert)[0] is ExpertName.oracle:
+        raise UserError("The oracle has nothing to fit. Fit another expert.")
     uses_validation = config.gate.method is GateMethod.f1_max
     if uses_validation != bool(config.validation_splits):
         what = "needs validation_splits" if uses_validation else "takes no validation_splits; leave them out"
@@ -79,27 +38,50 @@ def fit_expert(config: FitExpertConfig) -> None:
     normals = normal_samples(config.samples(config.splits), config.train_share)
     validation = _by_category(config.samples(config.validation_splits)) if uses_validation else {}
     _check_validation(normals, validation, uses_validation)
-    expert: PatchCore | PrecomputedExpert
-    patchcore = config.expert is ExpertName.patchcore
-    expert = PatchCore(config.patchcore) if patchcore else PrecomputedExpert(folder, {})
+    fitting = prepare_fitting(config, folder)
+    gates: dict[str, Gate] = {}
     fitted = {}
     for category, samples in normals.items():
-        started = time.monotonic()
-        fit, held_out = (samples, []) if uses_validation or not patchcore else hold_out(samples, config)
-        if isinstance(expert, PatchCore):
+        holds_out = fitting.learn is not None and not uses_validation
+        fit, held_out = hold_out(samples, config) if holds_out else (samples, [])
+        if fitting.learn is not None:
+            started = time.monotonic()
             log.info("%s: fitting on %d normal images", category, len(fit))
-            memory = expert.fit(category, _batches(fit, config.patchcore.batch_size))
-            log.info("%s: memory of %d patches, %.1f s", category, len(memory), time.monotonic() - started)
+            fitting.learn(category, fit)
+            log.info("%s: fitted in %.1f s", category, time.monotonic() - started)
         calibration = validation[category] if uses_validation else held_out or samples
-        expert.gates[category] = set_gate(expert, category, calibration, config.gate)
-        log.info("%s: gate on %d images: %s", category, len(calibration), expert.gates[category])
+        gates[category] = set_gate(fitting, calibration, config.gate)
+        log.info("%s: gate on %d images: %s", category, len(calibration), gates[category])
         fitted[category] = sorted({sample.id for sample in [*samples, *calibration]})
-    if isinstance(expert, PatchCore):
-        expert.save(make_dir(folder), fitted)
-    else:
-        write_gates(folder, expert.gates)
-        write_expert(folder, expert.name, {}, fitted)
+    make_dir(folder)
+    fitting.save(gates, fitted)
     log.info("wrote %s", folder)
+
+
+def fit_missing_expert(config: ClassificationConfig) -> None:
+    """Fits the expert of a pipeline on the dataset's training split, with the default sizes, if `OUT/expert` lacks it.
+
+    An expert that is named by `expert_dir`, or that needs more than normal images, is never fitted here.
+    """
+    if config.predictions or not config.expert or config.expert_dir:
+        return
+    folder = Path(config.out) / "expert"
+    kind, _ = parse_expert(config.expert)
+    if kind not in (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib) or (folder / EXPERT).is_file():
+        return
+    config.check()
+    log.info("no expert at %s: fitting it on the training split", folder)
+    fit_expert(
+        FitExpertConfig(
+            preset=config.preset,
+            expert=config.expert,
+            dataset=config.dataset,
+            data_root=config.data_root,
+            categories=config.categories,
+            out=str(folder),
+            seed=config.seed,
+        )
+    )
 
 
 def normal_samples(samples: Sequence[Sample], share: float) -> dict[str, list[Sample]]:
@@ -138,24 +120,18 @@ def hold_out(samples: Sequence[Sample], config: FitExpertConfig) -> tuple[list[S
     return fit, [samples[index] for index in sorted(chosen)]
 
 
-def set_gate(
-    expert: PatchCore | PrecomputedExpert, category: str, samples: Sequence[Sample], config: GateConfig
-) -> Gate:
+def set_gate(fitting: Fitting, samples: Sequence[Sample], config: GateConfig) -> Gate:
     """Thresholds of one category from calibration images."""
     maps: list[MapArray] = []
     masks: list[MaskArray] = []
     scores: list[float] = []
     for sample in samples:
         image = load_image(sample.image)
-        size = image.shape[:2]
-        if isinstance(expert, PatchCore):
-            (anomaly_map, score), *_ = expert.score(category, [image])
-        else:
-            anomaly_map, score = expert.read(sample, size)
+        anomaly_map, score = fitting.score(sample, image)
         maps.append(anomaly_map)
         scores.append(score)
         if config.method is GateMethod.f1_max:
-            masks.append(load_mask(sample, size))
+            masks.append(load_mask(sample, image.shape[:2]))
     if config.method is GateMethod.f1_max:
         return f1_max_gate(scores, [not sample.is_normal for sample in samples], maps, masks)
     return quantile_gate(scores, maps, config)
@@ -176,12 +152,3 @@ def _by_category(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     for sample in samples:
         found[sample.category].append(sample)
     return dict(found)
-
-
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[ImageArray]]:
-    spoken = time.monotonic()
-    for start in range(0, len(samples), size):
-        yield [load_image(sample.image) for sample in samples[start : start + size]]
-        if time.monotonic() - spoken > 5:
-            spoken = time.monotonic()
-            log.info("features: %d of %d images", min(start + size, len(samples)), len(samples))

@@ -150,7 +150,9 @@ def _create(config: BackboneConfig, state: dict[str, Tensor], path: Path) -> tup
         raise UserError(f"{path} does not fit {config.name}: {str(error).splitlines()[-1].strip()}") from error
     if missing:
         raise UserError(f"{path} is no checkpoint of {config.name}: it lacks {missing[0]} and {len(missing) - 1} more.")
-    return model, timm.get_pretrained_cfg(config.name).to_dict()
+    settings = timm.get_pretrained_cfg(config.name)
+    assert settings is not None, "timm made the model, so it knows it"
+    return model, settings.to_dict()
 
 
 def _rename(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
