@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,3 +35,13 @@ def published_scores(dataset: str) -> dict[str, dict[str, float]]:
                 name: dict(zip(METRIC_COLUMNS, cells[column], strict=True)) for name, cells in table["rows"].items()
             }
     return {}
+
+
+def covers_published(dataset: str, categories: Iterable[str]) -> bool:
+    """Whether these are all the categories that the paper's figures of a dataset are about.
+
+    The paper gives no figures by category for MVTec-AD, whose categories contain those of MVTec-AC.
+    """
+    tables = published_tables()
+    own = next((t for t in (tables["table_2"], tables["table_3"]) if t["dataset"] == dataset), tables["table_2"])
+    return set(own["rows"]) - {"mean"} <= set(categories)
