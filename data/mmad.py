@@ -269,7 +269,7 @@ def _check(row: Any) -> Question | str:
         return "option letters are not A, B, …"
     if row.get("Answer") not in letters:
         return "answer outside the options"
-    if row.get("type") not in TYPES:
+    if row.get("type") not in list(TYPES):  # it may be no string
         return "unknown type"
     return Question(
         text=row["Question"],

@@ -59,7 +59,7 @@ class ApiConfig:
     max_side: int = 0
 
 
-class _Retry(Exception):
+class _RetryError(Exception):
     """An attempt failed in a way that another may not."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
@@ -165,7 +165,7 @@ class ApiChat:
                 return Failure(reason or "not sent: the run was stopped")
             try:
                 return self._attempt(request)
-            except _Retry as error:
+            except _RetryError as error:
                 reason = str(error)
                 seconds = error.after if error.after is not None else pause * random.uniform(0.5, 1.5)
                 if attempt < self.config.retries:
@@ -184,27 +184,27 @@ class ApiChat:
                 temperature=0,
             )
         except openai.APITimeoutError as error:
-            raise _Retry(f"timed out after {self.config.timeout:g} s") from error
+            raise _RetryError(f"timed out after {self.config.timeout:g} s") from error
         except openai.APIConnectionError as error:
-            raise _Retry(f"connection failed: {self._clean(error.__cause__ or error)}") from error
+            raise _RetryError(f"connection failed: {self._clean(error.__cause__ or error)}") from error
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise UserError(f"{self.name} rejects the key in {self.config.key_variable}. Set a valid one.") from error
         except openai.NotFoundError as error:
             raise UserError(f"{self.name} is not known there (404). Check mllm= and api.base_url=.") from error
         except openai.APIStatusError as error:
             if error.status_code in (408, 409, 429) or error.status_code >= 500:
-                raise _Retry(f"status {error.status_code}", _retry_after(error)) from error
+                raise _RetryError(f"status {error.status_code}", _retry_after(error)) from error
             raise UserError(
                 f"{self.name}: status {error.status_code}: {self._clean(error)}. Fix the request."
             ) from error
         except (openai.APIError, ValueError) as error:  # ValueError: the body is no JSON
-            raise _Retry(f"invalid response: {self._clean(error)}") from error
+            raise _RetryError(f"invalid response: {self._clean(error)}") from error
         choices = getattr(completion, "choices", None)
         if not isinstance(completion, ChatCompletion) or not choices or getattr(choices[0], "message", None) is None:
-            raise _Retry("invalid response: no choices in it")
+            raise _RetryError("invalid response: no choices in it")
         reply = strip_thinking(choices[0].message.content or "")
         if not reply:
-            raise _Retry("empty reply")
+            raise _RetryError("empty reply")
         return reply
 
     def _part(self, part: str | Path) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _name_weights(model: str, revision: str | None) -> str:
 
 
 def _is_single_tile(folder: Path) -> bool:
-    """Whether `TransformersChat` can run it: a MiniCPM-V 4.6 that neither slices its images nor has recurrent layers."""
+    """Whether `TransformersChat` can run it: MiniCPM-V 4.6 with one tile an image and full attention."""
     try:
         config = json.loads((folder / "config.json").read_text())
         images = [json.loads(path.read_text()) for path in sorted(folder.glob("*processor_config.json"))]

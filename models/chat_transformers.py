@@ -81,6 +81,10 @@ class TransformersChat:
             output = self.model.model.get_image_features(pixels["pixel_values"], pixels["target_sizes"])
         self._seen.update(zip(new, output.pooler_output, strict=True))
 
+    def forget(self) -> None:
+        """Drops the encoded images."""
+        self._seen.clear()
+
     def expand(self, request: ChatRequest) -> str:
         """The whole prompt, with a place for every visual token; its images must have been looked at."""
         tokenizer = self.processor.tokenizer

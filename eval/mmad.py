@@ -1,0 +1,184 @@
+"""MMAD (Table III of EIAD): ask a model, or read an answer log, and score it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data.errors import UserError
+from data.files import read_jsonl, write_json, write_jsonl, write_text
+from data.mmad import MMAD, ImageLayout, MMADConfig, Skipped, TemplateKind, count_reasons, read_knowledge, read_mmad
+from data.run import open_run
+from eval.mmad_answers import AnswerKey, Row, ask_open, read_answers
+from eval.mmad_compat import score_as_published
+from eval.mmad_prompt import AskConfig, WordingConfig, plan_questions
+from eval.mmad_score import score_answers
+from eval.mmad_tables import render_html, render_markdown
+from models.chat import ChatModel, OptionScorer
+from models.chat_api import ApiConfig
+from models.chat_load import Backend, ChatConfig, SwiftNames, load_chat, load_scorer
+from models.eddm import load_eddm
+from models.vlm import VLMConfig
+
+log = logging.getLogger(__name__)
+Part = TypeVar("Part", MMADConfig, AskConfig, ChatConfig)
+NAMED = 5  # skipped questions that are named on the screen
+
+
+class MMADMode(StrEnum):
+    """How answers are got and scored.
+
+    `likelihood`: the option whose letter is the likeliest next token. `generate`: a strictly read reply; one that
+    cannot be read is wrong. `mmad-compat`: replies as in `generate`, read and scored as the public scorer does.
+    """
+
+    likelihood = "likelihood"
+    generate = "generate"
+    mmad_compat = "mmad-compat"
+
+
+@dataclass(kw_only=True, slots=True)
+class EvalMMADConfig:
+    """What to evaluate. Fields that are not listed are those of `MMADConfig`, `AskConfig` and `ChatConfig`.
+
+    Attributes:
+        preset: Name of the preset; recorded, not interpreted.
+        mode: A `MMADMode`.
+        answers: Answer log: scored when no model is given; with a model, it is continued. Empty: `answers.jsonl` in
+            `out`.
+        run: Run directory whose EDDM is asked.
+        use_adapter: False asks the base of `run` without its LoRA.
+        mllm: Any other model that is asked: folder, hub id, or a server's name of it.
+        out: Folder of the results. Empty: `RUN/eval/mmad`, or the folder of `answers`, or `outputs/mmad`.
+    """
+
+    preset: str
+    data_root: str
+    wording: WordingConfig
+    mode: str = MMADMode.likelihood.value  # a string: as an enum the config could not spell mmad-compat
+    answers: str = ""
+    run: str = ""
+    use_adapter: bool = True
+    mllm: str = ""
+    out: str = ""
+    layout: ImageLayout = ImageLayout.mmad
+    mvtec_root: str = ""
+    visa_root: str = ""
+    shots: int = 0
+    template: TemplateKind = TemplateKind.random
+    knowledge: bool = False
+    max_tokens: int = 16
+    backend: Backend = Backend.transformers
+    adapter: str = ""
+    local: VLMConfig = field(default_factory=VLMConfig)
+    swift: SwiftNames = field(default_factory=SwiftNames)
+    api: ApiConfig = field(default_factory=ApiConfig)
+
+    def part(self, kind: type[Part]) -> Part:
+        """The part that a function of another module takes."""
+        return kind(**{one.name: getattr(self, one.name) for one in fields(kind)})
+
+
+def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
+    """Asks or reads, scores, and writes `results.json`, `mmad.md`, `mmad.html` and `skipped.jsonl` to `out`.
+
+    Raises:
+        UserError: If the input is unusable, or a question got no answer: the results of the others are written first.
+    """
+    if config.run and config.mllm:
+        raise UserError(f"Both run={config.run} and mllm={config.mllm}: give one.")
+    if config.mode not in list(MMADMode):
+        raise UserError(f"Unknown mode={config.mode}. Choose one of: {', '.join(MMADMode)}.")
+    out = _out(config)
+    path = Path(config.answers) if config.answers else out / "answers.jsonl"
+    asks = bool(config.run or config.mllm)
+    mmad = read_mmad(config.part(MMADConfig), check_images=asks)
+    failures: list[Skipped] = []
+    skipped = list(mmad.skipped)
+    if asks:
+        rows, expected, unplanned, failures = _ask(config, mmad, path)
+        skipped += unplanned
+    else:
+        if not config.answers:
+            raise UserError("Nothing to score: give answers=FILE, or run= or mllm= to ask a model.")
+        rows, expected = read_jsonl(path), mmad.count
+    answers, rejected = read_answers(rows, mmad)
+    if not answers:
+        raise UserError(f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}.")
+    score = score_as_published if config.mode == MMADMode.mmad_compat else score_answers
+    results: dict[str, Any] = score(answers) | {
+        "mode": config.mode,
+        "model": str(rows[0].get("model", "")),
+        "adapter": str(rows[0].get("adapter", "")),
+        "setting": str(rows[0].get("setting", "")),
+        "questions": expected,
+        "answered": len(answers),
+        "unanswered": expected - len(answers),
+        "skipped": count_reasons(skipped),
+        "rejected_rows": count_reasons(rejected),
+        "failures": count_reasons(failures),
+    }
+    write_json(out / "results.json", results)
+    parts = {"skipped": skipped, "rejected row": rejected, "no answer": failures}
+    write_jsonl(out / "skipped.jsonl", ({"kind": kind} | asdict(one) for kind, some in parts.items() for one in some))
+    write_text(out / "mmad.md", render_markdown(results))
+    write_text(out / "mmad.html", render_html(results))
+    _report(parts, results, out)
+    if failures:
+        raise UserError(
+            f"{len(failures)} questions got no answer, first: {failures[0].image}: {failures[0].reason}. "
+            f"Run the same command again: only they are asked."
+        )
+    return results
+
+
+def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int, list[Skipped], list[Skipped]]:
+    """Rows of the plan, its size, what could not be planned, and what got no answer."""
+    ask = config.part(AskConfig)
+    knowledge = read_knowledge(Path(config.data_root)) if config.knowledge else {}
+    plan, unplanned = plan_questions(mmad, ask, knowledge)
+    if not plan:
+        raise UserError(f"No question can be asked: {count_reasons(unplanned)}. Check data_root= and shots=.")
+    chat, model, adapter = _load(config)
+    scored = config.mode == MMADMode.likelihood
+    asked: ChatModel | OptionScorer = load_scorer(chat) if scored else chat
+    mode = MMADMode.likelihood if scored else MMADMode.generate  # mmad-compat reads the replies of generate
+    key = AnswerKey(model=model, adapter=adapter, mode=mode.value, setting=ask.setting)
+    rows, failures = ask_open(plan, key, path, asked)
+    if not rows:
+        raise UserError(f"No question got an answer: {count_reasons(failures)}. Check the server, then run again.")
+    return rows, len(plan), unplanned, failures
+
+
+def _load(config: EvalMMADConfig) -> tuple[ChatModel, str, str]:
+    """The model, and the names of its base and adapter."""
+    if config.run:
+        eddm = load_eddm(open_run(config.run), use_adapter=config.use_adapter)
+        return eddm.chat, eddm.model, eddm.adapter
+    chat = load_chat(config.mllm, config.part(ChatConfig))
+    return chat, chat.name, ""  # its name holds the adapter
+
+
+def _out(config: EvalMMADConfig) -> Path:
+    if config.out:
+        return Path(config.out)
+    if config.run:
+        return open_run(config.run).eval / "mmad"
+    return Path(config.answers).parent if config.answers else Path("outputs/mmad")
+
+
+def _report(parts: dict[str, list[Skipped]], results: dict[str, Any], out: Path) -> None:
+    for kind, some in parts.items():
+        for reason, count in count_reasons(some).items():
+            log.warning("%s: %d × %s", kind, count, reason)
+        for one in some[:NAMED]:
+            log.warning("  %s%s: %s", one.image, f": {one.question!r}" if one.question else "", one.reason)
+        if len(some) > NAMED:
+            log.warning("  … all in %s", out / "skipped.jsonl")
+    if results["unanswered"]:
+        log.warning("PARTIAL: %d of %d questions are answered.", results["answered"], results["questions"])
+    log.info("%s", render_markdown(results))
+    log.info("Results: %s", out / "results.json")

@@ -1,0 +1,21 @@
+"""python -m scripts.eval_mmad data_root=DIR answers=FILE [mode=generate|likelihood|mmad-compat] [out=DIR].
+
+Scores an answer log; with run=RUN_DIR or mllm=MODEL [backend=transformers|swift|api] it asks the model first. Writes
+results.json, mmad.md, mmad.html and skipped.jsonl to out=; prints the mean figures as one line of JSON.
+"""
+
+import json
+
+from eval.mmad import EvalMMADConfig, evaluate_mmad
+from scripts.command import command
+
+
+@command("eval_mmad", EvalMMADConfig)
+def main(config: EvalMMADConfig) -> None:
+    """Evaluates a model on MMAD."""
+    results = evaluate_mmad(config)
+    print(json.dumps({name: results[name] for name in ("mode", "answered", "unanswered", "mean")}))
+
+
+if __name__ == "__main__":
+    main()
