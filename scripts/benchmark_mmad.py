@@ -74,7 +74,9 @@ def main() -> None:
         paths = [write_image(folder / f"{index}.png", index) for index in range(2 * images)]
         count = sum(parameter.numel() for parameter in chat.model.parameters())
         print(f"{count / 1e6:.1f} M parameters, {images} images, {len(QUESTIONS)} questions each, {rounds} rounds")
-        print(f"{'':<24}{'theirs q/s':>11}{'ours q/s':>11}{'ratio':>8}{'target':>8}{'bound':>8}  same argmax, max logit Δ")
+        print(
+            f"{'':<24}{'theirs q/s':>11}{'ours q/s':>11}{'ratio':>8}{'target':>8}{'bound':>8}  same argmax, max logit Δ"
+        )
         shots: dict[str, list[tuple[str | Path, ...]]] = {
             "0-shot": [()] * images,
             "1-shot": [(WORDING.templates, paths[images + i], WORDING.query) for i in range(images)],
@@ -124,7 +126,9 @@ def measure(chat: TransformersChat, requests: list[ChatRequest], rounds: int, se
 @torch.inference_mode()
 def generate(chat: TransformersChat, request: ChatRequest) -> torch.Tensor:
     """How public scripts ask: everything anew for every question. Next-token logits, (V,)."""
-    content = [{"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in request.parts]
+    content = [
+        {"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in request.parts
+    ]
     text = chat.processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )

@@ -176,11 +176,20 @@ def _mapping(value: object, where: str) -> dict[str, Any]:
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"Missing class descriptions: {path}. data/classes/template.yaml shows the format.")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix.lower() == ".json":
-        return read_unique_json(path)
+    return read_unique_json(path) if path.suffix.lower() == ".json" else read_unique_yaml(path)
+
+
+def read_unique_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML mapping and refuses keys that occur twice, of which YAML would quietly keep the last.
+
+    Raises:
+        UserError: If the file is missing, is not a YAML mapping, or repeats a key.
+    """
+    if not path.is_file():
+        raise UserError(f"Missing file: {path}.")
     try:
-        value = yaml.load(text, Loader=_UniqueLoader)  # a SafeLoader that refuses keys written twice
+        with path.open(encoding="utf-8") as file:
+            value = yaml.load(file, Loader=_UniqueLoader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise UserError(f"Not valid YAML: {path}: {error}. Repair it.") from error
     return _mapping(value, str(path))
