@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
+from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import GateConfig
 from models.experts.load import ExpertName, parse_expert
@@ -17,6 +18,7 @@ from models.experts.mdlm import MDLMExpert, MDLMExpertConfig
 from models.experts.patchcore import PatchCore, PatchCoreConfig
 from models.experts.precomputed import PrecomputedExpert
 from models.experts.store import write_expert, write_gates
+from train.ddad import DDADTrainConfig, train_ddad
 
 log = logging.getLogger(__name__)
 Fitted = Mapping[str, list[str]]  # category → ids of the samples that it was fitted on
@@ -39,6 +41,8 @@ class FitExpertConfig:
         out: Where to write the fitted expert; of `precomputed`, the folder that holds the maps.
         gate: How the thresholds are set.
         patchcore: Sizes of PatchCore.
+        ddad: Sizes of DDAD.
+        train_ddad: How DDAD is trained.
         mdlm: Which run's MDLM, asked how.
         seed: Of the choice of the held-out normal images.
     """
@@ -54,6 +58,8 @@ class FitExpertConfig:
     out: str
     gate: GateConfig = field(default_factory=GateConfig)
     patchcore: PatchCoreConfig = field(default_factory=PatchCoreConfig)
+    ddad: DDADConfig = field(default_factory=DDADConfig)
+    train_ddad: DDADTrainConfig = field(default_factory=DDADTrainConfig)
     mdlm: MDLMExpertConfig = field(default_factory=MDLMExpertConfig)
     seed: int = 0
 
@@ -87,6 +93,8 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
     kind, _ = parse_expert(config.expert)
     if kind is ExpertName.patchcore:
         return _fit_patchcore(config.patchcore, folder)
+    if kind is ExpertName.ddad:
+        return _fit_ddad(config, folder)
     if kind is ExpertName.mdlm:
         return _fit_mdlm(config.mdlm, folder)
     return _fit_precomputed(folder)
@@ -104,6 +112,20 @@ def _fit_patchcore(config: PatchCoreConfig, folder: Path) -> Fitting:
         expert.save(folder, dict(fitted))
 
     return Fitting(learn, lambda sample, image: expert.score(sample.category, [image])[0], save)
+
+
+def _fit_ddad(config: FitExpertConfig, folder: Path) -> Fitting:
+    expert = DDAD(config.ddad)
+
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, fitted)
+
+    return Fitting(
+        lambda category, samples: train_ddad(expert, category, samples, config.train_ddad),
+        lambda sample, image: expert.score(sample.category, [image])[0],
+        save,
+    )
 
 
 def _fit_mdlm(config: MDLMExpertConfig, folder: Path) -> Fitting:

@@ -83,6 +83,11 @@ class Backbone:
         batch = (np.stack(resized).astype(np.float32) - self._mean) / self._std
         return torch.from_numpy(batch).permute(0, 3, 1, 2).to(self.device)  # channels last in memory
 
+    def normalise(self, batch: Tensor) -> Tensor:
+        """Images in −1..1, (N, 3, S, S), as the backbone expects them; keeps gradients."""
+        mean, std = (torch.from_numpy(values).to(batch).view(1, 3, 1, 1) for values in (self._mean, self._std))
+        return ((batch + 1) * 127.5 - mean) / std
+
     @torch.inference_mode()
     def patches(self, batch: Tensor) -> Tensor:
         """Patch features, (N, C, h, w): stages pooled over the neighbourhood, later ones upsampled, concatenated."""
