@@ -99,7 +99,7 @@ def _train_unet(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
-        total, count = total + float(loss), count + 1
+        total, count = total + float(loss.detach()), count + 1
         if time.monotonic() - spoken > 5 or step + 1 == config.steps:
             log.info("%s: step %d of %d, loss %.4f", category, step + 1, config.steps, total / count)
             spoken, total, count = time.monotonic(), 0.0, 0
@@ -135,7 +135,7 @@ def _adapt(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        last = float(loss)
+        last = float(loss.detach())
     features.requires_grad_(False)
     log.info("%s: backbone adapted in %d steps, last loss %.4f", category, config.adaptation_steps, last)
 

@@ -94,8 +94,9 @@ def test_a_shared_template_and_image_run_once(
     monkeypatch.setattr(
         scorer,
         "_forward",
-        lambda **inputs: (fed.append(inputs["inputs_embeds"].shape[1]) if "inputs_embeds" in inputs else None)
-        or run(**inputs),
+        lambda **inputs: (
+            (fed.append(inputs["inputs_embeds"].shape[1]) if "inputs_embeds" in inputs else None) or run(**inputs)
+        ),
     )
     for image in (0, 1, 1):
         scorer.score(ask(folder, image, 3), COUNTS)
