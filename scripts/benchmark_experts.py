@@ -1,7 +1,7 @@
 """python -m scripts.benchmark_experts READER ROOT [FIT_IMAGES] [TEST_IMAGES]: our PatchCore beside anomalib's.
 
-One process, the same prepared images, backbone, weights and size of memory; prints times, ratios, covering radii and
-AUROC. Needs anomalib 2.x, in an environment of its own: it is no requirement of this project.
+First what the gate saves (scripts.benchmark_gate). Then, in the same process, both PatchCores on the same prepared
+images, with the same backbone, weights and size of memory: prints times, ratios, covering radii and AUROC. Needs anomalib 2.x, in an environment of its own: it is no requirement of this project.
 """
 
 import ctypes
@@ -23,6 +23,7 @@ from eval.image_metrics import image_metrics
 from eval.pixel_metrics import ScoredImage, pixel_metrics
 from models.experts.coreset import covering_radius, select_coreset
 from models.experts.patchcore import PatchCore, PatchCoreConfig
+from scripts.benchmark_gate import compare_gate
 from scripts.command import readable_errors
 
 CATEGORY = "benchmark"
@@ -45,7 +46,9 @@ def main() -> None:
         if len(sys.argv) < 3:
             raise UserError(f"Usage: {(__doc__ or '').splitlines()[0]}")
         fit_images, test_images = (int(value) for value in (sys.argv[3:5] + ["40", "80"][len(sys.argv[3:5]) :]))
-        compare(Source(reader=sys.argv[1], root=sys.argv[2], skip_empty_masks=True), fit_images, test_images)
+        source = Source(reader=sys.argv[1], root=sys.argv[2], skip_empty_masks=True)
+        compare_gate(source, fit_images, test_images)
+        compare(source, fit_images, test_images)
 
 
 def compare(source: Source, fit_images: int, test_images: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
+from models.experts.anomalib import AnomalibConfig, AnomalibExpert
 from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import GateConfig
@@ -43,6 +44,7 @@ class FitExpertConfig:
         patchcore: Sizes of PatchCore.
         ddad: Sizes of DDAD.
         train_ddad: How DDAD is trained.
+        anomalib: Arguments of an anomalib model.
         mdlm: Which run's MDLM, asked how.
         seed: Of the choice of the held-out normal images.
     """
@@ -60,6 +62,7 @@ class FitExpertConfig:
     patchcore: PatchCoreConfig = field(default_factory=PatchCoreConfig)
     ddad: DDADConfig = field(default_factory=DDADConfig)
     train_ddad: DDADTrainConfig = field(default_factory=DDADTrainConfig)
+    anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
     mdlm: MDLMExpertConfig = field(default_factory=MDLMExpertConfig)
     seed: int = 0
 
@@ -90,11 +93,13 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
     Raises:
         UserError: If what it needs (weights, a run, a package) is missing.
     """
-    kind, _ = parse_expert(config.expert)
+    kind, model = parse_expert(config.expert)
     if kind is ExpertName.patchcore:
         return _fit_patchcore(config.patchcore, folder)
     if kind is ExpertName.ddad:
         return _fit_ddad(config, folder)
+    if kind is ExpertName.anomalib:
+        return _fit_anomalib(AnomalibExpert(model, config.anomalib), folder)
     if kind is ExpertName.mdlm:
         return _fit_mdlm(config.mdlm, folder)
     return _fit_precomputed(folder)
@@ -126,6 +131,14 @@ def _fit_ddad(config: FitExpertConfig, folder: Path) -> Fitting:
         lambda sample, image: expert.score(sample.category, [image])[0],
         save,
     )
+
+
+def _fit_anomalib(expert: AnomalibExpert, folder: Path) -> Fitting:
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, fitted)
+
+    return Fitting(expert.fit, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
 def _fit_mdlm(config: MDLMExpertConfig, folder: Path) -> Fitting:

@@ -46,7 +46,7 @@ class DDADConfig:
         layers: Residual blocks a level.
         timesteps: Steps of the noise schedule (linear, as DDPM's).
         noise_to: Step up to which an image is noised before it is denoised (the paper's T′).
-        steps: Denoising steps from there; `timesteps` · `steps` / `noise_to` is rounded, as the scheduler's grid is even.
+        steps: Denoising steps from there; about as many, as the scheduler's grid over all `timesteps` is even.
         condition: Pull towards the image at each step (the paper's w).
         eta: Randomness of the DDIM steps; 0 is none (the paper's σ is 0 then).
         pixel_weight: Weight of the pixel distance beside the feature distance, once both have the same scale (the
