@@ -1,7 +1,8 @@
 """python -m scripts.benchmark_experts READER ROOT [FIT_IMAGES] [TEST_IMAGES]: our PatchCore beside anomalib's.
 
 First what the gate saves (scripts.benchmark_gate). Then, in the same process, both PatchCores on the same prepared
-images, with the same backbone, weights and size of memory: prints times, ratios, covering radii and AUROC. Needs anomalib 2.x, in an environment of its own: it is no requirement of this project.
+images, with the same backbone, weights and size of memory: prints times, ratios, covering radii and AUROC. Needs
+anomalib 2.x, in an environment of its own: it is no requirement of this project.
 """
 
 import ctypes

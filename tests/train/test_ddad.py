@@ -13,7 +13,7 @@ from models.experts.backbone import BackboneConfig
 from models.experts.ddad import DDAD, DDADConfig
 from train.ddad import DDADTrainConfig, train_ddad
 
-pytest.importorskip("diffusers", reason="diffusers is not installed: pip install diffusers==0.42.1")
+pytest.importorskip("diffusers", reason="diffusers is not installed: pip install -r requirements.txt")
 timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
 
 

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
+from eval.class_names import Names
+from eval.classification_config import ClassificationConfig
 from eval.expert import EvalExpertConfig, evaluate_expert, fitted_ids
 from models.experts.backbone import BackboneConfig
 from models.experts.expert import Gate
@@ -17,7 +19,7 @@ from models.experts.gate import GateConfig, GateMethod
 from models.experts.load import ExpertName
 from models.experts.patchcore import PatchCoreConfig
 from models.experts.store import read_gates
-from train.expert import FitExpertConfig, fit_expert
+from train.expert import FitExpertConfig, fit_expert, fit_missing_expert
 
 CATEGORIES = ("nut", "ring")
 
@@ -162,3 +164,33 @@ def test_a_category_that_was_not_fitted(root: Path, tmp_path: Path, patchcore: P
     fit_expert(replace(fit_config(root, tmp_path / "expert", patchcore), categories=["nut"]))
     with pytest.raises(UserError, match="no fitted memory for ring; it has nut"):
         evaluate_expert(eval_config(root, tmp_path / "expert", tmp_path / "eval", ExpertName.patchcore))
+
+
+def test_a_missing_expert_is_fitted_first(
+    root: Path, tmp_path: Path, patchcore: PatchCoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[FitExpertConfig] = []
+
+    def fit(config: FitExpertConfig) -> None:
+        fitted.append(config)
+        fit_expert(replace(config, patchcore=patchcore))
+
+    monkeypatch.setattr("train.expert.fit_expert", fit)
+    config = ClassificationConfig(
+        preset="tiny",
+        dataset="mvtec_ad",
+        data_root=str(root),
+        names=Names.normalised,
+        out=str(tmp_path / "out"),
+        resamples=0,
+        seed=0,
+        severity_seeds=[0],
+        expert="patchcore",
+        mllm="m",
+    )
+    fit_missing_expert(config)
+    assert set(read_gates(tmp_path / "out" / "expert")) == set(CATEGORIES)
+    assert fitted[0].splits == ["train"]
+    for unneeded in (config, replace(config, expert_dir="x"), replace(config, expert="oracle")):
+        fit_missing_expert(unneeded)
+    assert len(fitted) == 1

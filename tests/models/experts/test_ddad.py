@@ -12,7 +12,7 @@ from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate
 from models.experts.load import load_expert
 
-pytest.importorskip("diffusers", reason="diffusers is not installed: pip install diffusers==0.42.1")
+pytest.importorskip("diffusers", reason="diffusers is not installed: pip install -r requirements.txt")
 
 IMAGES = [np.random.default_rng(index).integers(0, 256, (40, 56, 3), dtype=np.uint8) for index in range(3)]
 
