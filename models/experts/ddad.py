@@ -296,6 +296,6 @@ def _import_diffusers() -> tuple[Any, Any]:
         from diffusers import DDIMScheduler, UNet2DModel  # slow to import
     except ImportError as error:
         raise UserError(
-            f"diffusers is not installed, which DDAD needs: pip install -r requirements.txt -c constraints.txt ({error})"
+            f"DDAD needs diffusers: python -m pip install -r requirements.txt -c constraints.txt ({error})"
         ) from error
     return UNet2DModel, DDIMScheduler
