@@ -19,9 +19,8 @@ from eval.mmad_score import score_answers
 from eval.mmad_tables import render_html, render_markdown
 from models.chat import ChatModel, OptionScorer
 from models.chat_api import ApiConfig
-from models.chat_load import Backend, ChatConfig, SwiftNames, load_chat, load_scorer
+from models.chat_load import Backend, ChatConfig, SwiftNames, VLMConfig, load_chat, load_scorer
 from models.eddm import load_eddm
-from models.vlm import VLMConfig
 
 log = logging.getLogger(__name__)
 Part = TypeVar("Part", MMADConfig, AskConfig, ChatConfig)

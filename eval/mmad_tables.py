@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.mmad_score import FIGURES
-from eval.report import TEMPLATES
 
+TEMPLATES = Path(__file__).resolve().parent / "templates"
 HEADS = {
     "anomaly_discrimination": "Anomaly discrim.",
     "defect_classification": "Defect class.",

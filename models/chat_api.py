@@ -191,6 +191,8 @@ class ApiChat:
             raise UserError(f"{self.name} rejects the key in {self.config.key_variable}. Set a valid one.") from error
         except openai.NotFoundError as error:
             raise UserError(f"{self.name} is not known there (404). Check mllm= and api.base_url=.") from error
+        except openai.BadRequestError:
+            raise  # this question's own fault
         except openai.APIStatusError as error:
             if error.status_code in (408, 409, 429) or error.status_code >= 500:
                 raise _RetryError(f"status {error.status_code}", _retry_after(error)) from error

@@ -11,7 +11,6 @@ from data.errors import UserError
 from data.files import hash_file, hash_value
 from models.chat import ChatModel, OptionScorer
 from models.chat_api import ApiChat, ApiConfig
-from models.vlm import VLM, ReuseScorer, VLMConfig
 
 
 class Backend(StrEnum):
@@ -20,6 +19,25 @@ class Backend(StrEnum):
     transformers = "transformers"
     swift = "swift"
     api = "api"
+
+
+@dataclass(kw_only=True, slots=True)
+class VLMConfig:
+    """How a model of transformers is loaded.
+
+    Attributes:
+        device: `cpu`, `cuda` …
+        torch_dtype: `bfloat16`, `float16` or `float32`.
+        revision: Pinned revision of a hub model; needed with remote code.
+        trust_remote_code: Run the code that comes with the weights.
+        batch_size: Questions a batch in `mode=generate`.
+    """
+
+    device: str = "cpu"
+    torch_dtype: str = "float32"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    batch_size: int = 8
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,6 +111,8 @@ def load_chat(model: str, config: ChatConfig) -> ChatModel:
         from models.chat_transformers import TransformersChat
 
         return TransformersChat(Path(model), adapter, name=name, batch_size=config.local.batch_size)
+    from models.vlm import VLM
+
     return VLM(model, adapter, config.local, name=name)
 
 
@@ -102,8 +122,9 @@ def load_scorer(chat: ChatModel) -> OptionScorer:
     Raises:
         UserError: If its back end does not show the logits.
     """
-    from models.chat_transformers import TransformersChat
+    from models.chat_transformers import TransformersChat  # slow to import
     from models.likelihood import PackedScorer
+    from models.vlm import VLM, ReuseScorer
 
     if isinstance(chat, TransformersChat):
         return PackedScorer(chat)

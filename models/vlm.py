@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +21,11 @@ from data.errors import UserError
 from data.sample import load_image
 from models.answers import strip_thinking
 from models.chat import ChatRequest
+from models.chat_load import VLMConfig
 from models.likelihood import common_length, group_by_image, letter_tokens, read_letters
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, Any]
-
-
-@dataclass(kw_only=True, slots=True)
-class VLMConfig:
-    """How a model of transformers is loaded.
-
-    Attributes:
-        device: `cpu`, `cuda` …
-        torch_dtype: `bfloat16`, `float16` or `float32`.
-        revision: Pinned revision of a hub model; needed with remote code.
-        trust_remote_code: Run the code that comes with the weights.
-        batch_size: Questions a batch in `mode=generate`.
-    """
-
-    device: str = "cpu"
-    torch_dtype: str = "float32"
-    revision: str | None = None
-    trust_remote_code: bool = False
-    batch_size: int = 8
 
 
 class VLM:

@@ -101,7 +101,7 @@ def test_scoring_a_log_needs_no_images(root: Path) -> None:
 @pytest.mark.parametrize("content", [[], {}, {"x": 1}])
 def test_a_file_without_questions_is_refused(tmp_path: Path, content: object) -> None:
     write_json(tmp_path / "mmad.json", content)
-    with pytest.raises(UserError, match="mmad.json"):
+    with pytest.raises(UserError, match=r"mmad\.json"):
         read_mmad(config(tmp_path), check_images=True)
 
 

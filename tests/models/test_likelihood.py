@@ -9,11 +9,11 @@ import torch
 
 from data.errors import UserError
 from models.chat import ChatRequest
-from models.chat_load import ChatConfig, load_chat, load_scorer
+from models.chat_load import ChatConfig, VLMConfig, load_chat, load_scorer
 from models.chat_transformers import TransformersChat
 from models.likelihood import PackedScorer, block_mask, can_pack, common_length, group_by_image, read_letters
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from models.vlm import VLM, ReuseScorer, VLMConfig
+from models.vlm import VLM, ReuseScorer
 from train.eddm_base.build import tiny_tokenizer
 
 QUESTIONS = (
