@@ -18,7 +18,7 @@ class RunAllConfig:
         run_dir: The run directory.
         data: Training and zero-shot sources; every stage gets the same file of `configs/data`.
         seed: Seed of every stage.
-        jobs: Stages side by side; each runs on one thread, those that nothing runs beside on as many as there are jobs.
+        jobs: Stages side by side; each runs on one thread.
         extra: Arguments for single stages, `<stage>: <key>=<value>`.
     """
 
@@ -58,10 +58,10 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     stages += [
         Stage("ddqa", ["scripts.build_ddqa", *write, *data, *seed, "part=train"], made),
         Stage("exam", ["scripts.build_ddqa", *write, *data, *seed, "part=zero_shot"], [*made, "ddqa"]),
-        Stage("eddm", [*train_eddm, "stage=adapter"], ["ddqa", *eddm_base], config.jobs),
+        Stage("eddm", [*train_eddm, "stage=adapter"], ["ddqa", *eddm_base]),
         Stage("mdlm-without-eddm", [*train_mdlm, "stage=adapter", "description=fixed"], [*made, *mdlm_base]),
         Stage("describe-train", ["scripts.describe", *read, *data, "part=train"], ["eddm"]),
-        Stage("mdlm", [*train_mdlm, "stage=adapter", "description=eddm"], ["describe-train", *mdlm_base], config.jobs),
+        Stage("mdlm", [*train_mdlm, "stage=adapter", "description=eddm"], ["describe-train", *mdlm_base]),
         Stage("eval-eddm", ["scripts.eval_eddm", *read, "part=zero_shot"], ["eddm", "exam"]),
         Stage("describe-zero-shot", ["scripts.describe", *read, *data, "part=zero_shot"], ["eddm"]),
         Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"]),

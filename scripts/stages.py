@@ -30,13 +30,11 @@ class Stage:
         name: Short unique name, shown before each of its lines.
         arguments: What follows `python -m`.
         needs: Names of the stages that must have finished.
-        threads: Threads of its arithmetic. A fixed number: sums on two threads round differently from sums on one.
     """
 
     name: str
     arguments: list[str]
     needs: list[str] = field(default_factory=list)
-    threads: int = 1
 
 
 class Pipeline:
@@ -129,7 +127,6 @@ class _Process:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(stage.threads)},
         )
         assert self.child.stdout is not None
         self.reader = threading.Thread(target=self._forward, args=(self.child.stdout,), daemon=True)

@@ -88,12 +88,3 @@ def test_a_silent_stage_gets_a_heartbeat(tmp_path: Path, capsys, monkeypatch: py
     (tmp_path / "nap.py").write_text("import time; time.sleep(1.5)")
     Pipeline([Stage("nap", ["nap"])], tmp_path / "run", jobs=1).run()
     assert "[nap] …" in capsys.readouterr().err
-
-
-def test_a_stage_gets_its_threads(tmp_path: Path) -> None:
-    (tmp_path / "say_threads.py").write_text(
-        "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(os.environ['OMP_NUM_THREADS'])"
-    )
-    stages = [Stage(str(count), ["say_threads", str(tmp_path / str(count))], threads=count) for count in (1, 2)]
-    Pipeline(stages, tmp_path / "run", jobs=2).run()
-    assert [(tmp_path / str(count)).read_text() for count in (1, 2)] == ["1", "2"]

@@ -32,13 +32,13 @@ class Reading:
     """What there is at each visual token.
 
     Attributes:
-        kinds: (B, T, K), how much of a mark of that kind is there: 1 at the token that holds most of it.
-        marked: (B, T), the same for any mark.
-        boxes: (B, T, 4), xyxy in -1..1 of the mark that is there most, times how much it is; 0 without one.
+        marked: (B, T), how much of a mark is there: 1 at the token that holds most of it.
+        kinds: (B, T, K), 1 where a mark of that kind has its centre.
+        boxes: (B, T, 4), xyxy in -1..1 of the largest mark with its centre there; 0 without one.
     """
 
-    kinds: NDArray[np.float32]
     marked: NDArray[np.float32]
+    kinds: NDArray[np.float32]
     boxes: NDArray[np.float32]
 
 
@@ -64,21 +64,26 @@ class Spelling:
         self._corners = others * (words.norm(dim=1).mean() / others.norm(dim=1, keepdim=True))
 
     def read(self, facts: Sequence[Facts]) -> Reading:
-        """What is true at each token; a mark is taken to fill its box."""
+        """What is true at each token; marks are listed largest first, and a mark is taken to fill its box."""
         tokens = self.side**2
+        marked = np.zeros((len(facts), tokens), np.float32)
         kinds = np.zeros((len(facts), tokens, len(KINDS)), np.float32)
         boxes = np.zeros((len(facts), tokens, 4), np.float32)
         for row, item in enumerate(facts):
             height, width = item.size
-            for mark in item.marks:
+            for mark in reversed(item.marks):
                 x0, y0, x1, y1 = np.array(mark.box) / np.array([width, height, width, height])
                 shares = np.outer(self._overlap(y0, y1), self._overlap(x0, x1)).ravel()
-                shares /= shares.max()
-                kind = kinds[row, :, KINDS.index(mark.kind)]
-                most = shares > kinds[row].max(-1)
-                boxes[row, most] = shares[most, None] * (2 * np.array([x0, y0, x1, y1]) - 1)
-                np.maximum(kind, shares, out=kind)
-        return Reading(kinds, kinds.max(-1), boxes)
+                column, line = (
+                    min(int(self.side * at / size), self.side - 1)
+                    for at, size in zip(mark.centre, (width, height), strict=True)
+                )
+                token = self.side * line + column
+                marked[row] = np.maximum(marked[row], shares / shares.max())
+                marked[row, token] = 1
+                kinds[row, token, KINDS.index(mark.kind)] = 1
+                boxes[row, token] = 2 * np.array([x0, y0, x1, y1]) - 1
+        return Reading(marked, kinds, boxes)
 
     def _overlap(self, low: float, high: float) -> NDArray[np.float64]:
         """How much of an interval in 0..1 lies in each row (or column) of tokens, (side,)."""
@@ -87,7 +92,7 @@ class Spelling:
 
     def spell(self, reading: Reading) -> Tensor:
         """Visual tokens that say it, (B, T, D)."""
-        kinds, marked, boxes = (torch.from_numpy(v) for v in (reading.kinds, reading.marked, reading.boxes))
+        marked, kinds, boxes = (torch.from_numpy(v) for v in (reading.marked, reading.kinds, reading.boxes))
         return self.regions + kinds @ self._kinds + marked.unsqueeze(-1) * self._mark + boxes @ self._corners
 
     def spell_with_doubt(self, reading: Reading, rng: np.random.Generator) -> Tensor:
@@ -95,10 +100,10 @@ class Spelling:
         shape = reading.marked.shape
         clear = reading.marked > CLEAR
         sure = np.where(clear, 1 - rng.beta(0.7, 2.5, shape), 0.6 * rng.beta(0.3, 4, shape))
-        strength = np.where(clear, sure * reading.marked, np.maximum(sure, reading.marked))[..., None]
-        others = rng.dirichlet(np.full(len(KINDS), 0.3), shape) * strength
-        mixed = np.where(clear, rng.beta(0.5, 3, shape), 1.0)[..., None]
-        kinds = (1 - mixed) * reading.kinds * sure[..., None] + mixed * others
+        marked = np.where(clear, sure * reading.marked, np.maximum(sure, reading.marked))
+        mixed = np.where(clear, rng.beta(0.5, 3, shape), 1.0)
+        others = rng.dirichlet(np.full(len(KINDS), 0.3), shape) * (marked * mixed)[..., None]
+        kinds = reading.kinds * (sure * (1 - mixed))[..., None] + others
         boxes = (reading.boxes + rng.normal(0, 0.05, reading.boxes.shape)) * sure[..., None]
-        doubted = self.spell(Reading(*(value.astype(np.float32) for value in (kinds, strength[..., 0], boxes))))
+        doubted = self.spell(Reading(*(value.astype(np.float32) for value in (marked, kinds, boxes))))
         return doubted + NOISE * torch.from_numpy(rng.standard_normal(doubted.shape, np.float32))

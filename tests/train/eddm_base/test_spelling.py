@@ -6,7 +6,7 @@ from data.captions import KINDS, Fact, Facts
 from data.masks import Box
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model
 from train.eddm_base.build import tiny_tokenizer
-from train.eddm_base.spelling import Reading, Spelling
+from train.eddm_base.spelling import Spelling
 from train.packing import encode
 
 FACTS = Facts(
@@ -33,6 +33,7 @@ def test_marks_are_read_where_they_are(spelling: Spelling) -> None:
     assert np.flatnonzero(reading.kinds[0, 0]).tolist() == sorted([KINDS.index("scratch"), KINDS.index("hole")])
     assert reading.marked[0, [0, 8]].tolist() == [1, 1]
     assert reading.marked[0, 1] == pytest.approx(8 / 32)  # the end of the scratch
+    assert not reading.kinds[0, 1].any() and not reading.boxes[0, 1].any()
     np.testing.assert_allclose(reading.boxes[0, 8], [80 / 48 - 1, 84 / 48 - 1, 92 / 48 - 1, 1], rtol=1e-5)
 
 
@@ -58,7 +59,5 @@ def test_doubt_changes_the_strength_but_not_which_token_is_marked(spelling: Spel
 
 
 def test_an_empty_reading_spells_only_regions(spelling: Spelling) -> None:
-    nothing = Reading(
-        np.zeros((1, 9, len(KINDS)), np.float32), np.zeros((1, 9), np.float32), np.zeros((1, 9, 4), np.float32)
-    )
+    nothing = spelling.read([Facts("", (), (96, 96))])
     assert torch.equal(spelling.spell(nothing)[0], spelling.regions)
