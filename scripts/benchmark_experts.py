@@ -48,6 +48,7 @@ def main() -> None:
             raise UserError(f"Usage: {(__doc__ or '').splitlines()[0]}")
         fit_images, test_images = (int(value) for value in (sys.argv[3:5] + ["40", "80"][len(sys.argv[3:5]) :]))
         source = Source(reader=sys.argv[1], root=sys.argv[2], skip_empty_masks=True)
+        _import_anomalib()  # before anything takes time
         compare_gate(source, fit_images, test_images)
         compare(source, fit_images, test_images)
 

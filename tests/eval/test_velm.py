@@ -103,7 +103,7 @@ def test_gate_prompt_and_scores(config: ClassificationConfig, stand: Stand, capl
 
 def test_resumes(config: ClassificationConfig, stand: Stand) -> None:
     stand.fail_from = 3
-    with pytest.raises(UserError, match="No answer to 1 of 10 questions.*timed out"):
+    with pytest.raises(UserError, match=r"No answer to 1 of 10 questions.*timed out"):
         run_classification(config)
     assert not (Path(config.out) / "results.json").exists()  # no score without all answers
     stand.fail_from = 1000

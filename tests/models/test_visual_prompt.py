@@ -50,7 +50,7 @@ def test_contour_leaves_the_defect_and_the_input_alone() -> None:
     assert drawn is not None
     red = (drawn == RED).all(-1)
     assert red.any() and not red[20:30, 40:60].any() and red[19, 50]
-    assert (drawn[~red] == 90).all() and (IMAGE == before).all()
+    assert (drawn[~red] == 90).all() and (before == IMAGE).all()
 
 
 def test_line_width_grows_with_the_image() -> None:
