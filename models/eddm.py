@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -83,43 +83,60 @@ class EDDM:
         return described
 
     def knock_out(self, images: Sequence[Path], task: Task, names: Sequence[str]) -> list[str | None]:
-        """Finds the best of many names by questions with four options, as DDQA asks them.
-
-        At inference the true option is unknown, so the winner of a question meets the next names. A question whose
-        reply cannot be read keeps the standing winner; if no reply can be read at all, the answer is None.
+        """Finds the best of many names for each image; see `knock_out`.
 
         Args:
             images: The images.
             task: RDL or DC.
             names: All candidates.
         """
-        winners: list[str | None] = [None] * len(images)
-        waiting = list(names)
-        opening = True
-        while waiting:
-            count = ROUND if opening else ROUND - 1
-            challengers, waiting = waiting[:count], waiting[count:]
-            beaten = [name for name in names if name not in challengers and name not in waiting]
-            rounds = []
-            for winner in winners:
-                known = [winner] if winner is not None else []
-                options = known + challengers
-                options += [name for name in beaten if name not in options][: ROUND - len(options)]
-                rounds.append(sorted(options, key=list(names).index))
+
+        def ask(rounds: Sequence[Sequence[str]]) -> list[int | None]:
             requests = [
                 ChatRequest(image, format_prompt(task, tuple(options)), LETTER_TOKENS)
                 for image, options in zip(images, rounds, strict=True)
             ]
-            for index, reply in enumerate(self.chat.chat(requests)):
-                choice = parse_letter(reply, len(rounds[index]))
-                winners[index] = rounds[index][choice] if choice is not None else winners[index]
-            opening = False
-        return winners
+            replies = self.chat.chat(requests)
+            return [parse_letter(reply, len(options)) for reply, options in zip(replies, rounds, strict=True)]
+
+        return knock_out(names, len(images), ask)
 
     @staticmethod
     def _choose_yes(reply: str) -> bool | None:
         choice = parse_letter(reply, len(AD_OPTIONS))
         return None if choice is None else AD_OPTIONS[choice] == "Yes."
+
+
+def knock_out(
+    names: Sequence[str], count: int, ask: Callable[[Sequence[Sequence[str]]], list[int | None]]
+) -> list[str | None]:
+    """Finds the best of many names by questions with four options, as DDQA asks them.
+
+    At inference the true option is unknown, so the winner of a question meets the next names. A question whose
+    reply cannot be read keeps the standing winner; if no reply can be read at all, the answer is None.
+
+    Args:
+        names: All candidates.
+        count: How many images are asked about.
+        ask: From the options of each image to the index of the chosen one, or None.
+    """
+    winners: list[str | None] = [None] * count
+    waiting = list(names)
+    opening = True
+    while waiting and count:
+        size = ROUND if opening else ROUND - 1
+        challengers, waiting = waiting[:size], waiting[size:]
+        beaten = [name for name in names if name not in challengers and name not in waiting]
+        rounds = []
+        for winner in winners:
+            known = [winner] if winner is not None else []
+            options = known + challengers
+            options += [name for name in beaten if name not in options][: ROUND - len(options)]
+            rounds.append(sorted(options, key=list(names).index))
+        for index, choice in enumerate(ask(rounds)):
+            winners[index] = rounds[index][choice] if choice is not None else winners[index]
+        opening = False
+    return winners
 
 
 def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64) -> EDDM:

@@ -21,6 +21,7 @@ from data.sample import ImageArray, MaskArray, load_image
 from models.adapter import load_mdlm
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
 from models.eddm import DescribeMode, load_eddm
+from models.judge import Judge, Verdict, read_product
 
 
 class Overlay(StrEnum):
@@ -44,6 +45,9 @@ class InspectConfig:
         mode: How EDDM describes.
         overlay: What the overlay shows.
         contour: Threshold of the mask (0.5 of a probability unless changed) and width of the outline.
+        classes: Class descriptions (`data/classes/template.yaml`); with them EDDM names the class of what is found.
+        category: Which of their categories; may be left out where there is one.
+        policy: What to do with each class (`data/policies/template.yaml`); needs `classes`.
     """
 
     preset: str
@@ -54,6 +58,9 @@ class InspectConfig:
     mode: DescribeMode = DescribeMode.structured
     overlay: Overlay = Overlay.contour
     contour: ContourConfig = field(default_factory=ContourConfig)
+    classes: str = ""
+    category: str = ""
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,7 @@ class Inspection:
         anomaly_map: (H, W) float32 in 0..1, higher is worse.
         mask: (H, W) bool, True where the map reaches the threshold.
         overlay: (H, W, 3) uint8 RGB, the image with its outline.
+        verdict: Class and action; None without class descriptions.
     """
 
     image: Path
@@ -75,6 +83,7 @@ class Inspection:
     anomaly_map: NDArray[np.float32]
     mask: MaskArray
     overlay: ImageArray
+    verdict: Verdict | None = None
 
 
 class Describer(Protocol):
@@ -114,6 +123,7 @@ class EIAD:
         mode: How EDDM describes.
         overlay: What the overlay shows.
         contour: Threshold and line width.
+        judge: Names the class and what to do; None leaves both out.
     """
 
     eddm: Describer | None
@@ -121,6 +131,7 @@ class EIAD:
     mode: DescribeMode = DescribeMode.structured
     overlay: Overlay = Overlay.contour
     contour: ContourConfig = field(default_factory=ContourConfig)
+    judge: Judge | None = None
 
     def inspect(self, path: Path) -> Inspection:
         """Inspects one image.
@@ -143,6 +154,7 @@ class EIAD:
             anomaly_map=prediction.anomaly_map,
             mask=mask,
             overlay=overlay,
+            verdict=self.judge.judge(path, image, mask) if self.judge is not None else None,
         )
 
 
@@ -163,12 +175,16 @@ def load_eiad(run: Run, config: InspectConfig) -> EIAD:
         )
     if config.description is DescriptionMode.eddm and not run.eddm.is_dir():
         raise UserError(f"No EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}")
+    product, policy = read_product(config.classes, config.category, config.policy)
+    needs_eddm = config.description is DescriptionMode.eddm or product is not None
+    eddm = load_eddm(run) if needs_eddm else None
     return EIAD(
-        eddm=load_eddm(run) if config.description is DescriptionMode.eddm else None,
+        eddm=eddm if config.description is DescriptionMode.eddm else None,
         mdlm=load_mdlm(run, config.description.value),
         mode=config.mode,
         overlay=config.overlay,
         contour=config.contour,
+        judge=Judge(eddm.chat, product, policy, config.contour) if eddm is not None and product is not None else None,
     )
 
 
@@ -176,7 +192,8 @@ def inspect_image(config: InspectConfig) -> dict[str, Any]:
     """Inspects one image and writes its mask, overlay and JSON file.
 
     Returns:
-        `description`, `score`, and the paths `mask` and `overlay`.
+        `description`, `score`, and the paths `mask` and `overlay`; with class descriptions also `class`, with a policy
+        also `action` and `reason`.
 
     Raises:
         UserError: If the image, the run or a module is missing, or the folder cannot be written.
@@ -203,6 +220,8 @@ def save_inspection(inspection: Inspection, folder: Path) -> dict[str, Any]:
         "image": str(inspection.image),
         "defect_share": float(inspection.mask.mean()),
     }
+    if inspection.verdict is not None:
+        result |= inspection.verdict.as_json()
     try:
         _write_png(mask, inspection.mask.astype(np.uint8) * 255)
         _write_png(overlay, cv2.cvtColor(inspection.overlay, cv2.COLOR_RGB2BGR))

@@ -10,6 +10,7 @@ Shape legend: Q questions, P shared tokens, R tokens of all questions without P,
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -139,13 +140,13 @@ def common_length(rows: Sequence[Sequence[Any]]) -> int:
 
 
 def letter_tokens(tokenizer: Any) -> list[list[int]]:
-    """Token ids of the letters A to E, alone and after a space.
+    """Token ids of the letters A to Z, alone and after a space.
 
     Raises:
         UserError: If a letter is no single token.
     """
     found = []
-    for letter in "ABCDE":
+    for letter in string.ascii_uppercase:
         spelled = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (letter, f" {letter}")]
         tokens = sorted({ids[0] for ids in spelled if len(ids) == 1 and ids[0] != tokenizer.unk_token_id})
         if not tokens:

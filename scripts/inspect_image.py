@@ -1,5 +1,6 @@
 """python -m scripts.inspect_image image=PATH run=RUN_DIR out=DIR [overlay=contour|heat|both] [contour.threshold=0.5].
 
+With classes=FILE category=NAME the class of what is found is named, with policy=FILE also what to do with the piece.
 Writes <name>_mask.png, <name>_overlay.png and <name>.json to DIR; stdout is the same JSON on one line, nothing else.
 """
 

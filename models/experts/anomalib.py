@@ -1,0 +1,186 @@
+"""Any image model of anomalib as an expert: `anomalib:Padim`, `anomalib:EfficientAd`, … (an optional requirement).
+
+Fitted by anomalib's own engine; its post-processing is left out, because the gate is set here. A fitted expert is a
+folder: `expert.json`, `gate.json` and `<category>/anomalib.safetensors`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from data.errors import UserError
+from data.files import make_dir
+from data.sample import ImageArray, Sample
+from models.experts.expert import Detection, Gate, MapArray
+from models.experts.store import category_folder, read_expert, read_gates, write_expert, write_gates
+
+WEIGHTS = "anomalib.safetensors"
+
+
+@dataclass(kw_only=True, slots=True)
+class AnomalibConfig:
+    """How a model of anomalib is built and fitted.
+
+    Attributes:
+        arguments: What its constructor is given, as anomalib names it; weights of a hub come by anomalib's own ways.
+        epochs: Epochs of the fit; models that only fill a memory need one.
+        batch_size: Images a batch.
+        device: `cpu` or `cuda`.
+    """
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 1
+    batch_size: int = 16
+    device: str = "cpu"
+
+
+class AnomalibExpert:
+    """A model of anomalib with one fit a category.
+
+    Args:
+        model: Name of its class.
+        config: Its arguments.
+
+    Raises:
+        UserError: If anomalib is not installed, or has no such model.
+    """
+
+    sees_truth = False
+
+    def __init__(self, model: str, config: AnomalibConfig) -> None:
+        self.name = f"anomalib:{model}"
+        self.model, self.config = model, config
+        self.gates: dict[str, Gate] = {}
+        self.models: dict[str, Any] = {}
+
+    def fit(self, category: str, samples: Sequence[Sample]) -> None:
+        """Fits a category on its normal samples, by anomalib's engine."""
+        _import_anomalib()
+        from anomalib.data import Folder
+        from anomalib.engine import Engine
+
+        model = self._create()
+        with tempfile.TemporaryDirectory() as folder:
+            normal = make_dir(Path(folder) / "normal")
+            for index, sample in enumerate(samples):
+                (normal / f"{index:06d}{sample.image.suffix}").symlink_to(sample.image.resolve())
+            data = Folder(
+                name="eiad",
+                root=folder,
+                normal_dir="normal",
+                train_batch_size=self.config.batch_size,
+                eval_batch_size=self.config.batch_size,
+                num_workers=0,
+                test_split_mode="none",
+                val_split_mode="none",
+            )
+            engine = Engine(
+                default_root_dir=folder,
+                max_epochs=self.config.epochs,
+                accelerator="cpu" if self.config.device == "cpu" else "gpu",
+                devices=1,
+                logger=False,
+                limit_val_batches=0,
+            )
+            engine.fit(model, datamodule=data)
+        self.models[category] = model.eval()
+
+    def check(self, categories: Sequence[str]) -> None:
+        """Refuses categories without a model or a gate; see `Expert.check`."""
+        if missing := sorted(set(categories) - (self.gates.keys() & self.models.keys())):
+            raise UserError(
+                f"{self.name} is not fitted for {', '.join(missing)}, only for {', '.join(self.models) or 'none'}. "
+                f"Fit it: python -m scripts.fit_expert expert={self.name}."
+            )
+
+    def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
+        """Scores images; see `Expert.detect`."""
+        self.check([sample.category for sample in samples])
+        by_category: dict[str, list[int]] = defaultdict(list)
+        for index, sample in enumerate(samples):
+            by_category[sample.category].append(index)
+        found: dict[int, Detection] = {}
+        for category, indices in by_category.items():
+            scored = self.score(category, [images[index] for index in indices])
+            for index, (anomaly_map, score) in zip(indices, scored, strict=True):
+                found[index] = Detection(anomaly_map, score, self.gates[category])
+        return [found[index] for index in range(len(samples))]
+
+    @torch.inference_mode()
+    def score(self, category: str, images: Sequence[ImageArray]) -> list[tuple[MapArray, float]]:
+        """Map at the image's own size, and score, of images of one category, without a gate.
+
+        Raises:
+            UserError: If the model makes no anomaly maps.
+        """
+        model = self.models[category].to(self.config.device)
+        scored = []
+        for image in images:  # one by one: they may differ in size
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+            output = model(pixels.to(self.config.device))
+            if output.anomaly_map is None or output.pred_score is None:
+                raise UserError(f"{self.name} makes no anomaly maps, so it cannot localise. Choose another model.")
+            grid = output.anomaly_map.float().squeeze().cpu().numpy()
+            grown = cv2.resize(grid, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            scored.append((np.asarray(grown, np.float32), float(output.pred_score.reshape(-1)[0])))
+        return scored
+
+    def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
+        """Writes the fitted expert; `fitted` holds the ids of the images that each category has seen."""
+        for category, model in self.models.items():
+            path = make_dir(category_folder(folder, category)) / WEIGHTS
+            temporary = path.with_suffix(".part")
+            state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+            save_file(state, temporary)
+            temporary.replace(path)
+        write_gates(folder, self.gates)
+        write_expert(folder, self.name, asdict(self.config), fitted)
+
+    @classmethod
+    def load(cls, folder: Path, model: str) -> AnomalibExpert:
+        """Loads a fitted expert.
+
+        Raises:
+            UserError: If the folder holds none or another, it is incomplete, or anomalib is not installed.
+        """
+        saved: dict[str, Any] = read_expert(folder)
+        if saved["expert"] != f"anomalib:{model}":
+            raise UserError(f"{folder} holds the expert '{saved['expert']}', not 'anomalib:{model}'. Check the path.")
+        expert = cls(model, AnomalibConfig(**saved["config"]))
+        expert.gates = read_gates(folder)
+        for category in expert.gates:
+            path = category_folder(folder, category) / WEIGHTS
+            if not path.is_file():
+                raise UserError(f"No fitted model of '{category}' at {path}. Fit the expert again.")
+            expert.models[category] = expert._create()
+            expert.models[category].load_state_dict(load_file(path))
+            expert.models[category].eval()
+        return expert
+
+    def _create(self) -> Any:
+        get_model = _import_anomalib()
+        plain = {"post_processor": False, "evaluator": False, "visualizer": False}
+        try:
+            return get_model(self.model, **(plain | self.config.arguments))
+        except (ValueError, TypeError, AttributeError, ImportError) as error:
+            raise UserError(f"anomalib cannot make '{self.model}': {error}") from error
+
+
+def _import_anomalib() -> Any:
+    try:
+        from anomalib.models import get_model  # slow to import
+    except ImportError as error:
+        raise UserError(
+            f"anomalib is not installed, which this expert needs: python -m pip install 'anomalib==2.7.0' ({error})"
+        ) from error
+    return get_model

@@ -1,0 +1,301 @@
+"""DDAD: how far is an image from what a diffusion model of normal ones makes of it (Mousakhan et al., 2023).
+
+An image is noised part of the way and denoised again, each step drawn towards the image itself (conditioned
+denoising), by a model that has only seen normal ones: what is normal comes back, a defect does not. The anomaly map
+adds the distance in pixels to the distance between features, from a backbone adapted to such reconstructions.
+
+A fitted expert is a folder: `expert.json`, `gate.json` and `<category>/ddad.safetensors`. Trained by `train.ddad`.
+
+Shapes: images (N, 3, S, S) in −1..1; maps (N, S, S).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from data.errors import UserError
+from data.files import make_dir
+from data.sample import ImageArray, Sample
+from models.experts.backbone import Backbone, BackboneConfig
+from models.experts.expert import Detection, Gate, MapArray
+from models.experts.store import category_folder, read_expert, read_gates, write_expert, write_gates
+
+WEIGHTS = "ddad.safetensors"
+
+
+@dataclass(kw_only=True, slots=True)
+class DDADConfig:
+    """A DDAD.
+
+    Attributes:
+        backbone: Features of the distance; its image size is that of the diffusion model too.
+        channels: Channels of the UNet's levels; each halves the side of the one before, the last one attends.
+        layers: Residual blocks a level.
+        timesteps: Steps of the noise schedule (linear, as DDPM's).
+        noise_to: Step up to which an image is noised before it is denoised (the paper's T′).
+        steps: Denoising steps from there; about as many, as the scheduler's grid over all `timesteps` is even.
+        condition: Pull towards the image at each step (the paper's w).
+        eta: Randomness of the DDIM steps; 0 is none (the paper's σ is 0 then).
+        pixel_weight: Weight of the pixel distance beside the feature distance, once both have the same scale (the
+            paper's v).
+        blur: Standard deviation of the smoothing, in pixels of the model.
+        batch_size: Images a batch.
+        device: `cpu`, `cuda`, …
+        seed: Of the noise, which is the same for every image, so that a map does not depend on its batch.
+    """
+
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(layers=[1, 2], image_size=64))
+    channels: list[int] = field(default_factory=lambda: [16, 32, 64])
+    layers: int = 1
+    timesteps: int = 1000
+    noise_to: int = 250
+    steps: int = 10
+    condition: float = 3.0
+    eta: float = 0.0
+    pixel_weight: float = 1.0
+    blur: float = 2.0
+    batch_size: int = 16
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            UserError: If a value is out of range.
+        """
+        if not 0 < self.steps <= self.noise_to <= self.timesteps:
+            raise UserError(
+                f"Need 0 < ddad.steps ≤ ddad.noise_to ≤ ddad.timesteps, not {self.steps}, {self.noise_to}, "
+                f"{self.timesteps}."
+            )
+        factor = 2 ** (len(self.channels) - 1)
+        if not self.channels or self.backbone.image_size % factor:
+            raise UserError(
+                f"ddad.channels={self.channels} halves {self.backbone.image_size} pixels {len(self.channels) - 1} "
+                f"times: make backbone.image_size a multiple of {factor}."
+            )
+        for name in ("condition", "eta", "pixel_weight", "blur"):
+            if getattr(self, name) < 0:
+                raise UserError(f"ddad.{name} must not be negative, not {getattr(self, name)}.")
+
+    @property
+    def grid(self) -> int:
+        """Steps of an even grid over the whole schedule, of which `steps` lie below `noise_to`."""
+        return min(self.timesteps, max(1, round(self.timesteps * self.steps / self.noise_to)))
+
+
+@dataclass(slots=True)
+class CategoryModel:
+    """What is learnt of one category.
+
+    Attributes:
+        unet: Predicts the noise in a noisy image.
+        features: The adapted backbone: (N, 3, S, S) → stages.
+        pixel_scale: What brings the pixel distance to the scale of the feature distance.
+    """
+
+    unet: nn.Module
+    features: nn.Module
+    pixel_scale: float = 1.0
+
+
+class DDAD:
+    """A DDAD with one diffusion model a category.
+
+    Args:
+        config: Sizes and switches.
+    """
+
+    name = "ddad"
+    sees_truth = False
+
+    def __init__(self, config: DDADConfig) -> None:
+        self.config = config
+        self.device = torch.device(config.device)
+        self.backbone = Backbone(config.backbone, self.device)
+        self.scheduler = create_scheduler(config)
+        self.gates: dict[str, Gate] = {}
+        self.models: dict[str, CategoryModel] = {}
+
+    def new_model(self) -> CategoryModel:
+        """An untrained UNet and the backbone as it comes."""
+        return CategoryModel(create_unet(self.config).to(self.device), copy.deepcopy(self.backbone.model))
+
+    def prepare(self, images: Sequence[ImageArray]) -> Tensor:
+        """Resizes, (N, 3, S, S) in −1..1."""
+        size = (self.config.backbone.image_size,) * 2
+        resized = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+        return batch.to(self.device, torch.float32) / 127.5 - 1
+
+    @torch.no_grad()
+    def reconstruct(self, unet: nn.Module, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Noises images part of the way and denoises them towards a condition (the paper's Alg. 1).
+
+        Args:
+            unet: Predicts the noise.
+            images: (N, 3, S, S).
+            condition: What each step is drawn to, (N, 3, S, S); the images themselves unless given.
+        """
+        target = images if condition is None else condition
+        generator = torch.Generator().manual_seed(self.config.seed)
+        noise = torch.randn(images.shape[1:], generator=generator).to(images)[None]
+        self.scheduler.set_timesteps(self.config.grid, device=self.device)
+        stops = [step for step in self.scheduler.timesteps if step < self.config.noise_to]
+        start = stops[0].repeat(len(images))
+        current = self.scheduler.add_noise(images, noise.expand_as(images), start)
+        for step in stops:
+            kept = self.scheduler.alphas_cumprod[step]
+            predicted = unet(current, step).sample
+            noisy_target = kept.sqrt() * target + (1 - kept).sqrt() * predicted
+            drawn = predicted - self.config.condition * (1 - kept).sqrt() * (noisy_target - current)
+            current = self.scheduler.step(drawn, step, current, eta=self.config.eta, generator=generator).prev_sample
+        return current.clamp(-1, 1)
+
+    @torch.no_grad()
+    def distances(self, model: CategoryModel, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixel and feature distance of images to their reconstructions, (N, S, S) each."""
+        remade = self.reconstruct(model.unet, images)
+        pixel = (images - remade).abs().amax(1)
+        feature = torch.zeros_like(pixel)
+        ours, theirs = (model.features(self.backbone.normalise(batch)) for batch in (images, remade))
+        for first, second in zip(ours, theirs, strict=True):
+            distance = 1 - F.cosine_similarity(first, second, dim=1)
+            feature += F.interpolate(distance[:, None], size=pixel.shape[-2:], mode="bilinear")[:, 0]
+        return pixel, feature
+
+    def check(self, categories: Sequence[str]) -> None:
+        """Refuses categories without a model or a gate; see `Expert.check`."""
+        if missing := sorted(set(categories) - (self.gates.keys() & self.models.keys())):
+            raise UserError(
+                f"DDAD has no fitted model for {', '.join(missing)}; it has {', '.join(self.models) or 'none'}. "
+                "Fit it: python -m scripts.fit_expert expert=ddad."
+            )
+
+    def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
+        """Scores images; see `Expert.detect`."""
+        self.check([sample.category for sample in samples])
+        by_category: dict[str, list[int]] = defaultdict(list)
+        for index, sample in enumerate(samples):
+            by_category[sample.category].append(index)
+        found: dict[int, Detection] = {}
+        for category, indices in by_category.items():
+            scored = self.score(category, [images[index] for index in indices])
+            for index, (anomaly_map, score) in zip(indices, scored, strict=True):
+                found[index] = Detection(anomaly_map, score, self.gates[category])
+        return [found[index] for index in range(len(samples))]
+
+    def score(self, category: str, images: Sequence[ImageArray]) -> list[tuple[MapArray, float]]:
+        """Map at the image's own size, and its maximum before that, of images of one category, without a gate."""
+        model = self.models[category]
+        scored = []
+        for start in range(0, len(images), self.config.batch_size):
+            batch = images[start : start + self.config.batch_size]
+            pixel, feature = self.distances(model, self.prepare(batch))
+            grids = (self.config.pixel_weight * model.pixel_scale * pixel + feature).cpu().numpy()
+            for image, grid in zip(batch, grids, strict=True):
+                if self.config.blur:
+                    grid = cv2.GaussianBlur(grid, (0, 0), self.config.blur, borderType=cv2.BORDER_REFLECT)
+                grown = cv2.resize(grid, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+                scored.append((np.asarray(grown, np.float32), float(grid.max())))
+        return scored
+
+    def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
+        """Writes the fitted expert; `fitted` holds the ids of the images that each category has seen."""
+        for category, model in self.models.items():
+            tensors = {f"unet.{name}": value for name, value in model.unet.state_dict().items()}
+            tensors |= {f"features.{name}": value for name, value in model.features.state_dict().items()}
+            tensors["pixel_scale"] = torch.tensor(model.pixel_scale)
+            path = make_dir(category_folder(folder, category)) / WEIGHTS
+            temporary = path.with_suffix(".part")
+            save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary)
+            temporary.replace(path)
+        write_gates(folder, self.gates)
+        write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.backbone.weights_hash}, fitted)
+
+    @classmethod
+    def load(cls, folder: Path) -> DDAD:
+        """Loads a fitted expert.
+
+        Raises:
+            UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
+        """
+        saved: dict[str, Any] = read_expert(folder)
+        if saved["expert"] != cls.name:
+            raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{cls.name}'. Check the path.")
+        values = dict(saved["config"])
+        weights_hash = values.pop("weights_hash")
+        config: DDADConfig = OmegaConf.to_object(  # type: ignore[assignment]
+            OmegaConf.merge(OmegaConf.structured(DDADConfig), values)
+        )
+        expert = cls(config)
+        if expert.backbone.weights_hash != weights_hash:
+            raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
+        expert.gates = read_gates(folder)
+        for category in expert.gates:
+            path = category_folder(folder, category) / WEIGHTS
+            if not path.is_file():
+                raise UserError(f"No diffusion model of '{category}' at {path}. Fit the expert again.")
+            tensors = load_file(path)
+            model = expert.new_model()
+            model.pixel_scale = float(tensors.pop("pixel_scale"))
+            for name, module in (("unet", model.unet), ("features", model.features)):
+                prefix = f"{name}."
+                state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+                module.load_state_dict(state)
+                module.eval().requires_grad_(False)
+            expert.models[category] = model
+        return expert
+
+
+def create_unet(config: DDADConfig) -> nn.Module:
+    """The noise predictor.
+
+    Raises:
+        UserError: If diffusers is not installed.
+    """
+    unet_type, _ = _import_diffusers()
+    plain = len(config.channels) - 1
+    groups = min(8, *config.channels)
+    return unet_type(
+        sample_size=config.backbone.image_size,
+        block_out_channels=tuple(config.channels),
+        layers_per_block=config.layers,
+        down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",),
+        up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * plain,
+        norm_num_groups=groups,
+    )
+
+
+def create_scheduler(config: DDADConfig) -> Any:
+    """The noise schedule and its DDIM steps.
+
+    Raises:
+        UserError: If diffusers is not installed.
+    """
+    _, scheduler_type = _import_diffusers()
+    return scheduler_type(num_train_timesteps=config.timesteps, beta_schedule="linear", clip_sample=True)
+
+
+def _import_diffusers() -> tuple[Any, Any]:
+    try:
+        from diffusers import DDIMScheduler, UNet2DModel  # slow to import
+    except ImportError as error:
+        raise UserError(
+            f"DDAD needs diffusers: python -m pip install -r requirements.txt -c constraints.txt ({error})"
+        ) from error
+    return UNet2DModel, DDIMScheduler

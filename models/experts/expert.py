@@ -1,0 +1,76 @@
+"""What every vision expert is: images in, one anomaly map and one score each out (VELM, Sec. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.sample import ImageArray, Sample
+
+MapArray = NDArray[np.float32]  # (H, W), higher is worse
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Where normal ends, for one category, in the units of its expert.
+
+    Attributes:
+        score: An image that scores below is normal, and the MLLM is never asked.
+        pixel: A pixel of the anomaly map at or above it belongs to the anomaly; what the contour is drawn from.
+    """
+
+    score: float
+    pixel: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What an expert says about one image.
+
+    Attributes:
+        anomaly_map: (H, W) of the image, float32, higher is worse, finite; the range is the expert's own.
+        score: Anomaly score of the image, higher is worse.
+        gate: Where normal ends for its category.
+    """
+
+    anomaly_map: MapArray
+    score: float
+    gate: Gate
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the gate lets the image pass as `good`."""
+        return self.score < self.gate.score
+
+
+class Expert(Protocol):
+    """A vision expert.
+
+    `sees_truth` tells experts that look at the annotation (the oracle) from those that only see the image: a table
+    must say so.
+    """
+
+    name: str
+    sees_truth: bool
+
+    def check(self, categories: Sequence[str]) -> None:
+        """Refuses categories that the expert was not fitted for.
+
+        Raises:
+            UserError: Naming them and what is fitted.
+        """
+
+    def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
+        """Looks at a batch of images.
+
+        Args:
+            samples: What they are: category and id; the mask is for the oracle alone.
+            images: Their pixels, (H, W, 3) uint8 RGB, of any sizes.
+
+        Raises:
+            UserError: If the expert was not fitted for a category, or has no map of an image.
+        """

@@ -1,0 +1,69 @@
+"""Which vision experts there are, by name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from data.errors import UserError
+from models.experts.expert import Expert
+from models.experts.oracle import OracleExpert
+from models.experts.patchcore import PatchCore
+from models.experts.precomputed import PrecomputedExpert
+
+
+class ExpertName(StrEnum):
+    """The vision experts; `anomalib` is followed by the name of its model: `anomalib:Padim`."""
+
+    oracle = "oracle"
+    precomputed = "precomputed"
+    patchcore = "patchcore"
+    ddad = "ddad"
+    mdlm = "mdlm"
+    anomalib = "anomalib"
+
+
+def parse_expert(name: str) -> tuple[ExpertName, str]:
+    """Splits `anomalib:Padim` into the expert and its model, which is empty for the others.
+
+    Raises:
+        UserError: If there is no such expert, or the model is missing or out of place.
+    """
+    kind, _, model = name.partition(":")
+    known = ", ".join("anomalib:<Model>" if entry is ExpertName.anomalib else entry.value for entry in ExpertName)
+    if kind not in list(ExpertName) or bool(model) != (kind == ExpertName.anomalib):
+        raise UserError(f"Unknown expert '{name}'. Known experts: {known}.")
+    return ExpertName(kind), model
+
+
+def load_expert(name: str, folder: str) -> Expert:
+    """Loads a vision expert.
+
+    Args:
+        name: Which one.
+        folder: Where it was fitted to, or where its maps are; the oracle needs none.
+
+    Raises:
+        UserError: If there is no such expert, or the folder is missing or holds another.
+    """
+    kind, model = parse_expert(name)
+    if kind is ExpertName.oracle:
+        return OracleExpert()
+    if not folder:
+        raise UserError(f"The expert '{name}' needs a folder. Fit it: python -m scripts.fit_expert.")
+    path = Path(folder)
+    if kind is ExpertName.precomputed:
+        return PrecomputedExpert.load(path)
+    if kind is ExpertName.patchcore:
+        return PatchCore.load(path)
+    if kind is ExpertName.mdlm:
+        from models.experts.mdlm import MDLMExpert  # slow to import, as are the others below
+
+        return MDLMExpert.load(path)
+    if kind is ExpertName.ddad:
+        from models.experts.ddad import DDAD
+
+        return DDAD.load(path)
+    from models.experts.anomalib import AnomalibExpert
+
+    return AnomalibExpert.load(path, model)

@@ -1,0 +1,260 @@
+"""PatchCore: how far is each patch from the nearest normal one (Roth et al., "Towards total recall", 2022).
+
+One memory a category: patch features of normal images, thinned to a greedy coreset. The anomaly map is the distance of
+each patch to its nearest neighbour in the memory, enlarged and smoothed; the score of an image is its largest distance,
+weighted down where the memory is dense (their Eq. 7).
+
+A fitted expert is a folder: `expert.json`, `gate.json` and `<category>/memory.safetensors` (`models.experts.store`).
+
+Shapes: features (N, C); memory (M, C); patch distances (B, h, w).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.errors import UserError
+from data.files import make_dir
+from data.sample import ImageArray, Sample
+from models.experts.backbone import Backbone, BackboneConfig
+from models.experts.coreset import select_coreset
+from models.experts.expert import Detection, Gate, MapArray
+from models.experts.neighbours import nearest_neighbours
+from models.experts.store import category_folder, read_expert, read_gates, write_expert, write_gates
+
+MEMORY = "memory.safetensors"
+
+
+@dataclass(kw_only=True, slots=True)
+class PatchCoreConfig:
+    """A PatchCore.
+
+    Attributes:
+        backbone: Which features.
+        memory_share: Share of the patches that the coreset keeps.
+        projection: The coreset is selected in a random projection to this many dimensions; 0 selects in the features
+            themselves.
+        candidates: Candidates a round of the coreset; changes its time, not the picks.
+        neighbours: Points of the memory around the nearest one that weight the image score; 1 turns the weight off.
+        blur: Standard deviation of the smoothing, in pixels at the backbone's image size; 0 turns it off.
+        batch_size: Images a batch.
+        device: `cpu`, `cuda`, …
+        seed: Of the projection and of the coreset's first pick.
+    """
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    memory_share: float = 0.1
+    projection: int = 128
+    candidates: int = 1024
+    neighbours: int = 9
+    blur: float = 4.0
+    batch_size: int = 16
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            UserError: If a value is out of range.
+        """
+        if not 0 < self.memory_share <= 1:
+            raise UserError(f"memory_share must be above 0 and at most 1, not {self.memory_share}.")
+        least = {"projection": 0, "candidates": 1, "neighbours": 1, "blur": 0, "batch_size": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise UserError(f"{name} must be at least {low}, not {getattr(self, name)}.")
+
+
+class PatchCore:
+    """A PatchCore with one memory a category.
+
+    Args:
+        config: Sizes and switches.
+    """
+
+    name = "patchcore"
+    sees_truth = False
+
+    def __init__(self, config: PatchCoreConfig) -> None:
+        self.config = config
+        self.backbone = Backbone(config.backbone, torch.device(config.device))
+        self.gates: dict[str, Gate] = {}
+        self._memories: dict[str, tuple[Tensor, Tensor]] = {}  # points and |c|²
+
+    def fit(self, category: str, images: Iterable[Sequence[ImageArray]]) -> Tensor:
+        """Fills the memory of a category from its normal images.
+
+        Args:
+            category: The category.
+            images: Batches of normal images.
+
+        Returns:
+            The memory, (M, C).
+
+        Raises:
+            UserError: If there is no image.
+        """
+        return self.fit_prepared(category, (self.backbone.prepare(batch) for batch in images))
+
+    def fit_prepared(self, category: str, batches: Iterable[Tensor]) -> Tensor:
+        """Like `fit`, from images that `Backbone.prepare` made, (N, 3, S, S) each."""
+        features = [_rows(self.backbone.patches(batch)) for batch in batches]
+        if not features:
+            raise UserError(f"No normal images of '{category}' to fit PatchCore on. Check the data and its splits.")
+        memory = thin(torch.cat(features), self.config)
+        self.set_memory(category, memory)
+        return memory
+
+    def set_memory(self, category: str, memory: Tensor) -> None:
+        """Uses a memory, (M, C)."""
+        memory = memory.to(self.backbone.device)
+        self._memories[category] = (memory, memory.square().sum(1))
+
+    def memory(self, category: str) -> Tensor:
+        """The memory of a category, (M, C)."""
+        return self._memories[category][0]
+
+    def check(self, categories: Sequence[str]) -> None:
+        """Refuses categories without a memory or a gate; see `Expert.check`."""
+        if missing := sorted(set(categories) - (self.gates.keys() & self._memories.keys())):
+            known = ", ".join(self._memories) or "none"
+            raise UserError(
+                f"PatchCore has no fitted memory for {', '.join(missing)}; it has {known}. "
+                "Fit it: python -m scripts.fit_expert."
+            )
+
+    def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
+        """Scores images; see `Expert.detect`."""
+        self.check([sample.category for sample in samples])
+        by_category: dict[str, list[int]] = defaultdict(list)
+        for index, sample in enumerate(samples):
+            by_category[sample.category].append(index)
+        found: dict[int, Detection] = {}
+        for category, indices in by_category.items():
+            scored = self.score(category, [images[index] for index in indices])
+            for index, (anomaly_map, score) in zip(indices, scored, strict=True):
+                found[index] = Detection(anomaly_map, score, self.gates[category])
+        return [found[index] for index in range(len(samples))]
+
+    def score(self, category: str, images: Sequence[ImageArray]) -> list[tuple[MapArray, float]]:
+        """Map at the image's own size, and score, of images of one category, without a gate."""
+        size = self.config.batch_size
+        scored = []
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            distances, scores = self.score_batch(category, self.backbone.prepare(batch))
+            for image, grid, score in zip(batch, distances, scores, strict=True):
+                scored.append((self.enlarge(grid, image.shape[:2]), float(score)))
+        return scored
+
+    @torch.inference_mode()
+    def score_batch(self, category: str, batch: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Patch distances (B, h, w) and image scores (B,) of prepared images."""
+        memory, norms = self._memories[category]
+        patches = self.backbone.patches(batch)
+        count, _, height, width = patches.shape
+        rows = _rows(patches)
+        distances, nearest = nearest_neighbours(rows, memory, norms)
+        grid = distances.view(count, height * width)
+        worst, where = grid.max(1)
+        scores = worst
+        if self.config.neighbours > 1 and len(memory) > 1:
+            at = torch.arange(count, device=where.device) * height * width + where
+            scores = worst * self._density_weight(rows[at], nearest[at], worst, memory, norms)
+        return grid.view(count, height, width).cpu().numpy(), scores.cpu().numpy()
+
+    def enlarge(self, grid: NDArray[np.float32], size: tuple[int, int]) -> MapArray:
+        """Patch distances (h, w) to an anomaly map of the image's size, smoothed."""
+        side = self.config.backbone.image_size
+        enlarged = cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR)
+        if self.config.blur:
+            enlarged = cv2.GaussianBlur(enlarged, (0, 0), self.config.blur, borderType=cv2.BORDER_REFLECT)
+        if size != (side, side):
+            enlarged = cv2.resize(enlarged, size[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(enlarged, np.float32)
+
+    def save(self, folder: Path, fitted: dict[str, list[str]]) -> None:
+        """Writes the fitted expert.
+
+        Args:
+            folder: Where to; files of an earlier fit are replaced.
+            fitted: Ids of the images that each category was fitted on or its gate set on.
+        """
+        for category, (memory, _) in self._memories.items():
+            path = make_dir(category_folder(folder, category)) / MEMORY
+            temporary = path.with_suffix(".part")
+            save_file({"memory": memory.cpu().contiguous()}, temporary)
+            temporary.replace(path)
+        write_gates(folder, self.gates)
+        write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.backbone.weights_hash}, fitted)
+
+    @classmethod
+    def load(cls, folder: Path) -> PatchCore:
+        """Loads a fitted expert.
+
+        Raises:
+            UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
+        """
+        saved: dict[str, Any] = read_expert(folder)
+        if saved["expert"] != cls.name:
+            raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{cls.name}'. Check the path.")
+        values = dict(saved["config"])
+        weights_hash = values.pop("weights_hash")
+        config: PatchCoreConfig = OmegaConf.to_object(  # type: ignore[assignment]
+            OmegaConf.merge(OmegaConf.structured(PatchCoreConfig), values)
+        )
+        expert = cls(config)
+        if expert.backbone.weights_hash != weights_hash:
+            raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
+        expert.gates = read_gates(folder)
+        for category in expert.gates:
+            path = category_folder(folder, category) / MEMORY
+            if not path.is_file():
+                raise UserError(f"No memory of '{category}' at {path}. Fit the expert again.")
+            expert.set_memory(category, load_file(path)["memory"])
+        return expert
+
+    def _density_weight(self, rows: Tensor, nearest: Tensor, worst: Tensor, memory: Tensor, norms: Tensor) -> Tensor:
+        """1 − softmax share of the nearest point among its own neighbours in the memory (their Eq. 7), (B,)."""
+        count = min(self.config.neighbours, len(memory))
+        around = torch.addmm(norms[None], memory[nearest], memory.T, alpha=-2).topk(count, largest=False).indices
+        to_query = (rows[:, None] - memory[around]).square().sum(2).sqrt()  # (B, K); the first is the point itself
+        return 1 - torch.exp(worst - torch.logsumexp(to_query, 1))
+
+
+def thin(features: Tensor, config: PatchCoreConfig) -> Tensor:
+    """The coreset of patch features, (N, C) → (M, C)."""
+    count = max(1, int(config.memory_share * len(features)))
+    if count == len(features):
+        return features
+    generator = torch.Generator().manual_seed(config.seed)
+    start = int(torch.randint(len(features), (1,), generator=generator))
+    space = project(features, config.projection, generator)
+    picks = select_coreset(space, count, start=start, candidates=config.candidates)
+    return features[picks.to(features.device)]
+
+
+def project(features: Tensor, dimensions: int, generator: torch.Generator) -> Tensor:
+    """A random Gaussian projection, which keeps distances up to a small error; none when it would not shrink."""
+    if not 0 < dimensions < features.shape[1]:
+        return features
+    matrix = torch.randn(features.shape[1], dimensions, generator=generator) / dimensions**0.5
+    return features @ matrix.to(features.device)
+
+
+def _rows(patches: Tensor) -> Tensor:
+    """(B, C, h, w) → (B·h·w, C)."""
+    return patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])

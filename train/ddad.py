@@ -1,0 +1,163 @@
+"""Trains DDAD on the normal images of one category: the diffusion model, then the backbone's adaptation to it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.errors import UserError
+from data.sample import Sample, load_image
+from models.experts.ddad import DDAD, CategoryModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class DDADTrainConfig:
+    """How DDAD is trained.
+
+    Attributes:
+        steps: Steps of the diffusion model.
+        learning_rate: Of the diffusion model.
+        weight_decay: Of the diffusion model.
+        batch_size: Images a step.
+        flip: Mirror images at random, left to right.
+        adaptation_steps: Steps of the backbone's adaptation; 0 leaves the backbone as it comes.
+        adaptation_rate: Learning rate of the adaptation.
+        distillation: Weight of the term that keeps the adapted features near the original ones (the paper's λ).
+        seed: Of the weights, the order, the noise.
+    """
+
+    steps: int = 600
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    batch_size: int = 8
+    flip: bool = False
+    adaptation_steps: int = 20
+    adaptation_rate: float = 1e-4
+    distillation: float = 0.1
+    seed: int = 0
+
+
+def train_ddad(expert: DDAD, category: str, samples: Sequence[Sample], config: DDADTrainConfig) -> None:
+    """Gives the expert a model of a category.
+
+    Args:
+        expert: Gets the model.
+        category: The category.
+        samples: Normal samples.
+        config: Steps and rates.
+
+    Raises:
+        UserError: If a number of steps is out of range.
+    """
+    if config.steps < 1 or config.adaptation_steps < 0 or config.batch_size < 1:
+        raise UserError(
+            f"train_ddad needs steps ≥ 1, adaptation_steps ≥ 0 and batch_size ≥ 1, not {config.steps}, "
+            f"{config.adaptation_steps}, {config.batch_size}."
+        )
+    images = torch.cat([expert.prepare([load_image(sample.image)]) for sample in samples])
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = expert.new_model()
+        generator = torch.Generator().manual_seed(config.seed)
+        _train_unet(expert, model, images, category, config, generator)
+        if config.adaptation_steps:
+            _adapt(expert, model, images, category, config, generator)
+    model.pixel_scale = _pixel_scale(expert, model, images)
+    expert.models[category] = model
+
+
+def _train_unet(
+    expert: DDAD,
+    model: CategoryModel,
+    images: Tensor,
+    category: str,
+    config: DDADTrainConfig,
+    generator: torch.Generator,
+) -> None:
+    """The ordinary noise prediction of DDPM on normal images."""
+    unet, scheduler = model.unet.train(), expert.scheduler
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    spoken, total, count = time.monotonic(), 0.0, 0
+    for step in range(config.steps):
+        batch = _draw(images, config.batch_size, generator)
+        if config.flip:
+            mirrored = torch.rand(len(batch), generator=generator) < 0.5
+            batch = torch.where(mirrored.to(batch.device).view(-1, 1, 1, 1), batch.flip(3), batch)
+        noise = torch.randn(batch.shape, generator=generator).to(batch)
+        at = torch.randint(expert.config.timesteps, (len(batch),), generator=generator).to(batch.device)
+        loss = F.mse_loss(unet(scheduler.add_noise(batch, noise, at), at).sample, noise)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        total, count = total + float(loss.detach()), count + 1
+        if time.monotonic() - spoken > 5 or step + 1 == config.steps:
+            log.info("%s: step %d of %d, loss %.4f", category, step + 1, config.steps, total / count)
+            spoken, total, count = time.monotonic(), 0.0, 0
+    unet.eval().requires_grad_(False)
+
+
+def _adapt(
+    expert: DDAD,
+    model: CategoryModel,
+    images: Tensor,
+    category: str,
+    config: DDADTrainConfig,
+    generator: torch.Generator,
+) -> None:
+    """Makes features the same for a normal image and what the diffusion model makes of another one in its direction.
+
+    Whatever differs between the two is the diffusion model's doing, not a defect. A distillation term keeps the
+    features of both near those of the frozen backbone, so that they do not become the same for everything.
+    """
+    frozen = copy.deepcopy(model.features).eval().requires_grad_(False)
+    features = model.features.eval().requires_grad_(True)  # eval: the statistics of batch norm stay ImageNet's
+    optimizer = torch.optim.AdamW(features.parameters(), lr=config.adaptation_rate)
+    last = 0.0
+    for _ in range(config.adaptation_steps):
+        target = _draw(images, config.batch_size, generator)
+        remade = expert.reconstruct(model.unet, _draw(images, config.batch_size, generator), condition=target)
+        pair = [expert.backbone.normalise(batch) for batch in (target, remade)]
+        (ours, theirs), (kept_ours, kept_theirs) = (
+            [extractor(batch) for batch in pair] for extractor in (features, frozen)
+        )
+        loss = _difference(ours, theirs)
+        loss = loss + config.distillation * (_difference(ours, kept_ours) + _difference(theirs, kept_theirs))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        last = float(loss.detach())
+    features.requires_grad_(False)
+    log.info("%s: backbone adapted in %d steps, last loss %.4f", category, config.adaptation_steps, last)
+
+
+def _difference(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """1 − cosine of the features at each place, averaged, summed over the stages."""
+    pairs = zip(first, second, strict=True)
+    return torch.stack([(1 - F.cosine_similarity(a, b, dim=1)).mean() for a, b in pairs]).sum()
+
+
+def _pixel_scale(expert: DDAD, model: CategoryModel, images: Tensor) -> float:
+    """Largest feature distance over largest pixel distance, on the training images.
+
+    The paper takes both maxima over the images under test, which would make a map depend on its neighbours.
+    """
+    pixel_top = feature_top = 0.0
+    for start in range(0, len(images), expert.config.batch_size):
+        pixel, feature = expert.distances(model, images[start : start + expert.config.batch_size])
+        pixel_top, feature_top = max(pixel_top, float(pixel.max())), max(feature_top, float(feature.max()))
+    return feature_top / max(pixel_top, 1e-6)
+
+
+def _draw(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """A random batch, with replacement."""
+    return images[torch.randint(len(images), (count,), generator=generator).to(images.device)]
