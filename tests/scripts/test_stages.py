@@ -68,7 +68,11 @@ with readable_errors():
 def test_ctrl_c_ends_the_running_stage_and_keeps_the_finished_one(tmp_path: Path) -> None:
     (tmp_path / "sleep_long.py").write_text(SLEEP)
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER.format(folder=str(tmp_path))], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", DRIVER.format(folder=str(tmp_path))],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     deadline = time.monotonic() + 30
     while not (tmp_path / "up").exists() and time.monotonic() < deadline:
