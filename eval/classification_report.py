@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.classes.texts import GOOD, Product
 from data.files import write_text
@@ -18,7 +17,8 @@ from data.sample import load_image
 from eval.class_metrics import METRICS, UNKNOWN
 from eval.class_names import ClassNames
 from eval.classification_config import ClassificationConfig
-from eval.report import TEMPLATES, format_figure
+from eval.page import page_environment
+from eval.report import format_figure
 from eval.report_cases import GalleryConfig, encode_picture
 from eval.report_facts import read_versions
 from eval.velm import Row
@@ -51,14 +51,7 @@ def write_classification_report(
         images: Sample id → image.
         config: Of the run.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = format_figure
+    environment = page_environment(figure=format_figure)
     page = environment.get_template("classification.html.j2").render(
         facts=result,
         columns=COLUMNS,

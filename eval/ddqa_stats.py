@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from data.ddqa.config import Layout
 from data.ddqa.summary import SourceSummary, summarise
 from data.ddqa.table import Table, compare, format_table
 from data.errors import UserError
 from data.files import read_json, write_json, write_text
 from eval.ddqa_cards import CardsConfig, make_cards
-from eval.report import TEMPLATES
+from eval.page import page_environment
 from eval.report_charts import draw_bars, draw_sizes
 
 log = logging.getLogger(__name__)
@@ -71,13 +69,7 @@ def build_stats(config: StatsConfig) -> str:
 def _render(
     table: Table, summaries: Mapping[str, SourceSummary], skipped: list[dict[str, str]], cards: list[dict[str, Any]]
 ) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     return environment.get_template("ddqa_stats.html.j2").render(
         table=table,
         built=[name for name in table.titles if name in summaries],

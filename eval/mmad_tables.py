@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from eval.mmad_score import FIGURES
+from eval.page import page_environment
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 HEADS = {
     "anomaly_discrimination": "Anomaly discrim.",
     "defect_classification": "Defect class.",
@@ -38,15 +35,7 @@ def render_markdown(results: dict[str, Any]) -> str:
 
 def render_html(results: dict[str, Any]) -> str:
     """One self-contained page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = format_cell
-    environment.filters["limits"] = format_limits
+    environment = page_environment(cell=format_cell, limits=format_limits)
     return environment.get_template("mmad.html.j2").render(results=results, heads=HEADS, summary=summary(results))
 
 

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from data.descriptions import load_descriptions
 from data.errors import UserError
 from data.files import write_json, write_text
@@ -21,6 +19,7 @@ from data.sample import Sample
 from data.source import Source, load_samples
 from eval.decoys import decoy_boxes
 from eval.map_store import MapStore
+from eval.page import page_environment
 from eval.report_cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report_charts import draw_comparison, draw_curves
 from eval.report_facts import (
@@ -36,7 +35,6 @@ from eval.results import write_results
 from models.contour import ContourConfig
 
 log = logging.getLogger(__name__)
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 COLUMNS = {
     "pixel_auroc": "Pixel AUROC",
     "pixel_f1_max": "Pixel F1-max",
@@ -86,21 +84,14 @@ def build_report(config: ReportConfig) -> Path:
     facts["headline"] = headline(facts)
     facts["limits"] = limits(facts)
     gallery = _gallery(run, cases, store, config) if store else []
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    html, markdown = (
+        page_environment(escape=escape, figure=format_figure, delta=format_delta) for escape in (True, False)
     )
-    environment.filters["figure"] = format_figure
-    environment.filters["delta"] = format_delta
-    page = environment.get_template("report.html.j2").render(
+    page = html.get_template("report.html.j2").render(
         facts=facts, columns=COLUMNS, gallery=gallery, charts=_charts(facts), threshold=config.contour.threshold
     )
-    environment.autoescape = False
     write_text(
-        run.report.with_suffix(".md"), environment.get_template("report.md.j2").render(facts=facts, columns=COLUMNS)
+        run.report.with_suffix(".md"), markdown.get_template("report.md.j2").render(facts=facts, columns=COLUMNS)
     )
     write_json(run.report.with_suffix(".json"), {name: value for name, value in facts.items() if name != "curves"})
     write_text(run.report, page)

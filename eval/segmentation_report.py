@@ -10,12 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.files import write_json, write_text
 from data.sample import Sample, load_image
 from eval.category_scores import METRICS, LoadScored
-from eval.report import TEMPLATES, format_figure
+from eval.page import page_environment
+from eval.report import format_figure
 from eval.report_cases import GalleryConfig, draw_case
 from eval.report_facts import read_versions
 from models.contour import ContourConfig
@@ -66,18 +66,10 @@ def write_segmentation_report(
         "versions": read_versions(),
         "notes": describe_settings(summary),
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = format_figure
     gallery = _gallery(summary, samples, scores, load)
-    page = environment.get_template("segmentation.html.j2").render(facts=facts, columns=columns, gallery=gallery)
-    environment.autoescape = False
-    text = environment.get_template("segmentation.md.j2").render(facts=facts, columns=columns)
+    html, markdown = (page_environment(escape=escape, figure=format_figure) for escape in (True, False))
+    page = html.get_template("segmentation.html.j2").render(facts=facts, columns=columns, gallery=gallery)
+    text = markdown.get_template("segmentation.md.j2").render(facts=facts, columns=columns)
     write_json(out / "report.json", facts)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page)
