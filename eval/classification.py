@@ -18,7 +18,7 @@ from eval.class_names import ClassNames
 from eval.class_scores import Prediction, log_tables, read_predictions, score_all
 from eval.classification_config import EDDM, ClassificationConfig
 from eval.classification_report import write_classification_report
-from eval.expert import expert_digest, fitted_ids
+from eval.expert import expert_digest, fitted_ids, list_unfitted
 from eval.published_velm import covers_published
 from eval.references import choose_references
 from eval.velm import Pipeline, summarise_gate
@@ -159,15 +159,10 @@ def list_samples(config: ClassificationConfig, folder: str) -> Listing:
         skip_empty_masks=config.skip_empty_masks,
         limit=config.limit,
     )
-    listing = load_samples([source])
-    seen = fitted_ids(folder)
-    samples = [sample for sample in listing.samples if sample.id not in seen]
-    if not samples:
-        raise UserError(f"The expert in {folder} was fitted on all {len(listing.samples)} images. Give other splits.")
-    skipped = [*listing.skipped, *((s.id, "fitted on") for s in listing.samples if s.id in seen)]
-    if skipped:
-        log.info("left out by rule: %d images", len(skipped))
-    return Listing(samples, skipped)
+    listing = list_unfitted(source, folder)
+    if listing.skipped:
+        log.info("left out by rule: %d images", len(listing.skipped))
+    return listing
 
 
 def check_classes(

@@ -13,7 +13,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value, write_json
 from data.sample import Sample, load_image, load_mask
-from data.source import Source, load_samples
+from data.source import Listing, Source, load_samples
 from eval.category_scores import ScoreSettings, score_categories
 from eval.map_store import MapRow, MapStore
 from eval.pixel_scores import ScoredImage
@@ -72,12 +72,8 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
         categories=config.categories,
         skip_empty_masks=config.skip_empty_masks,
     )
-    listing = load_samples([source])
-    seen = fitted_ids(config.expert_dir)
-    samples = [sample for sample in listing.samples if sample.id not in seen]
-    skipped = [*listing.skipped, *((s.id, "fitted on") for s in listing.samples if s.id in seen)]
-    if not samples:
-        raise UserError(f"The expert in {config.expert_dir} was fitted on all {len(skipped)} images. Give other ones.")
+    listing = list_unfitted(source, config.expert_dir)
+    samples, skipped = listing.samples, listing.skipped
     expert = load_expert(config.expert, config.expert_dir)
     categories = sorted({sample.category for sample in samples})
     expert.check(categories)
@@ -100,6 +96,23 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     _log_table(result)
     log.info("wrote %s", Path(config.out) / "expert.json")
     return result
+
+
+def list_unfitted(source: Source, folder: str) -> Listing:
+    """The samples of a source without those that an expert was fitted on, which are listed as skipped.
+
+    Args:
+        source: What to list.
+        folder: Of the expert; empty for the oracle.
+
+    Raises:
+        UserError: If nothing is left.
+    """
+    listing, seen = load_samples([source]), fitted_ids(folder)
+    samples = [sample for sample in listing.samples if sample.id not in seen]
+    if not samples:
+        raise UserError(f"The expert in {folder} was fitted on all {len(listing.samples)} images. Give other splits.")
+    return Listing(samples, [*listing.skipped, *((s.id, "fitted on") for s in listing.samples if s.id in seen)])
 
 
 def fitted_ids(folder: str) -> set[str]:

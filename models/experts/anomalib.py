@@ -7,7 +7,6 @@ folder: `expert.json`, `gate.json` and `<category>/anomalib.safetensors`.
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,13 +15,19 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
 from data.files import make_dir
 from data.sample import ImageArray, Sample
-from models.experts.expert import Detection, Gate, MapArray
-from models.experts.store import category_folder, read_expert, read_gates, write_expert, write_gates
+from models.experts.expert import Detection, Gate, MapArray, detect_by_category
+from models.experts.store import (
+    read_expert,
+    read_gates,
+    read_tensors,
+    write_expert,
+    write_gates,
+    write_tensors,
+)
 
 WEIGHTS = "anomalib.safetensors"
 
@@ -105,16 +110,7 @@ class AnomalibExpert:
 
     def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
         """Scores images; see `Expert.detect`."""
-        self.check([sample.category for sample in samples])
-        by_category: dict[str, list[int]] = defaultdict(list)
-        for index, sample in enumerate(samples):
-            by_category[sample.category].append(index)
-        found: dict[int, Detection] = {}
-        for category, indices in by_category.items():
-            scored = self.score(category, [images[index] for index in indices])
-            for index, (anomaly_map, score) in zip(indices, scored, strict=True):
-                found[index] = Detection(anomaly_map, score, self.gates[category])
-        return [found[index] for index in range(len(samples))]
+        return detect_by_category(self, samples, images)
 
     @torch.inference_mode()
     def score(self, category: str, images: Sequence[ImageArray]) -> list[tuple[MapArray, float]]:
@@ -138,11 +134,7 @@ class AnomalibExpert:
     def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
         """Writes the fitted expert; `fitted` holds the ids of the images that each category has seen."""
         for category, model in self.models.items():
-            path = make_dir(category_folder(folder, category)) / WEIGHTS
-            temporary = path.with_suffix(".part")
-            state = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
-            save_file(state, temporary)
-            temporary.replace(path)
+            write_tensors(folder, category, WEIGHTS, model.state_dict())
         write_gates(folder, self.gates)
         write_expert(folder, self.name, asdict(self.config), fitted)
 
@@ -153,17 +145,13 @@ class AnomalibExpert:
         Raises:
             UserError: If the folder holds none or another, it is incomplete, or anomalib is not installed.
         """
-        saved: dict[str, Any] = read_expert(folder)
-        if saved["expert"] != f"anomalib:{model}":
-            raise UserError(f"{folder} holds the expert '{saved['expert']}', not 'anomalib:{model}'. Check the path.")
+        saved = read_expert(folder, f"anomalib:{model}")
         expert = cls(model, AnomalibConfig(**saved["config"]))
         expert.gates = read_gates(folder)
         for category in expert.gates:
-            path = category_folder(folder, category) / WEIGHTS
-            if not path.is_file():
-                raise UserError(f"No fitted model of '{category}' at {path}. Fit the expert again.")
+            state = read_tensors(folder, category, WEIGHTS, "fitted model")
             expert.models[category] = expert._create()
-            expert.models[category].load_state_dict(load_file(path))
+            expert.models[category].load_state_dict(state)
             expert.models[category].eval()
         return expert
 

@@ -12,7 +12,6 @@ Shapes: images (N, 3, S, S) in −1..1; maps (N, S, S).
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,15 +22,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from data.errors import UserError
-from data.files import make_dir
 from data.sample import ImageArray, Sample
 from models.experts.backbone import Backbone, BackboneConfig
-from models.experts.expert import Detection, Gate, MapArray
-from models.experts.store import category_folder, read_expert, read_gates, write_expert, write_gates
+from models.experts.expert import Detection, Gate, MapArray, detect_by_category
+from models.experts.store import (
+    read_expert,
+    read_gates,
+    read_tensors,
+    write_expert,
+    write_gates,
+    write_tensors,
+)
 
 WEIGHTS = "ddad.safetensors"
 
@@ -188,16 +192,7 @@ class DDAD:
 
     def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
         """Scores images; see `Expert.detect`."""
-        self.check([sample.category for sample in samples])
-        by_category: dict[str, list[int]] = defaultdict(list)
-        for index, sample in enumerate(samples):
-            by_category[sample.category].append(index)
-        found: dict[int, Detection] = {}
-        for category, indices in by_category.items():
-            scored = self.score(category, [images[index] for index in indices])
-            for index, (anomaly_map, score) in zip(indices, scored, strict=True):
-                found[index] = Detection(anomaly_map, score, self.gates[category])
-        return [found[index] for index in range(len(samples))]
+        return detect_by_category(self, samples, images)
 
     def score(self, category: str, images: Sequence[ImageArray]) -> list[tuple[MapArray, float]]:
         """Map at the image's own size, and its maximum before that, of images of one category, without a gate."""
@@ -220,10 +215,7 @@ class DDAD:
             tensors = {f"unet.{name}": value for name, value in model.unet.state_dict().items()}
             tensors |= {f"features.{name}": value for name, value in model.features.state_dict().items()}
             tensors["pixel_scale"] = torch.tensor(model.pixel_scale)
-            path = make_dir(category_folder(folder, category)) / WEIGHTS
-            temporary = path.with_suffix(".part")
-            save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary)
-            temporary.replace(path)
+            write_tensors(folder, category, WEIGHTS, tensors)
         write_gates(folder, self.gates)
         write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.backbone.weights_hash}, fitted)
 
@@ -234,10 +226,7 @@ class DDAD:
         Raises:
             UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
         """
-        saved: dict[str, Any] = read_expert(folder)
-        if saved["expert"] != cls.name:
-            raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{cls.name}'. Check the path.")
-        values = dict(saved["config"])
+        values = read_expert(folder, cls.name)["config"]
         weights_hash = values.pop("weights_hash")
         config: DDADConfig = OmegaConf.to_object(  # type: ignore[assignment]
             OmegaConf.merge(OmegaConf.structured(DDADConfig), values)
@@ -247,10 +236,7 @@ class DDAD:
             raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
         expert.gates = read_gates(folder)
         for category in expert.gates:
-            path = category_folder(folder, category) / WEIGHTS
-            if not path.is_file():
-                raise UserError(f"No diffusion model of '{category}' at {path}. Fit the expert again.")
-            tensors = load_file(path)
+            tensors = read_tensors(folder, category, WEIGHTS, "diffusion model")
             model = expert.new_model()
             model.pixel_scale = float(tensors.pop("pixel_scale"))
             for name, module in (("unet", model.unet), ("features", model.features)):

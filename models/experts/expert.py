@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -74,3 +75,29 @@ class Expert(Protocol):
         Raises:
             UserError: If the expert was not fitted for a category, or has no map of an image.
         """
+
+
+class Fitted(Protocol):
+    """An expert with one fit and one gate a category."""
+
+    gates: dict[str, Gate]
+
+    def check(self, categories: Sequence[str]) -> None:
+        """See `Expert.check`."""
+
+    def score(self, category: str, images: Sequence[ImageArray]) -> Sequence[tuple[MapArray, float]]:
+        """Map and score of images of one category."""
+
+
+def detect_by_category(expert: Fitted, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
+    """`Expert.detect` of an expert that scores the images of one category at a time; keeps their order."""
+    expert.check([sample.category for sample in samples])
+    by_category: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        by_category[sample.category].append(index)
+    found: dict[int, Detection] = {}
+    for category, indices in by_category.items():
+        scored = expert.score(category, [images[index] for index in indices])
+        for index, (anomaly_map, score) in zip(indices, scored, strict=True):
+            found[index] = Detection(anomaly_map, score, expert.gates[category])
+    return [found[index] for index in range(len(samples))]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
@@ -106,10 +105,7 @@ class MDLMExpert:
         Raises:
             UserError: If the folder holds none, or the run has been trained again since.
         """
-        saved: dict[str, Any] = read_expert(folder)
-        if saved["expert"] != cls.name:
-            raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{cls.name}'. Check the path.")
-        values = saved["config"]
+        values = read_expert(folder, cls.name)["config"]
         config = MDLMExpertConfig(
             run=values["run"],
             description=DescriptionMode(values["description"]),

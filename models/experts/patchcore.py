@@ -11,28 +11,31 @@ Shapes: features (N, C); memory (M, C); patch distances (B, h, w).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.errors import UserError
-from data.files import make_dir
 from data.sample import ImageArray, Sample
 from models.experts.backbone import Backbone, BackboneConfig
 from models.experts.coreset import select_coreset
-from models.experts.expert import Detection, Gate, MapArray
+from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.neighbours import nearest_neighbours
-from models.experts.store import category_folder, read_expert, read_gates, write_expert, write_gates
+from models.experts.store import (
+    read_expert,
+    read_gates,
+    read_tensors,
+    write_expert,
+    write_gates,
+    write_tensors,
+)
 
 MEMORY = "memory.safetensors"
 
@@ -138,16 +141,7 @@ class PatchCore:
 
     def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
         """Scores images; see `Expert.detect`."""
-        self.check([sample.category for sample in samples])
-        by_category: dict[str, list[int]] = defaultdict(list)
-        for index, sample in enumerate(samples):
-            by_category[sample.category].append(index)
-        found: dict[int, Detection] = {}
-        for category, indices in by_category.items():
-            scored = self.score(category, [images[index] for index in indices])
-            for index, (anomaly_map, score) in zip(indices, scored, strict=True):
-                found[index] = Detection(anomaly_map, score, self.gates[category])
-        return [found[index] for index in range(len(samples))]
+        return detect_by_category(self, samples, images)
 
     def score(self, category: str, images: Sequence[ImageArray]) -> list[tuple[MapArray, float]]:
         """Map at the image's own size, and score, of images of one category, without a gate."""
@@ -194,10 +188,7 @@ class PatchCore:
             fitted: Ids of the images that each category was fitted on or its gate set on.
         """
         for category, (memory, _) in self._memories.items():
-            path = make_dir(category_folder(folder, category)) / MEMORY
-            temporary = path.with_suffix(".part")
-            save_file({"memory": memory.cpu().contiguous()}, temporary)
-            temporary.replace(path)
+            write_tensors(folder, category, MEMORY, {"memory": memory})
         write_gates(folder, self.gates)
         write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.backbone.weights_hash}, fitted)
 
@@ -208,10 +199,7 @@ class PatchCore:
         Raises:
             UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
         """
-        saved: dict[str, Any] = read_expert(folder)
-        if saved["expert"] != cls.name:
-            raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{cls.name}'. Check the path.")
-        values = dict(saved["config"])
+        values = read_expert(folder, cls.name)["config"]
         weights_hash = values.pop("weights_hash")
         config: PatchCoreConfig = OmegaConf.to_object(  # type: ignore[assignment]
             OmegaConf.merge(OmegaConf.structured(PatchCoreConfig), values)
@@ -221,10 +209,7 @@ class PatchCore:
             raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
         expert.gates = read_gates(folder)
         for category in expert.gates:
-            path = category_folder(folder, category) / MEMORY
-            if not path.is_file():
-                raise UserError(f"No memory of '{category}' at {path}. Fit the expert again.")
-            expert.set_memory(category, load_file(path)["memory"])
+            expert.set_memory(category, read_tensors(folder, category, MEMORY, "memory")["memory"])
         return expert
 
     def _density_weight(self, rows: Tensor, nearest: Tensor, worst: Tensor, memory: Tensor, norms: Tensor) -> Tensor:

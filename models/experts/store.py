@@ -1,7 +1,8 @@
 """What the folder of a fitted expert holds besides its own files: `expert.json` and `gate.json`.
 
-expert.json    {"expert", "config", "fitted": {category: [sample id, …]}}   written last: marks it as complete
-gate.json      {category: {"score", "pixel"}}
+expert.json                    {"expert", "config", "fitted": {category: [sample id, …]}}, written last: it is complete
+gate.json                      {category: {"score", "pixel"}}
+<category>/<name>.safetensors  what was fitted on a category
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from data.errors import UserError
-from data.files import hash_value, read_json, write_json
+from data.files import hash_value, make_dir, read_json, write_json
 from models.experts.expert import Gate
 
 EXPERT, GATE = "expert.json", "gate.json"
@@ -47,16 +51,43 @@ def write_expert(folder: Path, name: str, config: Mapping[str, Any], fitted: Map
     write_json(folder / EXPERT, {"expert": name, "config": dict(config), "fitted": dict(fitted)})
 
 
-def read_expert(folder: Path) -> dict[str, Any]:
+def read_expert(folder: Path, name: str | None = None) -> dict[str, Any]:
     """Reads `expert.json`.
 
+    Args:
+        folder: Of the expert.
+        name: Which expert it must be; None takes any.
+
     Raises:
-        UserError: If the folder holds no fitted expert.
+        UserError: If the folder holds no fitted expert, or another one.
     """
     path = folder / EXPERT
     if not path.is_file():
         raise UserError(f"No fitted expert at {folder}: {EXPERT} is missing. Run python -m scripts.fit_expert first.")
-    return read_json(path)
+    saved: dict[str, Any] = read_json(path)
+    if name is not None and saved["expert"] != name:
+        raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{name}'. Check the path.")
+    return saved
+
+
+def write_tensors(folder: Path, category: str, file: str, tensors: Mapping[str, Tensor]) -> None:
+    """Writes what was fitted on a category; the file appears whole or not at all."""
+    path = make_dir(category_folder(folder, category)) / file
+    temporary = path.with_suffix(".part")
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary)
+    temporary.replace(path)
+
+
+def read_tensors(folder: Path, category: str, file: str, what: str) -> dict[str, Tensor]:
+    """Reads what was fitted on a category.
+
+    Raises:
+        UserError: If it is not there; `what` names it.
+    """
+    path = category_folder(folder, category) / file
+    if not path.is_file():
+        raise UserError(f"No {what} of '{category}' at {path}. Fit the expert again.")
+    return load_file(path)
 
 
 def category_folder(folder: Path, category: str) -> Path:
