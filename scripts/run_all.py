@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.run import Run
 from scripts.command import command
-from scripts.plan import RunAllConfig, plan_stages
+from scripts.pipeline import RunAllConfig, plan_stages
 from scripts.stages import Pipeline
 
 

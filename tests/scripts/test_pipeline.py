@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from data.errors import UserError
 from data.source import DataConfig
 from scripts.command import CONFIGS, to_dataclass
-from scripts.plan import RunAllConfig, plan_stages
+from scripts.pipeline import RunAllConfig, plan_stages
 
 SYNTHETIC = DataConfig(name="synthetic", train=[], zero_shot=[])
 
