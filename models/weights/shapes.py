@@ -1,0 +1,109 @@
+"""Models without weights, on the meta device: their parameters and sizes, from config classes, without a hub.
+
+MiniCPM-V 2.6 brings its own classes, which are not run here: the same sizes are put together from transformers' SigLIP
+and Qwen2 and a resampler of its dimensions (64 queries that attend to the patches), under its own module names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    MiniCPMV4_6Config,
+    MiniCPMV4_6ForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from data.errors import UserError
+from data.files import read_json
+from models.sam import Sam, SamConfig
+from models.weights.table import checkpoints, find_checkpoint
+
+REMOTE = "minicpmv"  # model_type of MiniCPM-V 2.6
+
+
+def architecture(place: str) -> dict[str, Any]:
+    """The architecture of a checkpoint as `config.json` says it: its own where it is a folder, else the table's.
+
+    Args:
+        place: A folder, or a hub id of the table.
+
+    Raises:
+        UserError: If it is neither.
+    """
+    path = Path(place) / "config.json"
+    if path.is_file():
+        values: dict[str, Any] = read_json(path)
+        if "auto_map" in values:  # remote code is not run to read a few numbers
+            return values
+        return AutoConfig.from_pretrained(place).to_dict()
+    entry = find_checkpoint(place)
+    if entry is None or not entry.config:
+        known = ", ".join(item.hub for item in checkpoints().values() if item.hub)
+        raise UserError(f"The sizes of '{place}' are not known here. Give its downloaded folder, or one of: {known}.")
+    return entry.config
+
+
+def build_llava_shape(values: dict[str, Any]) -> LlavaNextForConditionalGeneration:
+    """LLaVA-NeXT on the meta device."""
+    if values.get("model_type") != "llava_next":
+        raise UserError(f"model_type '{values.get('model_type')}' is not LLaVA-NeXT. Check mdlm.llava.path.")
+    with torch.device("meta"):
+        return LlavaNextForConditionalGeneration(LlavaNextConfig(**_without_type(values)))
+
+
+def build_sam_shape(config: SamConfig) -> Sam:
+    """SAM on the meta device."""
+    with torch.device("meta"):
+        return Sam(config)
+
+
+def build_chat_shape(values: dict[str, Any]) -> nn.Module:
+    """The EDDM's model on the meta device: `MiniCPMVShape` for 2.6, transformers' own class for 4.6."""
+    kind = values.get("model_type")
+    with torch.device("meta"):
+        if kind == REMOTE:
+            return MiniCPMVShape(values)
+        if kind == "minicpmv4_6":
+            config_class: Any = MiniCPMV4_6Config
+            return MiniCPMV4_6ForConditionalGeneration(config_class(**_without_type(values)))
+    raise UserError(f"model_type '{kind}' cannot be planned. Known: {REMOTE} (MiniCPM-V 2.6), minicpmv4_6.")
+
+
+class MiniCPMVShape(nn.Module):
+    """MiniCPM-V 2.6's parts in its sizes: `llm` (Qwen2), `vpm` (SigLIP) and `resampler`. It is never run."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__()
+        names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+        text = {name: values[name] for name in (*names, "num_key_value_heads", "vocab_size")}
+        vision = {name: values["vision_config"][name] for name in (*names, "image_size", "patch_size")}
+        self.config = values
+        self.llm = Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=False))
+        self.vpm = SiglipVisionModel(SiglipVisionConfig(**vision, vision_use_head=False))
+        self.resampler = _Resampler(values["query_num"], values["hidden_size"], vision["hidden_size"])
+
+
+class _Resampler(nn.Module):
+    def __init__(self, queries: int, width: int, vision_width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(queries, width))
+        self.kv_proj = nn.Linear(vision_width, width, bias=False)
+        self.attn = nn.MultiheadAttention(width, width // 128)
+        self.ln_q, self.ln_kv, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+        self.proj = nn.Parameter(torch.empty(width, width))
+
+
+def _without_type(values: dict[str, Any]) -> dict[str, Any]:
+    """A copy without the keys that transformers' config classes set themselves; nested dictionaries are copied too."""
+    kept = {key: value for key, value in values.items() if key not in ("model_type", "transformers_version")}
+    return {key: dict(value) if isinstance(value, dict) else value for key, value in kept.items()}

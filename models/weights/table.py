@@ -1,0 +1,110 @@
+"""The table of checkpoints: one entry a checkpoint, read from `table.yaml`, and written as the README's table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TABLE = Path(__file__).with_name("table.yaml")
+
+
+class TrainedPart(StrEnum):
+    """Which of the two modules starts from a checkpoint; `scripts.train_<part>` trains it."""
+
+    eddm = "eddm"
+    mdlm = "mdlm"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """One pre-trained checkpoint; `table.yaml` explains the fields.
+
+    Attributes:
+        name: Its key in the table.
+        title: Name for people.
+        license: License of the weights.
+        part: The module that starts from it.
+        key: Key of that module's training command that takes a local path instead.
+        gigabytes: Size of its weights, in 10^9 bytes.
+        presets: Presets that need it.
+        hub: Hub id of a folder; None for a single file.
+        url: Address of a single file; None for a folder.
+        bytes: Exact size of a single file, where known.
+        sha256: Hash of a single file, where known.
+        files: What must lie in the folder beside the weights.
+        remote_code: Whether it runs code of its own.
+        config: Its architecture.
+        check: Dotted keys of `config` that must agree with its config.json.
+        note: What to know before the download.
+    """
+
+    name: str
+    title: str
+    license: str
+    part: TrainedPart
+    key: str
+    gigabytes: float
+    presets: tuple[str, ...] = ()
+    hub: str | None = None
+    url: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    files: tuple[str, ...] = ()
+    remote_code: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+    check: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def file(self) -> str:
+        """File name of a single file; empty for a folder."""
+        return self.url.rsplit("/", 1)[-1] if self.url else ""
+
+
+@cache
+def checkpoints() -> dict[str, Checkpoint]:
+    """All checkpoints by name, in the table's order."""
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    found = {}
+    for name, entry in table.items():
+        lists = {key: tuple(entry.get(key, ())) for key in ("presets", "files", "check")}
+        found[name] = Checkpoint(name=name, **{**entry, **lists, "part": TrainedPart(entry["part"])})
+    return found
+
+
+def find_checkpoint(place: str) -> Checkpoint | None:
+    """The checkpoint that a configured path means: by hub id, by file name, or by the name of its folder."""
+    last = Path(place).name
+    for entry in checkpoints().values():
+        if place == entry.hub or (entry.file and last == entry.file) or (entry.hub and last == Path(entry.hub).name):
+            return entry
+    return None
+
+
+def read_key(config: dict[str, Any], dotted: str) -> Any:
+    """A value deep in a config by its dotted key; None where there is none."""
+    value: Any = config
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def compose_table() -> str:
+    """The table as Markdown, for the README."""
+    lines = [
+        "| Checkpoint | Hub id or file | Size | License | Needed by | Another place |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in checkpoints().values():
+        place = f"`{entry.hub}`" if entry.hub else f"[`{entry.file}`]({entry.url})"
+        needed = ", ".join(f"`preset={name}`" for name in entry.presets) or "a choice"
+        code = "; needs `model.revision=<commit>` and `model.trust_remote_code=true`" if entry.remote_code else ""
+        note = f"; {entry.note}" if entry.note else ""
+        own = f"`scripts.train_{entry.part} {entry.key}=PATH`{code}{note}"
+        lines.append(f"| {entry.title} | {place} | {entry.gigabytes} GB | {entry.license} | {needed} | {own} |")
+    return "\n".join(lines)
