@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -92,6 +93,25 @@ def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
             raise UserError(f"Set the environment variable {name} first, for example: export {name}=/path") from error
         key = f" (key: {error.full_key})" if error.full_key else ""
         raise UserError(f"Bad configuration{key}: {reason}") from error
+
+
+def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Config:
+    """Another command's configuration, as its own command line would give it; only inside a command.
+
+    Args:
+        name: Name of its YAML in `configs/`, without the suffix.
+        schema: Its dataclass.
+        overrides: Words of its command line.
+
+    Raises:
+        UserError: If a word is no setting of that command, or a value is missing or of a wrong type.
+    """
+    try:
+        cfg = hydra.compose(name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"scripts.{name} does not take {' '.join(overrides)}: {reason}") from error
+    return to_dataclass(cfg, schema)
 
 
 class readable_errors:  # noqa: N801  (a context manager, used like a function)

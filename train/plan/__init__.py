@@ -1,0 +1,1 @@
+"""The memory planner: what a training needs on each GPU, how long it takes, and which options fit."""

@@ -1,0 +1,62 @@
+"""Plans the two trainings of a preset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from data.ddqa.table import published
+from data.errors import UserError
+from train.eddm_config import EDDMConfig
+from train.mdlm import TrainMDLMConfig
+from train.plan.blueprint import eddm_blueprint, mdlm_blueprint
+from train.plan.config import PlanConfig, check_plan
+from train.plan.measure import measure_mdlm
+from train.plan.options import list_options
+from train.plan.report import PartPlan, compose_document, compose_text
+
+
+def plan(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[PartPlan]:
+    """Predicts memory and time of both trainings and prints them.
+
+    Args:
+        config: What to plan for.
+        eddm: The EDDM's training, as its command composes it.
+        mdlm: The MDLM's training, likewise.
+
+    Raises:
+        UserError: If a setting makes no sense, a model's sizes are not known, or the batch cannot be shared.
+    """
+    check_plan(config)
+    parts = [plan_eddm(config, eddm), plan_mdlm(config, mdlm)]
+    if config.measure:
+        measured = measure_mdlm(mdlm, parts[1].blueprint, text_tokens=config.text_tokens)
+        parts[1] = replace(parts[1], measured=measured)
+    if config.json:
+        print(json.dumps(compose_document(config, parts), ensure_ascii=False), flush=True)
+    else:
+        print(compose_text(config, parts), flush=True)
+    return parts
+
+
+def plan_eddm(config: PlanConfig, eddm: EDDMConfig) -> PartPlan:
+    """The EDDM's part."""
+    blueprint = eddm_blueprint(eddm, slices=config.slices)
+    if blueprint.image_tokens["one"] + config.text_tokens > eddm.optim.max_length:
+        raise UserError(
+            f"EDDM: a row of {blueprint.image_tokens['one']} image tokens and text_tokens={config.text_tokens} exceeds "
+            f"optim.max_length={eddm.optim.max_length}. Raise it, or lower text_tokens."
+        )
+    samples = config.eddm_rows or int(published()["total"])
+    source = "rows, eddm_rows" if config.eddm_rows else "rows, DDQA as published"
+    return PartPlan(blueprint=blueprint, options=list_options(blueprint, config), samples=samples, samples_from=source)
+
+
+def plan_mdlm(config: PlanConfig, mdlm: TrainMDLMConfig) -> PartPlan:
+    """The MDLM's part."""
+    blueprint = mdlm_blueprint(mdlm)
+    samples = sum(config.mdlm_masks.values())
+    if samples < 1:
+        raise UserError("mdlm_masks counts no mask: give the number of masks of each dataset.")
+    source = f"masks of {', '.join(name for name, count in config.mdlm_masks.items() if count)}"
+    return PartPlan(blueprint=blueprint, options=list_options(blueprint, config), samples=samples, samples_from=source)
