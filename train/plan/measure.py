@@ -89,9 +89,8 @@ def measure_mdlm(config: TrainMDLMConfig, blueprint: Blueprint, *, text_tokens: 
     try:
         measured = _measure(config, rows, text_tokens, device)
     except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            f"The step does not fit this GPU ({predicted / GIB:.1f} GiB predicted). Lower the batch."
-        ) from error
+        need = f"{predicted / GIB:.1f} GiB predicted"
+        raise UserError(f"The step does not fit this GPU ({need}). Lower mdlm.loop.batch_size.") from error
     name = torch.cuda.get_device_name(device) if on_gpu else "the CPU"
     return {
         "device": name,

@@ -114,7 +114,7 @@ def _part_text(part: PartPlan) -> list[str]:
     lines = [
         f"{blueprint.name}: {blueprint.source}",
         f"  {train}; batch {blueprint.batch}",
-        f"  an epoch: {part.steps_per_epoch:,} steps ({part.samples:,} {part.samples_from}); planned: {part.steps:,} steps",
+        f"  an epoch: {part.steps_per_epoch:,} steps ({part.samples:,} {part.samples_from}); planned: {part.steps:,}",
         "",
         f"    {'option':8} {'ckpt':4} {'tokens':>6} {'rows':>6} {'weights':>8} {'grads':>7} {'optim':>7} {'activ.':>7} "
         f"{'buffers':>7} {'peak':>7} {'needs':>7}  {'fits':4} {'TFLOP':>8} {'s/step':>8} {'hours':>7}",

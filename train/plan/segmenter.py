@@ -7,7 +7,7 @@ The encoder builds its E² × E² attention explicitly (it adds relative positio
 number format of the forward pass stand beside the softmax's input and output in float32.
 
 The decoder keeps, of each prompt:
-    two-way layers   2 × (u (3 e + 4) + u/2 × 4 e)   inputs of k, v and q, the norm's input; k, v, q, result (half width)
+    two-way layers   2 × (u (3 e + 4) + u/2 × 4 e)   inputs of k, v, q and norm; k, v, q, result (half width)
                      + attention to and from 6 tokens
     last attention   u × 2 e + u/2 × 2 e
     upscaling        u × (9 e + 4)                   two transposed convolutions, a norm, two GELUs, the product

@@ -51,17 +51,18 @@ class Stack:
     ranks: int = 0
     dropout: bool = False
 
-    def saved(self, tokens: int, number: int) -> int:
+    def saved(self, tokens: int, number: int, *, mask: int = 1) -> int:
         """Bytes kept for the backward pass without gradient checkpointing.
 
         Args:
             tokens: T.
             number: e, 2 or 4.
+            mask: Bytes of a number of the dropout's mask: 1 on a GPU; a CPU keeps it in float32.
         """
         layer = 2 * self.width * 4 + 4 * self.query * number + 4 * self.heads
         layer += (3 if self.gated else 1) * self.mlp * number
         inputs = self.adapted if number < 4 or self.dropout else self.adapted_shared
-        lora = inputs * (number + self.dropout) + self.ranks * number
+        lora = inputs * (number + mask * self.dropout) + self.ranks * number
         return tokens * (self.layers * layer + lora)
 
     def saved_with_checkpointing(self, tokens: int, number: int, weights: int) -> int:
