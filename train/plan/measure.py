@@ -158,7 +158,8 @@ def random_batch(model: MDLM, rows: int, text_tokens: int, device: torch.device)
     llava = model.llava.llava.config
     side = llava.vision_config.image_size
     patches = (side // llava.vision_config.patch_size) ** 2
-    text = torch.randint(3, 10, (rows, text_tokens - 1))
+    word = next(number for number in range(3, 9) if number not in (llava.image_token_id, model.llava.seg_id))
+    text = torch.full((rows, text_tokens - 1), word)
     image = torch.full((rows, patches), llava.image_token_id)
     seg = torch.full((rows, 1), model.llava.seg_id)
     ids = torch.cat([image, text, seg], 1)
