@@ -1,19 +1,34 @@
 """python -m scripts.doctor data=DIR [reader=NAME] [against=DIR2] [workers=N] [json=true] [out=FILE] [show=5].
 
-Says which dataset lies at a path, whether it is whole, and for each problem the file and the fix; exits 1 on errors.
+python -m scripts.doctor weights=PRESET [mdlm.mdlm.llava.path=DIR] [eddm.model.id=DIR] [hashes=false] [json=true].
+Says which dataset lies at a path, or which checkpoints a preset starts from, whether they are whole, and for each
+problem the file and the fix; exits 1 on errors.
 """
 
 import sys
 
 from data.doctor.examine import DoctorConfig, diagnose
-from scripts.command import command
+from scripts.command import command, compose_config
 
 
 @command("doctor", DoctorConfig, aliases={"data": "folder", "against": "against", "out": "out", "cache": "cache"})
 def main(config: DoctorConfig) -> None:
-    """Examines one dataset."""
-    if not diagnose(config):
+    """Examines one dataset, or the weights of one preset."""
+    if not (diagnose(config) if config.weights is None else examine_preset(config)):
         sys.exit(1)
+
+
+def examine_preset(config: DoctorConfig) -> bool:
+    """Examines the checkpoints that the preset's own training commands would load."""
+    from train.eddm_config import EDDMConfig  # slow to import, and no dataset needs them
+    from train.mdlm import TrainMDLMConfig
+    from train.plan.config import flatten_overrides
+    from train.weights import diagnose_weights
+
+    chosen = [f"preset={config.weights}", "run_dir=RUN"]
+    eddm = compose_config("train_eddm", EDDMConfig, [*chosen, *flatten_overrides(config.eddm)])
+    mdlm = compose_config("train_mdlm", TrainMDLMConfig, [*chosen, *flatten_overrides(config.mdlm)])
+    return diagnose_weights(config, eddm, mdlm)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,10 @@ class DoctorConfig:
         show: Files to name in the text for each kind of problem; the others are counted.
         cache: Folder that remembers what was looked into; None is the user's cache directory.
         fresh: Look into every file again.
+        weights: Preset whose pre-trained checkpoints are examined, instead of a dataset.
+        hashes: Read the whole weight files for their hashes, which takes a minute for a large checkpoint.
+        eddm: Overrides of the EDDM's training, for its paths: `eddm.model.id=DIR`.
+        mdlm: Overrides of the MDLM's training: `mdlm.mdlm.llava.path=DIR`.
     """
 
     preset: str
@@ -54,6 +58,10 @@ class DoctorConfig:
     show: int = 5
     cache: str | None = None
     fresh: bool = False
+    weights: str | None = None
+    hashes: bool = True
+    eddm: dict[str, Any] = field(default_factory=dict)
+    mdlm: dict[str, Any] = field(default_factory=dict)
 
 
 def diagnose(config: DoctorConfig) -> bool:
@@ -63,7 +71,7 @@ def diagnose(config: DoctorConfig) -> bool:
         UserError: If nothing is named, or a setting makes no sense.
     """
     if config.folder is None:
-        raise UserError("Nothing to examine. Say which dataset: data=DIR.")
+        raise UserError("Nothing to examine. Say which dataset, data=DIR, or whose weights, weights=PRESET.")
     if config.workers < 1 or config.show < 1:
         raise UserError(f"workers={config.workers} and show={config.show}: both must be at least 1.")
     known = {item.reader for item in signatures()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from data.doctor.contents import Role
@@ -27,11 +27,19 @@ def compose_report(diagnosis: Diagnosis, *, show: int | None) -> str:
     if diagnosis.rows:
         parts.append(_table(diagnosis.rows))
     parts.append(list(_facts(diagnosis)))
-    parts += [
-        list(_group(code, list(items), show)) for code, items in groupby(diagnosis.problems, key=lambda item: item.code)
-    ]
-    parts.append([_verdict(diagnosis, show)])
+    parts += list_problems(diagnosis.problems, show=show)
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def list_problems(problems: Sequence[Problem], *, show: int | None) -> list[list[str]]:
+    """Paragraphs with all problems, worst first, and the verdict.
+
+    Args:
+        problems: Sorted as `settle` does.
+        show: Files to name for each kind of problem; None names all.
+    """
+    groups = [(code, list(items)) for code, items in groupby(problems, key=lambda item: item.code)]
+    return [*(list(_group(code, items, show)) for code, items in groups), [_verdict(problems, show)]]
 
 
 def _head(diagnosis: Diagnosis) -> list[str]:
@@ -105,13 +113,13 @@ def _wrap(text: str, indent: str) -> list[str]:
     )
 
 
-def _verdict(diagnosis: Diagnosis, show: int | None) -> str:
-    totals = count_severities(diagnosis.problems)
+def _verdict(problems: Sequence[Problem], show: int | None) -> str:
+    totals = count_severities(problems)
     counted = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in totals.items() if count)
-    if not diagnosis.problems:
+    if not problems:
         return "Healthy: no problem found."
     cut = show is not None and any(
-        len(list(items)) > show for _, items in groupby(diagnosis.problems, key=lambda item: item.code)
+        len(list(items)) > show for _, items in groupby(problems, key=lambda item: item.code)
     )
     where = " The complete list: out=FILE, or json=true." if cut else ""
-    return f"{'Usable' if diagnosis.passed else 'Not usable as it is'}: {counted}.{where}"
+    return f"{'Not usable as it is' if totals['error'] else 'Usable'}: {counted}.{where}"
