@@ -87,9 +87,10 @@ class MiniCPMVShape(nn.Module):
         names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         text = {name: values[name] for name in (*names, "num_key_value_heads", "vocab_size")}
         vision = {name: values["vision_config"][name] for name in (*names, "image_size", "patch_size")}
+        vision_class: Any = SiglipVisionConfig
         self.config = values
         self.llm = Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=False))
-        self.vpm = SiglipVisionModel(SiglipVisionConfig(**vision, vision_use_head=False))
+        self.vpm = SiglipVisionModel(vision_class(**vision, vision_use_head=False))
         self.resampler = _Resampler(values["query_num"], values["hidden_size"], vision["hidden_size"])
 
 

@@ -83,3 +83,13 @@ def test_nothing_wanted_is_healthy() -> None:
     result = examine_weights("tiny", [], hashes=True)
     assert result.passed
     assert "trains its own small models" in result.text(show=5)
+
+
+def test_what_is_missing_adds_up_on_one_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = type("Usage", (), {"free": 3 * 10**9})
+    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda folder: usage)
+    (tmp_path / "other").mkdir()
+    names = ("sam_vit_h_4b8939.pth", "other/sam_vit_l_0b3195.pth")
+    one = examine_weights("p", [want(tmp_path / names[0], sam=SAM)], hashes=True)
+    both = examine_weights("p", [want(tmp_path / name, sam=SAM) for name in names], hashes=True)
+    assert "no-space" not in codes(one) and "no-space" in codes(both)
