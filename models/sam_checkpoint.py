@@ -19,11 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data.errors import UserError
-from data.files import read_json
+from models.shards import WEIGHTS, list_shards
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 # transformers' name → Meta's; the first prefix that fits is replaced, then every later part
 PREFIXES = {
@@ -73,30 +72,6 @@ def read_sam_weights(checkpoint: str) -> tuple[Path, dict[str, Tensor]]:
     else:
         raise UserError(f"No SAM checkpoint at {path}. Download it, or set mdlm.sam.checkpoint.")
     return path, to_meta_names(weights)
-
-
-def list_shards(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint in transformers' format: one, or those that the index lists.
-
-    Raises:
-        UserError: If a shard is missing, or there are only pickles.
-    """
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if not (folder / INDEX).is_file():
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pth", ".pt"))
-        if pickles:
-            raise UserError(
-                f"{folder} holds {pickles[0]}, a pickle, and no {WEIGHTS}. Pickles can run code when they are read: "
-                "download the safetensors version, or convert it with save_pretrained on a machine that trusts it."
-            )
-        raise UserError(f"No {WEIGHTS} in {folder}. Check the path, or download the checkpoint again.")
-    names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise UserError(
-            f"{len(missing)} of {len(names)} shards are missing in {folder}, {missing[0]} first. Download them again."
-        )
-    return [folder / name for name in names]
 
 
 def to_meta_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:

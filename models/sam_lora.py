@@ -1,7 +1,7 @@
 """LoRA on SAM's attention projections, in the decoder or in the image encoder.
 
-The paper tunes "LLaVA-v1.6 and Segment Anything Model with LoRA" and does not say which part of SAM. LISA trains the mask
-decoder in full and freezes the encoder. All three are here; `SamLora` names the part, `train_mask_decoder` LISA's way.
+The paper tunes LLaVA-v1.6 and SAM with LoRA and does not say which part of SAM. LISA trains the mask decoder in full
+and freezes the encoder. All three are here: `SamLora` names the part, `train_mask_decoder` is LISA's way.
 """
 
 from __future__ import annotations

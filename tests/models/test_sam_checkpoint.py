@@ -10,7 +10,8 @@ from transformers import SamModel
 
 from data.errors import UserError
 from models.sam import SamConfig, build_sam
-from models.sam_checkpoint import list_shards, read_sam_weights
+from models.sam_checkpoint import read_sam_weights
+from models.shards import list_shards
 
 
 def meta_config(**changes: object) -> SamConfig:
@@ -106,7 +107,7 @@ def test_pickles_and_damaged_files_are_refused(tmp_path: Path) -> None:
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"pytorch_model\.bin, a pickle"):
         build_sam(meta_config(checkpoint=str(folder)))
-    with pytest.raises(UserError, match="neither Meta's .pth nor safetensors"):
+    with pytest.raises(UserError, match=r"neither Meta's \.pth nor safetensors"):
         build_sam(meta_config(checkpoint=str(folder / "pytorch_model.bin")))
     torch.save(build_sam(meta_config()).state_dict(), tmp_path / "renamed.safetensors")
     with pytest.raises(UserError, match="damaged, or not what its name says"):
