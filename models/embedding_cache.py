@@ -18,9 +18,10 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
+import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,14 @@ from torch import Tensor
 from data.errors import UserError
 from data.files import hash_value, make_dir
 from data.sample import ImageArray
-from models.sam import Sam
+from models.sam import SAM_MEAN, SAM_STD, Sam
 from models.sam_lora import SamLora
 
 log = logging.getLogger(__name__)
 
 Embedding = NDArray[np.float16]
 USAGE = "usage"
+ABANDONED = 3600.0  # seconds
 
 
 @dataclass(kw_only=True, slots=True)
@@ -99,15 +101,15 @@ class EmbeddingCache:
         if self._full or path.exists():
             return
         make_dir(path.parent)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".partial", delete=False) as file:
-            partial = Path(file.name)
-            try:
+        partial = path.with_name(f".{uuid.uuid4().hex}.partial")  # with ordinary permissions, unlike mkstemp
+        try:
+            with partial.open("xb") as file:
                 np.save(file, embedding, allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
-                self._publish(partial, path, file.tell())
-            finally:
-                partial.unlink(missing_ok=True)
+            self._publish(partial, path, partial.stat().st_size)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _publish(self, partial: Path, path: Path, size: int) -> None:
         """Renames a complete file under the lock that guards the size."""
@@ -130,7 +132,14 @@ class EmbeddingCache:
         return self._folder / key[:2] / f"{key}.npy"
 
     def _recount(self) -> None:
-        """Measures what is there: a process that died between a rename and its count leaves the count too low."""
+        """Measures what is there: a process that died between a rename and its count leaves the count too low.
+
+        What a killed process left half-written goes after an hour.
+        """
+        for partial in self._root.rglob(".*.partial"):
+            with suppress(FileNotFoundError):
+                if time.time() - partial.stat().st_mtime > ABANDONED:
+                    partial.unlink()
         with self._usage() as (_, write):
             write(sum(path.stat().st_size for path in self._root.rglob("*.npy")))
 
@@ -171,8 +180,6 @@ def name_space(sam: Sam) -> str:
     for name, value in sorted(sam.image_encoder.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    from models.processor import SAM_MEAN, SAM_STD
-
     preprocessing = {"size": sam.image_size, "mean": SAM_MEAN, "std": SAM_STD, "resize": "cv2 area or linear, padded"}
     return hash_value([digest.hexdigest(), preprocessing])[:24]
 

@@ -25,10 +25,8 @@ from data.grounding import GroundingItem
 from data.sample import ImageArray, MaskArray
 from models.embedding_cache import EmbeddingCache
 from models.llava import IMAGE_TOKEN, SEG_TOKEN
+from models.sam import SAM_MEAN, SAM_STD
 from models.tiles import AnyresTiler
-
-SAM_MEAN = (123.675, 116.28, 103.53)
-SAM_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ from data.errors import UserError
 from models.sam_attention import FusedAttention
 from models.sam_checkpoint import describe_encoder, read_sam_weights
 
+SAM_MEAN = (123.675, 116.28, 103.53)  # of its input's channels, 0..255
+SAM_STD = (58.395, 57.12, 57.375)
+
 
 class SamAttention(StrEnum):
     """How the encoder attends: the stock layers as they are, or the same through PyTorch's fused kernels."""
