@@ -6,12 +6,13 @@ device=cpu trains three copies of one randomly initialised MDLM on the same batc
 - ours: as `train.mdlm` does it; and ours with a filled embedding cache.
 Collating (resizing, tokenising, reading the cache) counts on all sides. The sizes are chosen for two cores: SAM at 512²
 and a small language model; SAM's share of the plain step's time is printed, and with it what a cache alone can give at
-most, 1 / (1 − share). By FLOPs ViT-H is 25 % of a 7B LoRA step at one tile, so that there a cache saves a quarter of the
-arithmetic; here the share is larger, and the ratio with it.
+most, 1 / (1 − share). Half of its layers are global, because 1024 cells stand for ViT-H's 4096. By FLOPs ViT-H is 25 %
+of a 7B LoRA step at one tile, so that there a cache saves a quarter of the arithmetic; here the share is larger, and
+the ratio with it.
 
 device=cuda runs the full-size MDLM (7B + ViT-H, bf16, random weights, one tile) and prints a table: step time, samples
-a second, peak memory, model FLOPs utilisation, with and without cache, checkpointing, QLoRA. sizes=small tries that code
-on a CPU.
+a second, peak memory, model FLOPs utilisation, with and without cache, checkpointing, QLoRA. device=cpu sizes=small
+tries that code on a CPU.
 """
 
 import copy
@@ -40,7 +41,7 @@ from train.optim import OptimConfig, build_optimizer
 TARGETS = {"ours": 1.4, "ours, cached": 2.0}
 TEXT = (
     "Segment the defect in this image of an industrial product. The image shows a metal washer on a dark surface. "
-    "There is a thin scratch near the top left of the washer that runs across the rim, lighter than the metal around it."
+    "There is a thin scratch near the top left of the washer that runs across the rim, lighter than the metal there."
 )
 SAM = {"image_size": 512, "width": 256, "depth": 8, "heads": 4, "global_layers": [1, 3, 5, 7], "channels": 128}
 LLAVA = TinyLlavaConfig(
