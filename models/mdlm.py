@@ -10,7 +10,7 @@ Shapes: I images, N prompts, S side of SAM's input, M side of its mask logits, C
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,19 @@ from data.errors import UserError
 from data.grounding import GroundingItem
 from data.sample import ImageArray
 from models.dam import DamConfig, DefectAnalysisModule
-from models.llava import LlavaConfig, LlavaEncoder, add_seg_token, load_llava
+from models.embedding_cache import EmbeddingCache, complete
+from models.llava import Conversations, ImageTiles, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
 from models.processor import GroundingBatch, MDLMProcessor
 from models.sam import Sam, SamConfig, build_sam
+from models.sam_lora import SamLora, add_sam_lora
+from models.tiles import AnyresTiler
 
 LORA_TARGETS = r".*language_model.*\.(q_proj|v_proj)"
 
 
 @dataclass(kw_only=True, slots=True)
 class LoraSettings:
-    """LoRA on the language model's q and v projections (EIAD, Sec. IV-B: r = 16, alpha = 16).
+    """LoRA (EIAD, Sec. IV-B: r = 16, alpha = 16) on the language model's q and v projections, and maybe in SAM.
 
     Attributes:
         rank: r.
@@ -58,7 +61,10 @@ class MDLMConfig:
         dam: The Defect Analysis Module.
         lora: The adapter.
         heads: Safetensors with pre-trained weights of the [SEG] projection; None starts it from random weights.
-        train_mask_decoder: Trains SAM's mask decoder too, as LISA does (the encoder is always frozen).
+        sam_lora: Which part of SAM gets LoRA of the same rank and alpha.
+        train_mask_decoder: Trains SAM's mask decoder in full, as LISA does.
+        gradient_checkpointing: Recomputes activations in the backward pass instead of keeping them: less memory, about
+            a third more time.
         score_fraction: Share of an image's pixels, the most anomalous ones, whose mean is the image score.
     """
 
@@ -67,7 +73,9 @@ class MDLMConfig:
     dam: DamConfig = field(default_factory=DamConfig)
     lora: LoraSettings = field(default_factory=LoraSettings)
     heads: str | None = None
+    sam_lora: SamLora = SamLora.none
     train_mask_decoder: bool = True
+    gradient_checkpointing: bool = False
     score_fraction: float = 0.005
 
 
@@ -118,13 +126,32 @@ class MDLM(nn.Module):
             embeddings: z, (I, C, E, E), if the caller has it already.
         """
         if embeddings is None:
-            embeddings = self.sam.encode(batch.pixels)
-        states = self.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.image_index)
+            embeddings = self.embed(batch)
+        states = self.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.row_image, batch.tile_sizes)
         weights = next(self.projection.parameters()).dtype
         visual = embeddings.to(weights)[batch.image_index]
         if self.dam is not None:
             visual = self.dam(visual, self.sam.positions().to(weights), states.text.to(weights), states.text_mask)
         return self.sam.decode(visual, self.projection(states.seg.to(weights)))
+
+    def embed(self, batch: GroundingBatch) -> Tensor:
+        """SAM's image embeddings z, (I, C, E, E): from the cache if there is one, which gets the new ones."""
+        cache = None if self.processor is None else self.processor.cache
+        if cache is None or batch.keys is None:
+            return self.sam.encode(batch.pixels)
+        if batch.cached is None or batch.embeddings is None:
+            raise AssertionError("a batch with keys has both")
+        return complete(batch.keys, batch.cached, batch.embeddings, lambda: self.sam.encode(batch.pixels), cache)
+
+    def use_cache(self, cache: EmbeddingCache | None) -> None:
+        """Takes image embeddings from a cache from now on, in training and in prediction; None ends that.
+
+        Raises:
+            ValueError: If the model was built without a processor.
+        """
+        if self.processor is None:
+            raise ValueError("This MDLM was built without a processor: load it with models.adapter.load_mdlm.")
+        self.processor = replace(self.processor, cache=cache)
 
     @torch.no_grad()
     def predict(self, images: Sequence[ImageArray], texts: Sequence[str], batch_size: int = 16) -> list[Prediction]:
@@ -189,6 +216,8 @@ def build_processor(
     return MDLMProcessor(
         tokenizer=tokenizer,
         template=config.template,
+        turn=config.turn if config.conversations is Conversations.joint else None,
+        tiler=AnyresTiler(llava, tokenizer) if config.image_tiles is ImageTiles.anyres else None,
         image_tokens=(vision.image_size // vision.patch_size) ** 2,
         tile_size=vision.image_size,
         sam_size=sam.image_size,
@@ -223,6 +252,8 @@ def build_mdlm(
         processor: Needed to predict.
     """
     llava.requires_grad_(False)
+    if config.gradient_checkpointing:
+        llava.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     adapter = LoraConfig(
         r=config.lora.rank,
         lora_alpha=config.lora.alpha,
@@ -236,8 +267,19 @@ def build_mdlm(
 def assemble(
     llava: nn.Module, seg_id: int, sam: Sam, config: MDLMConfig, processor: MDLMProcessor | None = None
 ) -> MDLM:
-    """Builds the MDLM around a language model whose trainable parameters are already chosen."""
+    """Builds the MDLM around a language model whose trainable parameters are already chosen.
+
+    Raises:
+        UserError: If the mask decoder is to be trained both in full and through LoRA.
+    """
+    if config.sam_lora is SamLora.decoder and config.train_mask_decoder:
+        raise UserError(
+            "mdlm.sam_lora=decoder and mdlm.train_mask_decoder=true both train SAM's mask decoder: choose one of them."
+        )
     sam.requires_grad_(False)
+    sam.recompute = config.gradient_checkpointing and config.sam_lora is SamLora.encoder
+    lora = config.lora
+    add_sam_lora(sam, config.sam_lora, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
     if config.train_mask_decoder:
         sam.train_decoder()
     encoder = LlavaEncoder(llava, seg_id)

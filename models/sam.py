@@ -7,16 +7,28 @@ Shapes: I images, N prompts (each belongs to one image), S input size, E = S / p
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError
+from models.sam_attention import FusedAttention
+from models.sam_checkpoint import describe_encoder, read_sam_weights
+
+SAM_MEAN = (123.675, 116.28, 103.53)  # of its input's channels, 0..255
+SAM_STD = (58.395, 57.12, 57.375)
+
+
+class SamAttention(StrEnum):
+    """How the encoder attends: the stock layers as they are, or the same through PyTorch's fused kernels."""
+
+    eager = "eager"
+    sdpa = "sdpa"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,7 +36,8 @@ class SamConfig:
     """Architecture and weights; the defaults are ViT-H.
 
     Attributes:
-        checkpoint: Meta's `.pth`, or a `.safetensors` with the same names; None starts from random weights.
+        checkpoint: Meta's `.pth`; or a `.safetensors` file, a directory or a hub id with Meta's or transformers' names
+            (`facebook/sam-vit-huge`); None starts from random weights.
         image_size: Side of the square input, in pixels. The longer side of an image is resized to it, the rest padded.
         patch_size: Pixels per embedding cell.
         width: Encoder width.
@@ -38,6 +51,7 @@ class SamConfig:
         channels: Channels of the image embeddings and the decoder.
         decoder_heads: Attention heads of the decoder.
         decoder_mlp: Hidden width of the decoder's feed-forward layers.
+        attention: How the encoder attends.
     """
 
     checkpoint: str | None = None
@@ -53,6 +67,7 @@ class SamConfig:
     channels: int = 256
     decoder_heads: int = 8
     decoder_mlp: int = 2048
+    attention: SamAttention = SamAttention.sdpa
 
 
 class Sam(nn.Module):
@@ -62,6 +77,8 @@ class Sam(nn.Module):
         image_size: Side of the square input, in pixels.
         channels: Channels of the embeddings and of a prompt.
         mask_size: Side of the decoder's logits.
+        recompute: Recomputes the encoder's layers in the backward pass instead of keeping their activations; only of
+            use when the encoder learns.
     """
 
     def __init__(self, config: SamConfig) -> None:
@@ -70,6 +87,7 @@ class Sam(nn.Module):
         self.image_size = config.image_size
         self.channels = config.channels
         self.mask_size = 4 * cells
+        self.recompute = False
         self.image_encoder = ImageEncoderViT(
             img_size=config.image_size,
             patch_size=config.patch_size,
@@ -84,6 +102,10 @@ class Sam(nn.Module):
         )
         if config.stem:
             self.image_encoder.patch_embed.proj = _build_stem(config)
+        if config.attention is SamAttention.sdpa:
+            blocks: Any = self.image_encoder.blocks
+            for block in blocks:
+                block.attn = FusedAttention(block.attn)
         self.prompt_encoder = PromptEncoder(
             embed_dim=config.channels,
             image_embedding_size=(cells, cells),
@@ -99,7 +121,15 @@ class Sam(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Embeds images: (I, 3, S, S), normalised → (I, C, E, E)."""
-        return self.image_encoder(pixels)
+        if not (self.recompute and torch.is_grad_enabled()):
+            return self.image_encoder(pixels)
+        encoder: Any = self.image_encoder
+        cells = encoder.patch_embed(pixels)
+        if encoder.pos_embed is not None:
+            cells = cells + encoder.pos_embed
+        for block in encoder.blocks:
+            cells = checkpoint(block, cells, use_reentrant=False)
+        return encoder.neck(cells.permute(0, 3, 1, 2))
 
     def positions(self) -> Tensor:
         """Positional encoding of the cells, (1, C, E, E)."""
@@ -157,14 +187,15 @@ def build_sam(config: SamConfig) -> Sam:
     sam = Sam(config)
     if config.checkpoint is None:
         return sam
-    path = Path(config.checkpoint)
-    if not path.is_file():
-        raise UserError(f"No SAM checkpoint at {path}. Download it, or set mdlm.sam.checkpoint.")
-    weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    try:
-        sam.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit the configured SAM: {str(error).splitlines()[1].strip()}") from error
+    path, weights = read_sam_weights(config.checkpoint)
+    own = sam.state_dict()
+    wrong = sorted(own.keys() ^ weights.keys()) or sorted(k for k in own if own[k].shape != weights[k].shape)
+    if wrong:
+        raise UserError(
+            f"{path} does not fit the configured SAM: it holds {describe_encoder(weights)}, the configuration asks for "
+            f"{describe_encoder(own)}; {wrong[0]} is the first that differs. Set mdlm.sam to the checkpoint's sizes."
+        )
+    sam.load_state_dict(weights)
     return sam
 
 

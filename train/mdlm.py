@@ -28,9 +28,11 @@ from data.source import DataConfig, load_samples
 from data.splits import check_disjoint, check_unseen
 from data.weighted import WeightedDataset, check_weights
 from models.adapter import save_adapter
+from models.embedding_cache import CacheConfig
 from models.mdlm import MDLMConfig, create_mdlm
 from models.processor import GroundingBatch
 from train.base_mdlm import BaseMDLMConfig, train_base
+from train.embedding_cache import attach_cache, check_cacheable
 from train.loop import LoopConfig, StepLoss, fit
 from train.losses import LossConfig, mask_loss
 from train.stage import finish, hash_base, is_finished
@@ -83,6 +85,7 @@ class TrainMDLMConfig:
         augment: Photometric augmentation; None trains on the images as they are.
         keep_decoded: Keeps decoded images in memory.
         max_side: Training images are reduced to this longer side, in pixels; None keeps their size.
+        cache: Keeps SAM's image embeddings on disk; needs augment=null and mix.replay=0.
         tracking: How progress is shown.
     """
 
@@ -101,6 +104,7 @@ class TrainMDLMConfig:
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     keep_decoded: bool = False
     max_side: int | None = None
+    cache: CacheConfig | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
@@ -122,6 +126,8 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
 def train_adapter(config: TrainMDLMConfig, run: Run) -> None:
     """The paper's training: fits the adapter and the heads on the training samples."""
     check_unseen([source.reader for source in config.data.train], config.data.unseen)
+    if config.cache is not None:
+        check_cacheable(augment=config.augment, replay=config.mix.replay, lora=config.mdlm.sam_lora)
     samples = load_samples(config.data.train).samples
     if config.data.weights:
         check_weights(config.data.weights, {sample.dataset for sample in samples})
@@ -138,6 +144,7 @@ def train_adapter(config: TrainMDLMConfig, run: Run) -> None:
     model = create_mdlm(config.mdlm)
     if model.processor is None:
         raise AssertionError("create_mdlm always sets the processor")
+    attach_cache(model, config.cache, lora=config.mdlm.sam_lora)
     fit(
         model,
         mix_dataset(config, samples, prompts, model.sam.image_size),
@@ -233,11 +240,12 @@ def _fingerprint(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample], p
 
     Paths are taken relative to the run directory, so that a moved run stays finished.
     """
-    ignored = {"run_dir", "stage", "tracking", "keep_decoded", "data", "base", "descriptions"}
+    ignored = {"run_dir", "stage", "tracking", "keep_decoded", "data", "base", "descriptions", "cache"}
     settings: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ignored}
     settings["loop"] = {k: v for k, v in settings["loop"].items() if k not in ("workers", "checkpoint_every")}
     if config.data.weights:
         settings["weights"] = config.data.weights
+    settings["cached"] = config.cache is not None  # embeddings are rounded to float16
     text = repr(settings).replace(config.run_dir, "RUN")
     images = [
         (sample.id, sample.defect, sample.image.stat().st_size, prompt)

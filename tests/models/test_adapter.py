@@ -1,15 +1,18 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from data.errors import UserError
 from data.files import read_json, write_json
 from data.run import Run
 from models.adapter import load_adapter, load_mdlm, save_adapter
 from models.mdlm import MDLM, MDLMConfig, create_mdlm
+from models.sam_lora import SamLora
 
 
 def trained(config: MDLMConfig) -> MDLM:
@@ -45,6 +48,20 @@ def test_a_moved_run_loads_to_the_same_predictions(
         assert one.score == other.score
     text = (tmp_path / "elsewhere/mdlm/fixed/adapter/adapter_config.json").read_text()
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("part", [SamLora.decoder, SamLora.encoder])
+def test_lora_in_sam_is_saved_and_loaded(
+    tmp_path: Path, base_config: MDLMConfig, images: list[np.ndarray], part: SamLora
+) -> None:
+    config = replace(base_config, sam_lora=part, train_mask_decoder=False)
+    model = trained(config)
+    before = model.predict(images[:1], ["a dent"])
+    save(model, config, tmp_path / "mdlm" / "fixed")
+    heads = load_file(tmp_path / "mdlm" / "fixed" / "heads.safetensors")
+    assert any("lora_" in name for name in heads) and not any("base_layer" in name for name in heads)
+    (after,) = load_mdlm(Run(tmp_path), "fixed").predict(images[:1], ["a dent"])
+    np.testing.assert_array_equal(before[0].anomaly_map, after.anomaly_map)
 
 
 def test_no_pickle_is_written(tmp_path: Path, base_config: MDLMConfig) -> None:

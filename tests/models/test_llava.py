@@ -1,8 +1,14 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from data.errors import UserError
-from models.llava import SEG_TOKEN, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
+from data.files import read_json, write_json
+from data.grounding import GroundingItem
+from models.llava import SEG_TOKEN, Attention, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
 from models.mdlm import MDLM
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 
@@ -58,3 +64,94 @@ def test_the_tile_and_the_image_index_matter(mdlm: MDLM) -> None:
 def test_a_wrong_path_is_a_user_error(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match="No LLaVA-NeXT checkpoint"):
         load_llava(LlavaConfig(path=str(tmp_path)))
+
+
+def test_a_joint_conversation_reads_every_seg_with_its_own_turn(mdlm: MDLM) -> None:
+    processor = mdlm.processor
+    assert processor is not None
+    joint = replace(processor, turn="</s>USER: {prompt} ASSISTANT: {seg}")
+    item = GroundingItem("", np.zeros((32, 32, 3), np.uint8), ["a scratch", "a dent"], [])
+    other = GroundingItem("", np.full((32, 32, 3), 200, np.uint8), ["dirt"], [])
+    batch = joint.collate([item, other, item])
+    assert batch.input_ids.shape[0] == 3 and batch.image_index.tolist() == [0, 0, 1, 2, 2]
+    assert batch.row_image.tolist() == [0, 1, 2]
+    with torch.no_grad():
+        states = mdlm.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.row_image)
+    assert states.seg.shape[0] == states.text.shape[0] == 5
+    rows = [0, 0, 1, 2, 2]
+    words = [processor.tokenizer.decode(batch.input_ids[row][states.text_mask[n]]) for n, row in enumerate(rows)]
+    for text, own, foreign in zip(
+        words,
+        ["a scratch", "a dent", "dirt", "a scratch", "a dent"],
+        ["dent", "scratch", "scratch", "dent", "scratch"],
+        strict=True,
+    ):
+        assert own in text and foreign not in text and SEG_TOKEN not in text
+    assert not torch.allclose(states.seg[0], states.seg[1], atol=1e-4)
+    torch.testing.assert_close(states.seg[:2], states.seg[3:], atol=1e-5, rtol=1e-4)
+    first = mdlm.processor.collate([replace(item, prompts=["a scratch"])])  # type: ignore[union-attr]
+    with torch.no_grad():
+        alone = mdlm.llava(first.input_ids, first.attention_mask, first.tiles, first.row_image)
+    torch.testing.assert_close(
+        states.seg[:1], alone.seg, atol=1e-5, rtol=1e-4
+    )  # later turns change nothing before them
+
+
+def write_llava(folder: Path) -> Path:
+    tokenizer = build_tiny_tokenizer(["scratch"] * 5, 300)
+    llava = build_tiny_llava(TinyLlavaConfig(width=32, layers=1, heads=2, mlp=32, vision_width=16), tokenizer, seed=0)
+    llava.save_pretrained(folder, max_shard_size="60KB")
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_foreign_and_incomplete_checkpoints_are_named(tmp_path: Path) -> None:
+    folder = write_llava(tmp_path / "llava")
+    config = LlavaConfig(path=str(folder))
+    assert load_llava(config)[0].config.model_type == "llava_next"
+    shard = sorted(folder.glob("model-*.safetensors"))[1]
+    content = shard.read_bytes()
+    shard.unlink()
+    with pytest.raises(UserError, match=f"1 of .* shards are missing .*{shard.name}"):
+        load_llava(config)
+    shard.write_bytes(content[:100])
+    with pytest.raises(UserError, match="No LLaVA-NeXT checkpoint at"):
+        load_llava(config)
+    shard.write_bytes(content)
+    index = read_json(folder / "model.safetensors.index.json")
+    kept = {name: file for name, file in index["weight_map"].items() if file != shard.name}
+    write_json(folder / "model.safetensors.index.json", index | {"weight_map": kept})
+    with pytest.raises(UserError, match=r"not a complete LLaVA-NeXT: \d+ weights are missing"):
+        load_llava(config)
+    settings = read_json(folder / "config.json")
+    write_json(folder / "config.json", settings | {"model_type": "llava"})
+    with pytest.raises(UserError, match="type 'llava', not 'llava_next'"):
+        load_llava(config)
+
+
+def test_another_vocabulary_is_named(tmp_path: Path) -> None:
+    folder = write_llava(tmp_path / "llava")
+    build_tiny_tokenizer(["scratch " + " ".join(f"word{k}" for k in range(99))] * 5, 400).save_pretrained(folder)
+    with pytest.raises(UserError, match=r"The tokenizer at .* has \d+ tokens, the model \d+\."):
+        load_llava(LlavaConfig(path=str(folder)))
+    settings = read_json(write_llava(folder) / "config.json")
+    write_json(folder / "config.json", settings | {"image_token_index": 7})
+    with pytest.raises(UserError, match="is not the model's: <image> is token 4 there and token 7"):
+        load_llava(LlavaConfig(path=str(folder)))
+
+
+def test_pickled_weights_and_a_missing_kernel_are_named(tmp_path: Path) -> None:
+    folder = write_llava(tmp_path / "llava")
+    with pytest.raises(UserError, match=r"mdlm\.llava\.attention=sdpa"):
+        load_llava(LlavaConfig(path=str(folder), attention=Attention.flash_attention_2))
+    for path in folder.glob("model*"):
+        path.unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="a pickle"):
+        load_llava(LlavaConfig(path=str(folder)))
+
+
+@pytest.mark.parametrize("attention", [Attention.eager, Attention.sdpa])
+def test_the_attention_kernel_is_the_configured_one(tmp_path: Path, attention: Attention) -> None:
+    model, _ = load_llava(LlavaConfig(path=str(write_llava(tmp_path / "llava")), attention=attention))
+    assert model.model.language_model.config._attn_implementation == attention.value

@@ -1,0 +1,194 @@
+"""python -m scripts.benchmark_mdlm [steps=4] [images=4] [device=cpu|cuda] [sizes=full|small]: MDLM samples a second.
+
+device=cpu trains three copies of one randomly initialised MDLM on the same batches, a step each in turn:
+- plain: a LISA-style step. Stock SAM embeds one image at a time, DAM and decoder run image by image, LLaVA evaluates
+  `lm_head` on all tokens and keeps all hidden states.
+- ours: as `train.mdlm` does it; and ours with a filled embedding cache.
+Collating (resizing, tokenising, reading the cache) counts on all sides. The sizes are chosen for two cores: SAM at 512²
+and a small language model; SAM's share of the plain step's time is printed, and with it what a cache alone can give at
+most, 1 / (1 − share). Half of its layers are global, because 1024 cells stand for ViT-H's 4096. By FLOPs ViT-H is 25 %
+of a 7B LoRA step at one tile, so that there a cache saves a quarter of the arithmetic; here the share is larger, and
+the ratio with it.
+
+device=cuda runs the full-size MDLM (7B + ViT-H, bf16, random weights, one tile) and prints a table: step time, samples
+a second, peak memory, model FLOPs utilisation, with and without cache, checkpointing, QLoRA. device=cpu sizes=small
+tries that code on a CPU.
+"""
+
+import copy
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from data.grounding import GroundingItem
+from models.embedding_cache import CacheConfig, open_cache
+from models.llava import LlavaConfig, add_seg_token
+from models.mdlm import MDLM, MDLMConfig, build_mdlm, build_processor
+from models.processor import GroundingBatch
+from models.sam import Sam, SamAttention, SamConfig
+from models.sam_lora import SamLora
+from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
+from scripts.benchmark_mdlm_gpu import print_table
+from train.losses import LossConfig, mask_loss
+from train.optim import OptimConfig, build_optimizer
+
+TARGETS = {"ours": 1.4, "ours, cached": 2.0}
+TEXT = (
+    "Segment the defect in this image of an industrial product. The image shows a metal washer on a dark surface. "
+    "There is a thin scratch near the top left of the washer that runs across the rim, lighter than the metal there."
+)
+SAM = {"image_size": 512, "width": 256, "depth": 8, "heads": 4, "global_layers": [1, 3, 5, 7], "channels": 128}
+LLAVA = TinyLlavaConfig(
+    vocabulary=1024,
+    width=320,
+    layers=8,
+    heads=5,
+    mlp=864,
+    tile_size=168,
+    patch_size=14,
+    vision_width=128,
+    vision_layers=4,
+)
+
+
+def main() -> None:
+    """Prints one row a side; exit code 1 if a target is missed or the losses differ."""
+    options = dict(argument.split("=") for argument in sys.argv[1:])
+    if ("device" in options and options["device"] != "cpu") or "sizes" in options:
+        print_table(options.get("device", "cuda"), options.get("sizes", "full"), int(options.get("images", 8)))
+        return
+    steps, images = int(options.get("steps", 4)), int(options.get("images", 4))
+    rows = measure(steps, images)
+    print(f"\n{'':<16}{'samples/s':>10}{'ratio':>8}{'(CPU)':>8}{'target':>8}  largest difference in loss")
+    plain_loss, plain_times = rows["plain"]
+    failed = False
+    for name, (losses, times) in rows.items():
+        ratio, cpu_ratio = np.median(plain_times / times, axis=0)
+        difference = float(np.abs(losses / plain_loss - 1).max())
+        failed |= ratio < TARGETS.get(name, 0) or difference > 0.01
+        print(
+            f"{name:<16}{images / np.median(times, axis=0)[0]:>10.2f}{ratio:>8.2f}{cpu_ratio:>8.2f}"
+            f"{TARGETS.get(name, ''):>8}  {difference:.1e} of {plain_loss[-1]:.4f}"
+        )
+    sys.exit(failed)
+
+
+def measure(steps: int, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Losses (steps,) and wall and CPU seconds (steps, 2) of each side; one step before is not counted."""
+    torch.manual_seed(0)
+    stock = build(SamAttention.eager)
+    ours = build(SamAttention.sdpa)
+    ours.load_state_dict(stock.state_dict())
+    cached = copy.deepcopy(ours)
+    sides = {"plain": stock, "ours": ours, "ours, cached": cached}
+    optimizers = {name: build_optimizer(model.parameters(), OptimConfig(lr=3e-4)) for name, model in sides.items()}
+    rows: dict[str, tuple[list[float], list[np.ndarray]]] = {name: ([], []) for name in sides}
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        cached.use_cache(open_cache(CacheConfig(path=folder, gib=1), cached.sam, SamLora.none))
+        for step in range(steps + 1):
+            items = [make_item(rng, index) for index in range(count)]
+            with torch.no_grad():
+                cached.embed(cached.processor.collate(items))  # type: ignore[union-attr]  # the epoch before
+            for name, model in sides.items():
+                start = clock()
+                batch = model.processor.collate(items)  # type: ignore[union-attr]
+                logits = plain_forward(model, batch) if name == "plain" else model(batch)
+                loss = mask_loss(logits, batch.masks, batch.valid, LossConfig()).total
+                loss.backward()
+                optimizers[name].step()
+                optimizers[name].zero_grad()
+                if step:
+                    rows[name][0].append(float(loss.detach()))
+                    rows[name][1].append(clock() - start)
+            if step == 1:
+                print_shares(stock, items, float(rows["plain"][1][0][0]))
+    return {name: (np.array(losses), np.array(times)) for name, (losses, times) in rows.items()}
+
+
+def plain_forward(model: MDLM, batch: GroundingBatch) -> Tensor:
+    """The same function, step by step as LISA's public code runs it: mask logits (N, M, M)."""
+    embeddings = torch.cat([model.sam.encode(image[None]) for image in batch.pixels])
+    llava = model.llava.llava
+    core = llava.model
+    tower = core.vision_tower(batch.tiles[batch.row_image], output_hidden_states=True)
+    tokens = core.multi_modal_projector(tower.hidden_states[llava.config.vision_feature_layer][:, 1:])
+    output = llava(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(tokens))},
+        output_hidden_states=True,
+        use_cache=False,
+    )
+    states = output.hidden_states[-1]
+    is_seg = batch.input_ids == model.llava.seg_id
+    is_image = batch.input_ids == llava.config.image_token_id
+    after = is_image.cumsum(1) == is_image.sum(1, keepdim=True)
+    text = after & ~is_image & ~is_seg & batch.attention_mask.bool()
+    prompts = model.projection(states[is_seg])
+    decoder: Any = model.sam.mask_decoder
+    logits = []
+    for row, image in enumerate(batch.image_index.tolist()):
+        visual = embeddings[image : image + 1]
+        if model.dam is not None:
+            visual = model.dam(visual, model.sam.positions(), states[row : row + 1], text[row : row + 1])
+        _, dense = model.sam.prompt_encoder(points=None, boxes=None, masks=None)
+        masks, _ = decoder(
+            image_embeddings=visual,
+            image_pe=model.sam.positions(),
+            sparse_prompt_embeddings=prompts[row].reshape(1, 1, -1),
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        logits.append(masks[0, 0])
+    return torch.stack(logits)
+
+
+def build(attention: SamAttention) -> MDLM:
+    """An MDLM with random weights; LoRA as in the paper, the mask decoder in full as in LISA."""
+    config = MDLMConfig(llava=LlavaConfig(path=""), sam=SamConfig(**SAM, attention=attention))  # type: ignore[arg-type]
+    tokenizer = build_tiny_tokenizer([TEXT] * 4, LLAVA.vocabulary)
+    llava = build_tiny_llava(LLAVA, tokenizer, seed=0)
+    seg_id = add_seg_token(llava, tokenizer)
+    sam = Sam(config.sam)
+    return build_mdlm(llava, seg_id, sam, config, build_processor(llava, tokenizer, sam, config.llava)).train()
+
+
+def make_item(rng: np.random.Generator, index: int) -> GroundingItem:
+    """A noisy image with a rectangular defect."""
+    image = rng.integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    mask = np.zeros((512, 512), bool)
+    top, left = rng.integers(0, 400, 2)
+    mask[top : top + 80, left : left + 60] = True
+    return GroundingItem(str(index), image, [TEXT], [mask])
+
+
+def print_shares(model: MDLM, items: list[GroundingItem], step: float) -> None:
+    """What the sizes are, and how the plain step's time divides."""
+    batch = model.processor.collate(items)  # type: ignore[union-attr]
+    start = time.perf_counter()
+    with torch.no_grad():
+        for image in batch.pixels:
+            model.sam.encode(image[None])
+    share = (time.perf_counter() - start) / step
+    parts = [("SAM encoder", model.sam.image_encoder), ("language model", model.llava.llava.model.language_model)]
+    sizes = ", ".join(f"{name} {sum(p.numel() for p in part.parameters()) / 1e6:.1f} M" for name, part in parts)
+    print(
+        f"{sizes}; {len(items)} images a step, {batch.input_ids.shape[1]} tokens each, {torch.get_num_threads()} thread"
+    )
+    print(f"SAM's encoder takes {share:.0%} of the plain step: a cache alone gives at most {1 / (1 - share):.2f}")
+
+
+def clock() -> np.ndarray:
+    """Wall time and this process's CPU time, seconds; the ratio of the latter bears a busy machine."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+if __name__ == "__main__":
+    main()
