@@ -19,7 +19,7 @@ from eval.class_scores import Prediction, log_tables, read_predictions, score_al
 from eval.classification_config import EDDM, ClassificationConfig
 from eval.classification_report import write_classification_report
 from eval.expert import expert_digest, fitted_ids, list_unfitted
-from eval.published_velm import covers_published
+from eval.published.velm import uncovered_categories
 from eval.references import choose_references
 from eval.velm import Pipeline, summarise_gate
 from models.chat import ChatModel
@@ -90,7 +90,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     rows = pipeline.run(listing.samples)
     predictions = [Prediction(row.id, row.category, row.truth, row.name) for row in rows]
     result = score_all(predictions, products, str(classes_path), config)
-    if not covers_published(config.dataset, categories):
+    if uncovered_categories(config.dataset, categories):
         result["published"] = {}  # another product line, or a part of the dataset: nothing to compare with
     result["left_out"] = [name for name in result["left_out"] if name in categories]  # others were not asked for
     result["gate"] = summarise_gate(rows)
