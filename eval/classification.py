@@ -38,7 +38,7 @@ def run_classification(config: ClassificationConfig) -> dict[str, Any]:
 
     Raises:
         UserError: If the configuration does not go together, a file is missing or malformed, a class or category has no
-            description, the expert is not fitted for a category, or a question got no answer.
+            description, the expert is not fitted for a category, no question got an answer, or a server was given up.
     """
     config.check()
     return score_file(config) if config.predictions else classify_dataset(config)
@@ -214,6 +214,14 @@ def _log_pipeline(result: Mapping[str, Any]) -> None:
     )
     if gate["nothing_marked"]:
         log.warning("flagged without a pixel above the threshold, so shown without outline: %d", gate["nothing_marked"])
+    if gate["unanswered"]:
+        log.warning(
+            "no answer from the server, counted as unknown: %d of %d questions (%.2f %%). Run the same command again "
+            "to ask them again.",
+            gate["unanswered"],
+            gate["asked"],
+            100 * gate["unanswered"] / gate["asked"],
+        )
     if result["none_of_these"]:
         log.info("answered '%s', counted as wrong: %d", NONE_OF_THESE, result["none_of_these"])
     if result["pipeline"]["sees_truth"]:
