@@ -5,32 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from data.sample import ImageArray
-
-
-class Predicted(Protocol):
-    """What a predictor says about one image: anomaly map (H, W) at native size and image score."""
-
-    @property
-    def anomaly_map(self) -> NDArray[np.float32]:
-        """(H, W), higher is worse."""
-
-    @property
-    def score(self) -> float:
-        """Higher is worse."""
-
-
-class Predictor(Protocol):
-    """Anything that turns images and prompts into anomaly maps."""
-
-    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
-        """One prediction an image."""
+from models.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True)

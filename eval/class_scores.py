@@ -23,7 +23,7 @@ from eval.class_metrics import (
 )
 from eval.class_names import ClassNames, Names
 from eval.classification_config import ClassificationConfig
-from eval.published_velm import published_scores
+from eval.published.velm import published_scores
 from eval.severity import SeverityReading, severity_scores
 
 log = logging.getLogger(__name__)

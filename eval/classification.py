@@ -19,7 +19,7 @@ from eval.class_scores import Prediction, log_tables, read_predictions, score_al
 from eval.classification_config import EDDM, ClassificationConfig
 from eval.classification_report import write_classification_report
 from eval.expert import expert_digest, fitted_ids, list_unfitted
-from eval.published_velm import covers_published
+from eval.published.velm import uncovered_categories
 from eval.references import choose_references
 from eval.velm import Pipeline, summarise_gate
 from models.chat import ChatModel
@@ -38,7 +38,7 @@ def run_classification(config: ClassificationConfig) -> dict[str, Any]:
 
     Raises:
         UserError: If the configuration does not go together, a file is missing or malformed, a class or category has no
-            description, the expert is not fitted for a category, or a question got no answer.
+            description, the expert is not fitted for a category, no question got an answer, or a server was given up.
     """
     config.check()
     return score_file(config) if config.predictions else classify_dataset(config)
@@ -90,7 +90,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     rows = pipeline.run(listing.samples)
     predictions = [Prediction(row.id, row.category, row.truth, row.name) for row in rows]
     result = score_all(predictions, products, str(classes_path), config)
-    if not covers_published(config.dataset, categories):
+    if uncovered_categories(config.dataset, categories):
         result["published"] = {}  # another product line, or a part of the dataset: nothing to compare with
     result["left_out"] = [name for name in result["left_out"] if name in categories]  # others were not asked for
     result["gate"] = summarise_gate(rows)
@@ -214,6 +214,14 @@ def _log_pipeline(result: Mapping[str, Any]) -> None:
     )
     if gate["nothing_marked"]:
         log.warning("flagged without a pixel above the threshold, so shown without outline: %d", gate["nothing_marked"])
+    if gate["unanswered"]:
+        log.warning(
+            "no answer from the server, counted as unknown: %d of %d questions (%.2f %%). Run the same command again "
+            "to ask them again.",
+            gate["unanswered"],
+            gate["asked"],
+            100 * gate["unanswered"] / gate["asked"],
+        )
     if result["none_of_these"]:
         log.info("answered '%s', counted as wrong: %d", NONE_OF_THESE, result["none_of_these"])
     if result["pipeline"]["sees_truth"]:

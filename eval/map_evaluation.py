@@ -17,7 +17,7 @@ from data.sample import Sample, load_mask
 from data.source import Source, load_samples
 from eval.category_scores import ScoreSettings, score_categories
 from eval.image_score import image_score
-from eval.map_files import MapFiles, find_maps, list_some, read_map
+from eval.map_files import MapFiles, find_maps, list_some
 from eval.map_store import MapRow, MapStore
 from eval.pixel_scores import MapArray, ScoredImage, check_image, score_range
 from eval.ranks import Ranks, join_ranks
@@ -26,6 +26,7 @@ from eval.segmentation import config_facts
 from eval.segmentation_config import SegmentationConfig
 from eval.segmentation_report import write_segmentation_report
 from eval.subset import choose_subset
+from models.map_file import read_map
 
 log = logging.getLogger(__name__)
 

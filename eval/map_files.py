@@ -1,7 +1,6 @@
 """Anomaly maps of any other method, one file an image: `.npy`, `.tiff`, `.tif` or `.png` at the image's own path.
 
-Floating-point files are taken as they are. An 8-bit PNG or TIFF is divided by 255, a 16-bit one by 65535, so that
-both mean 0..1; nothing is stretched per image, which would make scores of different images incomparable.
+How a file is read: `models.map_file`.
 """
 
 from __future__ import annotations
@@ -10,14 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from data.errors import UserError
 from data.sample import Sample
+from models.map_file import SUFFIXES
 
-SUFFIXES = (".npy", ".tiff", ".tif", ".png")
 SHOWN = 5  # names in an error message
 
 
@@ -72,32 +67,6 @@ def find_maps(folder: Path, root: Path, samples: Sequence[Sample], all_images: S
         [path for key, path in others if key in known],
         [path for key, path in others if key not in known],
     )
-
-
-def read_map(path: Path) -> NDArray[np.floating]:
-    """Decodes a map: (H, W) float16, float32 or float64.
-
-    Raises:
-        UserError: If the file does not decode, or is not one channel of real numbers in a known type.
-    """
-    if path.suffix.lower() == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"Unreadable anomaly map: {path} ({error}). Save it again with numpy.save.") from error
-    else:
-        stored = np.fromfile(path, np.uint8)
-        decoded = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED) if stored.size else None
-        if decoded is None:
-            raise UserError(f"Unreadable anomaly map: {path} does not decode. Write it again.")
-        values = decoded
-    if values.ndim != 2:
-        raise UserError(f"The anomaly map has shape {values.shape}, not (H, W): {path}. Save one channel.")
-    if values.dtype in (np.uint8, np.uint16) and path.suffix.lower() != ".npy":
-        return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
-    if values.dtype not in (np.float16, np.float32, np.float64):
-        raise UserError(f"The anomaly map is {values.dtype}, not floating point: {path}. Save it as float32.")
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def list_some(names: Sequence[object]) -> str:

@@ -12,7 +12,7 @@ from data.errors import UserError
 from data.files import read_jsonl, write_json, write_jsonl, write_text
 from data.mmad import MMAD, ImageLayout, MMADConfig, Skipped, TemplateKind, count_reasons, read_knowledge, read_mmad
 from data.run import open_run
-from eval.mmad_answers import AnswerKey, Row, ask_open, read_answers
+from eval.mmad_answers import AnswerKey, Row, ask_open, drop_superseded, read_answers
 from eval.mmad_compat import score_as_published
 from eval.mmad_prompt import AskConfig, WordingConfig, plan_questions
 from eval.mmad_score import score_answers
@@ -85,7 +85,8 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     """Asks or reads, scores, and writes `results.json`, `mmad.md`, `mmad.html` and `skipped.jsonl` to `out`.
 
     Raises:
-        UserError: If the input is unusable, or a question got no answer: the results of the others are written first.
+        UserError: If the input is unusable, no question got an answer, or a server was given up: what was answered is
+            in the log, and the same command asks the rest.
     """
     if config.run and config.mllm:
         raise UserError(f"Both run={config.run} and mllm={config.mllm}: give one.")
@@ -95,18 +96,20 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     path = Path(config.answers) if config.answers else out / "answers.jsonl"
     asks = bool(config.run or config.mllm)
     mmad = read_mmad(config.part(MMADConfig), check_images=asks)
-    failures: list[Skipped] = []
     skipped = list(mmad.skipped)
     if asks:
-        rows, expected, unplanned, failures = _ask(config, mmad, path)
+        rows, expected, unplanned = _ask(config, mmad, path)
         skipped += unplanned
     else:
         if not config.answers:
             raise UserError("Nothing to score: give answers=FILE, or run= or mllm= to ask a model.")
         rows, expected = read_jsonl(path), mmad.count
-    answers, rejected = read_answers(rows, mmad)
+    answers, rejected = read_answers(drop_superseded(rows), mmad)
     if not answers:
         raise UserError(f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}.")
+    failures = [Skipped(one.image, one.question, one.failure) for one in answers if one.failure]
+    if len(failures) == len(answers):
+        raise UserError(f"No question got an answer: {count_reasons(failures)}. Check the server, then run again.")
     score = score_as_published if config.mode == MMADMode.mmad_compat else score_answers
     results: dict[str, Any] = score(answers) | {
         "mode": config.mode,
@@ -114,8 +117,9 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
         "adapter": str(rows[0].get("adapter", "")),
         "setting": str(rows[0].get("setting", "")),
         "questions": expected,
-        "answered": len(answers),
-        "unanswered": expected - len(answers),
+        "answered": len(answers) - len(failures),
+        "unanswered": expected - len(answers) + len(failures),
+        "empty_replies": sum(one.reply == "" for one in answers),
         "skipped": count_reasons(skipped),
         "rejected_rows": count_reasons(rejected),
         "failures": count_reasons(failures),
@@ -126,16 +130,11 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     write_text(out / "mmad.md", render_markdown(results))
     write_text(out / "mmad.html", render_html(results))
     _report(parts, results, out)
-    if failures:
-        raise UserError(
-            f"{len(failures)} questions got no answer, first: {failures[0].image}: {failures[0].reason}. "
-            f"Run the same command again: only they are asked."
-        )
     return results
 
 
-def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int, list[Skipped], list[Skipped]]:
-    """Rows of the plan, its size, what could not be planned, and what got no answer."""
+def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int, list[Skipped]]:
+    """Rows of the plan, its size, and what could not be planned."""
     ask = config.part(AskConfig)
     knowledge = read_knowledge(Path(config.data_root)) if config.knowledge else {}
     plan, unplanned = plan_questions(mmad, ask, knowledge)
@@ -146,10 +145,7 @@ def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int
     asked: ChatModel | OptionScorer = load_scorer(chat) if scored else chat
     mode = MMADMode.likelihood if scored else MMADMode.generate  # mmad-compat reads the replies of generate
     key = AnswerKey(model=model, adapter=adapter, mode=mode.value, setting=ask.setting)
-    rows, failures = ask_open(plan, key, path, asked)
-    if not rows:
-        raise UserError(f"No question got an answer: {count_reasons(failures)}. Check the server, then run again.")
-    return rows, len(plan), unplanned, failures
+    return ask_open(plan, key, path, asked), len(plan), unplanned
 
 
 def _load(config: EvalMMADConfig) -> tuple[ChatModel, str, str]:
@@ -177,7 +173,20 @@ def _report(parts: dict[str, list[Skipped]], results: dict[str, Any], out: Path)
             log.warning("  %s%s: %s", one.image, f": {one.question!r}" if one.question else "", one.reason)
         if len(some) > NAMED:
             log.warning("  … all in %s", out / "skipped.jsonl")
-    if results["unanswered"]:
-        log.warning("PARTIAL: %d of %d questions are answered.", results["answered"], results["questions"])
+    if results["empty_replies"]:
+        log.warning("empty replies, counted as wrong: %d of %d", results["empty_replies"], results["answered"])
+    if failed := sum(results["failures"].values()):
+        rate = 100 * failed / results["questions"]
+        log.warning(
+            "no answer from the server, counted as wrong: %d of %d (%.2f %%). Run the same command again to "
+            "ask them again.",
+            failed,
+            results["questions"],
+            rate,
+        )
+    if results["unanswered"] > failed:
+        log.warning(
+            "PARTIAL: %d of %d questions are not in the log.", results["unanswered"] - failed, results["questions"]
+        )
     log.info("%s", render_markdown(results))
     log.info("Results: %s", out / "results.json")

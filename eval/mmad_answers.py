@@ -36,7 +36,9 @@ class Answer:
         column: Column of the table.
         truth: Letter of the true option.
         choice: The model's letter; None when the reply could not be read.
-        reply: What the model said; None when nothing came.
+        reply: What the model said, perhaps the empty text; None when nothing came.
+        question: Text of the question.
+        failure: Why nothing came; empty where a reply did.
         options: Option texts, A first.
     """
 
@@ -48,6 +50,8 @@ class Answer:
     choice: str | None
     reply: str | None
     options: tuple[str, ...]
+    question: str = ""
+    failure: str = ""
 
     @property
     def dataset(self) -> str:
@@ -82,10 +86,11 @@ class AnswerKey:
         return hash_value(values)[:24]
 
 
-def ask_open(
-    plan: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer
-) -> tuple[list[Row], list[Skipped]]:
+def ask_open(plan: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer) -> list[Row]:
     """Asks what the log does not hold yet, and appends each answer as it comes.
+
+    A question that no attempt got an answer to is logged with an empty reply, no choice and the reason as `failure`;
+    it is asked again by the next run, and its row then has no weight any more.
 
     Args:
         plan: All questions; those of one image follow one another.
@@ -94,27 +99,47 @@ def ask_open(
         model: An `OptionScorer` for `likelihood`, else a `ChatModel`.
 
     Returns:
-        The rows of the plan's questions, in the order of the plan, and the questions that got no answer.
+        The rows of the plan's questions, in the order of the plan.
     """
     known = {row["key"]: row for row in (read_jsonl(path) if path.is_file() else []) if "key" in row}
-    waiting = [planned for planned in plan if key.of(planned) not in known]
+    waiting = [planned for planned in plan if _is_open(known.get(key.of(planned)))]
     log.info("MMAD: %d questions, %d already answered in %s", len(plan), len(plan) - len(waiting), path)
-    failures: list[Skipped] = []
     with tqdm(total=len(plan), initial=len(plan) - len(waiting), unit="question", desc="MMAD") as bar:
         for answered in _answers(waiting, model):
             rows = []
             for planned, reply in answered:
                 if isinstance(reply, Failure):
-                    failures.append(Skipped(planned.image.key, planned.question.text, reply.reason))
                     tqdm.write(f"no answer: {planned.image.key}: {planned.question.text!r}: {reply.reason}")
-                else:
-                    row = _row(planned, key, reply)
-                    rows.append(row)
-                    known[row["key"]] = row
+                row = _row(planned, key, reply)
+                rows.append(row)
+                known[row["key"]] = row
             if rows:
                 append_jsonl(path, rows)
             bar.update(len(answered))
-    return [known[name] for name in map(key.of, plan) if name in known], failures
+    return [known[name] for name in map(key.of, plan) if name in known]
+
+
+def _is_open(row: Row | None) -> bool:
+    return row is None or bool(row.get("failure"))
+
+
+def drop_superseded(rows: Iterable[Row]) -> list[Row]:
+    """Leaves out the failures of questions that were answered later, and all but one of the others."""
+    kept = list(rows)
+    answered = {_where(row) for row in kept if not row.get("failure")}
+    failed: set[tuple[str, str]] = set()
+    found = []
+    for row in kept:
+        if row.get("failure"):
+            if _where(row) in answered | failed:
+                continue
+            failed.add(_where(row))
+        found.append(row)
+    return found
+
+
+def _where(row: Row) -> tuple[str, str]:
+    return str(row.get("image")), str(row.get("question"))
 
 
 def read_answers(rows: Iterable[Row], mmad: MMAD) -> tuple[list[Answer], list[Skipped]]:
@@ -135,7 +160,7 @@ def read_answers(rows: Iterable[Row], mmad: MMAD) -> tuple[list[Answer], list[Sk
         if lacking:
             raise UserError(f"Row {number} of the answer log has no {', '.join(lacking)}. Repair or delete that line.")
         sources.add(tuple(str(row.get(name, "")) for name in ("model", "adapter", "mode", "setting")))
-        where = (str(row["image"]), str(row["question"]))
+        where = _where(row)
         reason = ""
         if where not in questions:
             reason = "not in mmad.json, or left out there"
@@ -157,8 +182,10 @@ def read_answers(rows: Iterable[Row], mmad: MMAD) -> tuple[list[Answer], list[Sk
                 column=question.column,
                 truth=question.answer,
                 choice=choice if choice in list(LETTERS[: len(question.options)]) else None,
-                reply=row["reply"],
+                reply=None if row.get("failure") else row["reply"],
                 options=question.options,
+                question=question.text,
+                failure=str(row.get("failure", "")),
             )
         )
     if len(sources) > 1:
@@ -195,7 +222,7 @@ def _finite(scores: list[float]) -> list[float] | Failure:
     return scores if all(map(math.isfinite, scores)) else Failure(f"logits are not finite: {scores}")
 
 
-def _row(planned: Planned, key: AnswerKey, reply: str | list[float]) -> Row:
+def _row(planned: Planned, key: AnswerKey, reply: str | list[float] | Failure) -> Row:
     question = planned.question
     row: Row = {
         "key": key.of(planned),
@@ -209,6 +236,8 @@ def _row(planned: Planned, key: AnswerKey, reply: str | list[float]) -> Row:
         "type": question.type,
         "answer": question.answer,
     }
+    if isinstance(reply, Failure):
+        return row | {"reply": "", "choice": None, "failure": reply.reason}
     if isinstance(reply, str):
         index = parse_letter(reply, len(question.options))
         return row | {"reply": reply, "choice": None if index is None else LETTERS[index]}

@@ -44,6 +44,8 @@ def summary(results: dict[str, Any]) -> str:
     model = " + ".join(filter(None, (results["model"], results["adapter"]))) or "unnamed model"
     parts = [model, f"mode {results['mode']}", results["setting"]]
     parts.append(f"{results['answered']} of {results['questions']} questions answered")
+    failed = sum(results["failures"].values())
+    parts.append(f"{failed} without an answer from the server, counted as wrong" if failed else "")
     left_out = sum(results["skipped"].values())
     parts.append(f"{left_out} entries left out" if left_out else "")
     return ", ".join(filter(None, parts))

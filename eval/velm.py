@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Row:
         reference: Likewise; empty where there was none.
         visual: Likewise.
         nothing_marked: No pixel of the anomaly map reached the threshold, so no outline could be drawn.
+        failure: Why no answer came; the row then names no class, and the next run asks again.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Row:
     reference: str
     visual: str
     nothing_marked: bool
+    failure: str = ""
 
 
 @dataclass(slots=True)
@@ -95,37 +97,34 @@ class Pipeline:
     mllm_seconds: float = 0.0
 
     def run(self, samples: Sequence[Sample]) -> list[Row]:
-        """One row a sample, in order; rows of an earlier run are kept.
+        """One row a sample, in order; rows of an earlier run are kept, but for those without an answer.
 
         Raises:
-            UserError: If the MLLM gave no answer to a question: the others are logged, and a second run asks it alone.
+            UserError: If no question got an answer, or a server was given up: what was answered is in the log.
         """
         keys = self._keys(samples)
         rows = {row.id: row for row in read_rows(self.out / LOG) if keys.get(row.id) == row.key}
+        rows = {name: row for name, row in rows.items() if not row.failure}
         if rows:
             log.info("%d of %d images are there from an earlier run", len(rows), len(samples))
         pending = [sample for sample in samples if sample.id not in rows]
-        failures: list[tuple[Sample, Failure]] = []
         spoken = time.monotonic()
         for start in range(0, len(pending), self.chunk):
-            for sample, row in self._run_chunk(pending[start : start + self.chunk], keys):
-                if isinstance(row, Failure):
-                    failures.append((sample, row))
-                    continue
+            for row in self._run_chunk(pending[start : start + self.chunk], keys):
                 append_jsonl(self.out / LOG, [asdict(row)])
                 rows[row.id] = row
                 if time.monotonic() - spoken > 5:
                     spoken = time.monotonic()
                     log.info("%d of %d images", len(rows), len(samples))
-        if failures:
-            first, failure = failures[0]
+        asked = [row for row in rows.values() if not row.passed]
+        if asked and all(row.failure for row in asked):
             raise UserError(
-                f"No answer to {len(failures)} of {len(samples)} questions, the first about {first.image}: "
-                f"{failure.reason}. The others are kept: run the same command again to ask these."
+                f"No question got an answer, {len(asked)} were asked: {asked[0].failure}. Check the server, then run "
+                "the same command again."
             )
         return [rows[sample.id] for sample in samples]
 
-    def _run_chunk(self, samples: Sequence[Sample], keys: Mapping[str, str]) -> Iterator[tuple[Sample, Row | Failure]]:
+    def _run_chunk(self, samples: Sequence[Sample], keys: Mapping[str, str]) -> Iterator[Row]:
         flagged: list[tuple[Sample, Detection, Pictures]] = []
         for start in range(0, len(samples), BATCH):
             batch = samples[start : start + BATCH]
@@ -135,7 +134,7 @@ class Pipeline:
             self.expert_seconds += time.perf_counter() - started
             for sample, image, detection in zip(batch, images, detections, strict=True):
                 if detection.is_normal:
-                    yield sample, self._row(sample, keys, detection, None, Answer(GOOD))
+                    yield self._row(sample, keys, detection, None, Answer(GOOD))
                 else:
                     flagged.append((sample, detection, self._write_pictures(sample, image, detection, keys[sample.id])))
         started = time.perf_counter()
@@ -144,9 +143,11 @@ class Pipeline:
             sample, detection, pictures = flagged[index]
             self.mllm_seconds += time.perf_counter() - started
             if isinstance(answer, Failure):
-                yield sample, answer
+                row = replace(self._row(sample, keys, detection, pictures, Answer("")), failure=answer.reason)
+                log.warning("no answer about %s: %s", sample.image, answer.reason)
+                yield row
             else:
-                yield sample, self._row(sample, keys, detection, pictures, answer)
+                yield self._row(sample, keys, detection, pictures, answer)
             started = time.perf_counter()
 
     def _row(
@@ -259,5 +260,6 @@ def summarise_gate(rows: Sequence[Row]) -> dict[str, Any]:
         "normal": len(normal),
         "normal_passed_percent": 100 * sum(r.passed for r in normal) / len(normal) if normal else None,
         "anomalous_passed_percent": 100 * sum(r.passed for r in anomalous) / len(anomalous) if anomalous else None,
+        "unanswered": sum(bool(row.failure) for row in rows),
         "nothing_marked": sum(row.nothing_marked for row in rows),
     }

@@ -51,7 +51,10 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer came. It is neither a reply nor a wrong answer: the question stays open.
+    """No answer came, however often it was asked for: the fault is the server's, not a reply of the model.
+
+    Whoever scores counts the question as unanswered, which is wrong, and says how many there are and why; whoever logs
+    marks the row, so that the same command asks the question again.
 
     Attributes:
         reason: What went wrong.

@@ -1,5 +1,12 @@
 """Chat with a server that speaks OpenAI's protocol: concurrent, paced, retried; a lost answer is named, never made up.
 
+A timeout, a broken connection, status 408, 409, 429 or 5xx, a body that is no JSON and an empty reply are tried again,
+`retries` times. Then
+
+- an empty reply is the model's answer, the empty text, which names no option and no class;
+- a question that got none of those, or was refused (400), is a `Failure`;
+- a server that cannot be reached any more, or fails at `give_up_after` questions in a row, ends the run with an error.
+
 The key comes from the environment and appears in no log, file or message.
 """
 
@@ -28,6 +35,7 @@ from models.chat import ChatRequest, Failure
 
 MEDIA = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 CACHED_IMAGES = 64  # of the latest, encoded
+LONGEST_PROBE = 10.0  # seconds
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,7 +51,7 @@ class ApiConfig:
         retries: Further attempts after a failed one.
         backoff: Seconds before the first retry; doubles with each.
         longest_wait: Upper bound on the seconds before a retry.
-        give_up_after: Questions failed in a row after which no more are sent.
+        give_up_after: Questions failed in a row after which the run stops.
         max_side: Images whose longer side is above this are reduced; 0 sends the file as it is.
     """
 
@@ -65,6 +73,18 @@ class _RetryError(Exception):
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
         self.after = after
+
+
+class _EmptyReplyError(_RetryError):
+    """The model said nothing."""
+
+
+class _ConnectionError(_RetryError):
+    """The connection broke, or there was none."""
+
+
+class _Unreachable(Failure):
+    """The server is gone."""
 
 
 @dataclass(slots=True)
@@ -124,10 +144,9 @@ class ApiChat:
     def stream(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, str | Failure]]:
         """Yields (index, reply) as they come.
 
-        After `give_up_after` failures in a row the rest fail at once, unsent.
-
         Raises:
-            UserError: If the server rejects the key, or does not know the model.
+            UserError: If the server rejects the key, does not know the model, cannot be reached any more, or failed at
+                `give_up_after` questions in a row; answers that were under way are yielded before.
         """
         stop = threading.Event()
         waiting = iter(enumerate(requests))
@@ -141,39 +160,65 @@ class ApiChat:
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    reply = future.result()
+                    reply, index = future.result(), running.pop(future)
                     failed_in_row = failed_in_row + 1 if isinstance(reply, Failure) else 0
-                    yield running.pop(future), reply
+                    if isinstance(reply, _Unreachable):
+                        failed_in_row = self.config.give_up_after
+                    else:
+                        yield index, reply
+                    last = reply
                 if failed_in_row >= self.config.give_up_after:
                     stop.set()  # those under way end after their attempt
                     for future, index in running.items():
-                        yield index, future.result()
-                    for index, _ in waiting:
-                        yield index, Failure(f"not sent: {failed_in_row} questions in a row had failed")
-                    return
+                        if isinstance(reply := future.result(), str):
+                            yield index, reply
+                    raise UserError(self._farewell(last, failed_in_row))
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
+    def _farewell(self, last: str | Failure, failed_in_row: int) -> str:
+        reason = last.reason if isinstance(last, Failure) else ""
+        what = (
+            "cannot be reached" if isinstance(last, _Unreachable) else f"failed at {failed_in_row} questions in a row"
+        )
+        return (
+            f"{self.name} {what} ({reason}). What was answered is kept: see to the server, then run the same command "
+            "again to ask the rest."
+        )
+
     def _ask(self, request: ChatRequest, stop: threading.Event) -> str | Failure:
         """One question with its retries."""
         pause = self.config.backoff
-        reason = ""
+        error: _RetryError | None = None
         for attempt in range(self.config.retries + 1):
             self._pace.wait(stop)
             if stop.is_set():
-                return Failure(reason or "not sent: the run was stopped")
+                return Failure(str(error or "not sent: the run was stopped"))
             try:
                 return self._attempt(request)
-            except _RetryError as error:
-                reason = str(error)
-                seconds = error.after if error.after is not None else pause * random.uniform(0.5, 1.5)
+            except _RetryError as failed:
+                error = failed
+                seconds = failed.after if failed.after is not None else pause * random.uniform(0.5, 1.5)
                 if attempt < self.config.retries:
                     stop.wait(min(seconds, self.config.longest_wait))
                 pause = min(2 * pause, self.config.longest_wait)
-            except openai.BadRequestError as error:
-                return Failure(f"refused (400): {self._clean(error)}")
-        return Failure(f"{reason}, after {self.config.retries + 1} attempts")
+            except openai.BadRequestError as refused:
+                return Failure(f"refused (400): {self._clean(refused)}")
+        if isinstance(error, _EmptyReplyError):
+            return ""
+        kind = _Unreachable if isinstance(error, _ConnectionError) and not self._is_there() else Failure
+        return kind(f"{error}, after {self.config.retries + 1} attempts")
+
+    def _is_there(self) -> bool:
+        """Whether anything answers at the server's address, be it an error."""
+        try:
+            self._client.models.list(timeout=min(self.config.timeout, LONGEST_PROBE))
+        except openai.APIConnectionError:
+            return False
+        except (openai.APIError, ValueError):
+            pass
+        return True
 
     def _attempt(self, request: ChatRequest) -> str:
         try:
@@ -186,7 +231,7 @@ class ApiChat:
         except openai.APITimeoutError as error:
             raise _RetryError(f"timed out after {self.config.timeout:g} s") from error
         except openai.APIConnectionError as error:
-            raise _RetryError(f"connection failed: {self._clean(error.__cause__ or error)}") from error
+            raise _ConnectionError(f"connection failed: {self._clean(error.__cause__ or error)}") from error
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise UserError(f"{self.name} rejects the key in {self.config.key_variable}. Set a valid one.") from error
         except openai.NotFoundError as error:
@@ -206,7 +251,7 @@ class ApiChat:
             raise _RetryError("invalid response: no choices in it")
         reply = strip_thinking(choices[0].message.content or "")
         if not reply:
-            raise _RetryError("empty reply")
+            raise _EmptyReplyError("empty reply")
         return reply
 
     def _part(self, part: str | Path) -> dict[str, Any]:

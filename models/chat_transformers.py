@@ -21,6 +21,7 @@ from models.chat import ChatRequest
 from models.minicpmv import batched_vision
 
 CACHED_IMAGES = 4096
+PATCHES_AT_ONCE = 2048
 
 
 class TransformersChat:
@@ -78,8 +79,9 @@ class TransformersChat:
             self._seen[path] = self._seen.pop(path)
         pixels = self.processor.image_processor([load_image(path) for path in new], return_tensors="pt")
         with batched_vision():
-            output = self.model.model.get_image_features(pixels["pixel_values"], pixels["target_sizes"])
-        self._seen.update(zip(new, output.pooler_output, strict=True))
+            for start, values, sizes in split_patches(pixels["pixel_values"], pixels["target_sizes"]):
+                output = self.model.model.get_image_features(values, sizes)
+                self._seen.update(zip(new[start : start + len(sizes)], output.pooler_output, strict=True))
 
     def forget(self) -> None:
         """Drops the encoded images."""
@@ -126,6 +128,28 @@ class TransformersChat:
             do_sample=False,
         )
         return [strip_thinking(text) for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+
+def split_patches(values: Tensor, sizes: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Images in parts of at most `PATCHES_AT_ONCE` patches: attention over more leaves the processor's cache.
+
+    Args:
+        values: Patches of B images side by side, (1, 3, patch size, total patches · patch size).
+        sizes: Rows and columns of patches of each image, (B, 2).
+
+    Yields:
+        Index of the first image of a part, its patches and its sizes; an image is never split.
+    """
+    counts = sizes.prod(-1).tolist()
+    side = values.shape[2]
+    start, first = 0, 0
+    while start < len(counts):
+        end, patches = start + 1, counts[start]
+        while end < len(counts) and patches + counts[end] <= PATCHES_AT_ONCE:
+            patches += counts[end]
+            end += 1
+        yield start, values[..., first * side : (first + patches) * side], sizes[start:end]
+        start, first = end, first + patches
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

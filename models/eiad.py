@@ -22,6 +22,7 @@ from models.adapter import load_mdlm
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
 from models.eddm import DescribeMode, load_eddm
 from models.judge import Judge, Verdict, read_product
+from models.predictor import Predictor
 
 
 class Overlay(StrEnum):
@@ -92,25 +93,6 @@ class Describer(Protocol):
     def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
         """One description an image."""
         ...
-
-
-class Predicted(Protocol):
-    """Anomaly map (H, W) at native size and image score."""
-
-    @property
-    def anomaly_map(self) -> NDArray[np.float32]:
-        """(H, W) in 0..1."""
-
-    @property
-    def score(self) -> float:
-        """Higher is worse."""
-
-
-class Predictor(Protocol):
-    """Localizes defects; `models.mdlm.MDLM` does."""
-
-    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
-        """One prediction an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

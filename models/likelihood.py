@@ -23,6 +23,7 @@ from transformers import DynamicCache
 from data.errors import UserError
 from models.chat import ChatRequest
 from models.chat_transformers import TransformersChat
+from models.minicpmv import batched_vision
 
 IMAGES_AT_ONCE = 16
 Key = int | tuple[Path, int]  # a token, or a place in an image
@@ -59,7 +60,8 @@ class PackedScorer:
             chunk = groups[start : start + IMAGES_AT_ONCE]
             self.chat.look({path for group in chunk for path in requests[group[0]].images})
             for group in chunk:
-                logits = self._score_image([requests[index] for index in group])
+                with batched_vision():  # its fused norms serve the language model, too
+                    logits = self._score_image([requests[index] for index in group])
                 scores += [
                     read_letters(row, self.letters, counts[index]) for row, index in zip(logits, group, strict=True)
                 ]

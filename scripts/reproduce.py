@@ -1,7 +1,8 @@
-"""python -m scripts.reproduce table=eiad.4|all data_root=DIR [run=RUN_DIR] [+maps.winclip=DIR] [+answers.gpt_4o=FILE].
+"""python -m scripts.reproduce table=eiad.4|velm.2|all data_root=DIR [run=RUN_DIR] [+maps.winclip=DIR].
 
-Prints a table of the paper beside what was measured here (ours | paper | difference), says for every row that could not
-run what is missing and how to get it, and writes OUT/<table>.json and OUT/<table>.html.
+Prints a table of the papers beside what was measured here (ours | paper | difference), says for every row that could
+not run what is missing and how to get it, and writes OUT/<table>.json and OUT/<table>.html. More rows come from
+`+answers.gpt_4o=FILE` (MMAD) and `+classified.oracle_gpt_4o=DIR` (VELM).
 """
 
 from eval.reproduce.config import ReproduceConfig

@@ -34,6 +34,7 @@ class Ours:
         definition: What the figures mean.
         missing: What is missing and which command gets it; empty when nothing is.
         title: Name of a row that the paper lacks.
+        is_part: Whether another row tells how it was measured.
     """
 
     values: Mapping[str, float | None] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Ours:
     definition: str = ""
     missing: str = ""
     title: str = ""
+    is_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,12 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
         cells = {column: Cell(mine.values.get(column), row.values[column] if row else None) for column in table.columns}
         paper = (
             {
-                "shots": str(row.shots),
+                "shots": "" if row.shots is None else str(row.shots),
                 "resolution": table.resolution,
                 "weights": row.weights,
                 "definition": table.definition,
             }
-            if row
+            if row and not row.is_part
             else {}
         )
         lines[name] = Line(row.title if row else mine.title or name, cells, paper, _protocol(mine), mine.missing)
@@ -113,7 +115,7 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
 
 
 def _protocol(mine: Ours) -> dict[str, str]:
-    if not mine.values:
+    if not mine.values or mine.is_part:
         return {}
     return {
         "shots": str(mine.shots),
@@ -158,10 +160,11 @@ def format_comparison(comparison: Comparison) -> str:
             if protocol and (line.ours or who == "paper"):
                 spoken.append(f"{line.title}, {who}: " + _spell(protocol))
         if line.missing:
-            spoken.append(f"{line.title}: not run. {line.missing}")
+            spoken.append(f"{line.title}: {'run in part' if line.ours else 'not run'}. {line.missing}")
     text += [f"- {line}" for line in [*spoken, *comparison.notes]]
     return "\n".join(text)
 
 
 def _spell(protocol: Mapping[str, str]) -> str:
-    return "; ".join([f"{protocol['shots']}-shot", *[f"{k}: {v}" for k, v in protocol.items() if k != "shots" and v]])
+    shots = f"{protocol['shots']}-shot" if protocol["shots"] else "shots not stated"
+    return "; ".join([shots, *[f"{k}: {v}" for k, v in protocol.items() if k != "shots" and v]])

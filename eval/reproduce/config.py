@@ -19,6 +19,9 @@ GET = {
     "visa": "curl -L https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar | tar -x -C {root}",
     "mvtec_3d": "download MVTec 3D-AD from https://www.mvtec.com/company/research/datasets/mvtec-3d-ad and unpack it "
     "into {root}",
+    "mvtec_ac": "get MVTec AD, then python -m scripts.build_ac dataset=mvtec_ac source=DATA/mvtec_ad out={root}",
+    "visa_ac": "get VisA, then python -m scripts.build_ac dataset=visa_ac source=DATA/visa out={root}",
+    "velm": "git clone https://github.com/Sassanmtr/VELM and put its *_preds_gpt_4o.json and *_des.json into {root}",
     "mmad": "hf download jiang-cc/MMAD --repo-type dataset --local-dir {root}, then unpack its archives there",
 }
 TRAIN = "python -m scripts.run_all preset=paper data=paper run_dir=RUN trains one; then give run=RUN"
@@ -30,12 +33,15 @@ class ReproduceConfig:
 
     Attributes:
         preset: Name of the preset; recorded, not interpreted.
-        table: `eiad.1` to `eiad.7`, or `all`.
-        data_root: Holds one folder a dataset, named like its reader (`bsdata`, `mvtec_ad`, …; MMAD is `mmad`).
+        table: `eiad.1` to `eiad.7`, `velm.1` to `velm.5`, or `all`.
+        data_root: Holds one folder a dataset, named like its reader (`bsdata`, `mvtec_ad`, …; MMAD is `mmad`, VELM's
+            published predictions are `velm`).
         paths: Folder of single datasets, instead of `data_root/<dataset>`.
         run: Run directory with trained weights; fills EIAD's rows.
         maps: Method → folder with one folder of anomaly maps a dataset (`DIR/mvtec_ad`, `DIR/visa`, …).
         answers: Method → MMAD answer log.
+        classified: Configuration of VELM, or column of its Table 5 → folder with one result folder of
+            `scripts.eval_classification` a dataset (`DIR/mvtec_ac`, …).
         out: Folder for the results; what is there is not computed again.
         engine: Of the pixel metrics.
         resolution: Of the pixel metrics: `native`, or a side in pixels.
@@ -54,6 +60,7 @@ class ReproduceConfig:
     run: str = ""
     maps: dict[str, str] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    classified: dict[str, str] = field(default_factory=dict)
     out: str = "outputs/reproduce"
     engine: Engine = Engine.exact
     resolution: str = "native"

@@ -10,6 +10,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import write_json, write_text
 from eval.published.load import PublishedTable, load_published
+from eval.reproduce.classification import reproduce_classification, reproduce_prompt_parts, reproduce_severity
 from eval.reproduce.comparison import Comparison, format_comparison
 from eval.reproduce.config import ReproduceConfig
 from eval.reproduce.ddqa import reproduce_counts, reproduce_difficulty
@@ -33,6 +34,11 @@ TABLES: dict[str, Entry] = {
     "eiad.5": _published("eiad.5", partial(reproduce_segmentation, dataset="visa")),
     "eiad.6": _published("eiad.6", partial(reproduce_segmentation, dataset="mvtec_3d")),
     "eiad.7": _published("eiad.7", reproduce_ablation),
+    "velm.1": _published("velm.1", reproduce_classification),
+    "velm.2": _published("velm.2", reproduce_classification),
+    "velm.3": _published("velm.3", reproduce_classification),
+    "velm.4": _published("velm.4", reproduce_severity),
+    "velm.5": _published("velm.5", reproduce_prompt_parts),
 }
 
 

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from data.errors import UserError
@@ -29,7 +28,8 @@ from data.sample import ImageArray, Sample
 from models.experts.backbone import Backbone, BackboneConfig
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.store import (
-    read_expert,
+    check_backbone,
+    read_config,
     read_gates,
     read_tensors,
     write_expert,
@@ -226,14 +226,9 @@ class DDAD:
         Raises:
             UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
         """
-        values = read_expert(folder, cls.name)["config"]
-        weights_hash = values.pop("weights_hash")
-        config: DDADConfig = OmegaConf.to_object(  # type: ignore[assignment]
-            OmegaConf.merge(OmegaConf.structured(DDADConfig), values)
-        )
+        config, weights_hash = read_config(folder, cls.name, DDADConfig)
         expert = cls(config)
-        if expert.backbone.weights_hash != weights_hash:
-            raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
+        check_backbone(folder, expert.backbone, weights_hash)
         expert.gates = read_gates(folder)
         for category in expert.gates:
             tensors = read_tensors(folder, category, WEIGHTS, "diffusion model")

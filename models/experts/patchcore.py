@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from data.errors import UserError
@@ -29,7 +28,8 @@ from models.experts.coreset import select_coreset
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.neighbours import nearest_neighbours
 from models.experts.store import (
-    read_expert,
+    check_backbone,
+    read_config,
     read_gates,
     read_tensors,
     write_expert,
@@ -199,14 +199,9 @@ class PatchCore:
         Raises:
             UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
         """
-        values = read_expert(folder, cls.name)["config"]
-        weights_hash = values.pop("weights_hash")
-        config: PatchCoreConfig = OmegaConf.to_object(  # type: ignore[assignment]
-            OmegaConf.merge(OmegaConf.structured(PatchCoreConfig), values)
-        )
+        config, weights_hash = read_config(folder, cls.name, PatchCoreConfig)
         expert = cls(config)
-        if expert.backbone.weights_hash != weights_hash:
-            raise UserError(f"{folder} was fitted with other weights than {config.backbone.weights}. Fit it again.")
+        check_backbone(folder, expert.backbone, weights_hash)
         expert.gates = read_gates(folder)
         for category in expert.gates:
             expert.set_memory(category, read_tensors(folder, category, MEMORY, "memory")["memory"])

@@ -4,9 +4,9 @@
     FOLDER/scores.json      optional: {sample id: score}
     FOLDER/gate.json        written by scripts.fit_expert
 
-A sample id is `<dataset>/<path of the image below the dataset's root>`; the dataset may be left out of the path. Maps
-hold one channel, higher is worse: `.npy` and `.tiff` any number type, `.png` 8 or 16 bit (read as 0..1). A map of
-another size than its image is resized. Without `scores.json` the score of an image is the maximum of its map.
+A sample id is `<dataset>/<path of the image below the dataset's root>`; the dataset may be left out of the path. How
+a map is read: `models.map_file`, as everywhere. A map of another size than its image is resized. Without `scores.json`
+the score of an image is the maximum of its map.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from data.files import read_json
 from data.sample import ImageArray, Sample
 from models.experts.expert import Detection, Gate, MapArray
 from models.experts.store import read_gates
-
-SUFFIXES = (".npy", ".tiff", ".tif", ".png")
+from models.map_file import SUFFIXES, read_map
 
 
 class PrecomputedExpert:
@@ -85,7 +84,9 @@ class PrecomputedExpert:
                 not finite, or `scores.json` lacks the image.
         """
         path = self._find(sample)
-        anomaly_map = read_map(path)
+        anomaly_map = np.asarray(read_map(path), np.float32)
+        if not np.isfinite(anomaly_map).all():
+            raise UserError(f"Not finite: the anomaly map {path} holds NaN or infinity. Write it again.")
         if self._scores is None:
             score: float = float(anomaly_map.max())
         elif isinstance(given := self._scores.get(sample.id), int | float) and np.isfinite(given):
@@ -109,28 +110,3 @@ class PrecomputedExpert:
         if found[0].resolve() == sample.image.resolve():
             raise UserError(f"{self.folder} holds the images themselves, not their anomaly maps. Give another folder.")
         return found[0]
-
-
-def read_map(path: Path) -> MapArray:
-    """Reads one anomaly map, (H, W) float32.
-
-    Raises:
-        UserError: If it does not decode, has more than one channel, or a value that is not finite.
-    """
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        else:
-            values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError, cv2.error) as error:
-        raise UserError(f"Corrupt anomaly map: {path}: {error}. Write it again.") from error
-    if values is None:
-        raise UserError(f"Corrupt anomaly map: {path} does not decode. Write it again.")
-    if values.ndim != 2 or not values.size:
-        raise UserError(f"Not one channel: the anomaly map {path} has shape {values.shape}. Write (height, width).")
-    if path.suffix == ".png":
-        values = values / np.iinfo(values.dtype).max
-    anomaly_map = np.asarray(values, np.float32)
-    if not np.isfinite(anomaly_map).all():
-        raise UserError(f"Not finite: the anomaly map {path} holds NaN or infinity. Write it again.")
-    return anomaly_map

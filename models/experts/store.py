@@ -11,15 +11,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json, write_json
+from models.experts.backbone import Backbone
 from models.experts.expert import Gate
 
+Config = TypeVar("Config")
 EXPERT, GATE = "expert.json", "gate.json"
 
 
@@ -68,6 +71,28 @@ def read_expert(folder: Path, name: str | None = None) -> dict[str, Any]:
     if name is not None and saved["expert"] != name:
         raise UserError(f"{folder} holds the expert '{saved['expert']}', not '{name}'. Check the path.")
     return saved
+
+
+def read_config(folder: Path, name: str, schema: type[Config]) -> tuple[Config, str]:
+    """The configuration that an expert was fitted with, and the hash of its backbone's weights.
+
+    Raises:
+        UserError: If the folder holds no fitted expert, or another one.
+    """
+    values = dict(read_expert(folder, name)["config"])
+    weights_hash = str(values.pop("weights_hash"))
+    config: Config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))  # type: ignore[assignment]
+    return config, weights_hash
+
+
+def check_backbone(folder: Path, backbone: Backbone, weights_hash: str) -> None:
+    """Refuses an expert whose backbone has other weights now.
+
+    Raises:
+        UserError: Naming them.
+    """
+    if backbone.weights_hash != weights_hash:
+        raise UserError(f"{folder} was fitted with other weights than {backbone.config.weights}. Fit it again.")
 
 
 def write_tensors(folder: Path, category: str, file: str, tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """The whole evaluation on a generated MMAD: ask, log, go on, score."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from eval.mmad import EvalMMADConfig, evaluate_mmad
 from eval.mmad_answers import read_answers
 from eval.mmad_prompt import AskConfig, WordingConfig, plan_questions
 from models.chat import ChatRequest, Failure
+from models.chat_api import ApiConfig
+from models.chat_load import Backend
 from tests.eval.mmad_tree import write_mmad
+from tests.models.fake_server import Server
 
 EIAD = WordingConfig(
     name="eiad",
@@ -153,22 +157,52 @@ def test_another_prompt_or_model_is_asked_anew(root: Path, chat: FakeChat, chang
             evaluate_mmad(config(root, answers=answers))
 
 
-def test_failures_are_named_kept_apart_and_asked_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_named_wrong_and_asked_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     flaky = FlakyChat()
     monkeypatch.setattr(module, "load_chat", lambda model, config: flaky)
-    with pytest.raises(UserError, match="5 questions got no answer"):
-        evaluate_mmad(config(root, mllm="m", mode="generate"))
-    results = read_json(root.parent / "out" / "results.json")
-    assert (results["answered"], results["unanswered"]) == (42, 5)
+    results = evaluate_mmad(config(root, mllm="m", mode="generate"))
+    assert "counted as wrong: 5 of 47 (10.64 %)" in caplog.text
+    assert (results["questions"], results["answered"], results["unanswered"]) == (47, 42, 5)
     assert results["failures"] == {"status 500, after 3 attempts": 5}
-    assert results["mean"]["defect_localization"] is None
+    assert results["mean"]["defect_localization"] == 0
+    log = root.parent / "out" / "answers.jsonl"
+    failed = [row for row in read_jsonl(log) if row.get("failure")]
+    assert {(row["reply"], row["choice"]) for row in failed} == {("", None)}
+    again = evaluate_mmad(config(root, answers=str(log), mode="generate"))
+    assert (again["answered"], again["unanswered"], again["failures"]) == (42, 5, results["failures"])
+    assert again["mean"]["average"] == pytest.approx(results["mean"]["average"])
     named = [row for row in read_jsonl(root.parent / "out" / "skipped.jsonl") if row["kind"] == "no answer"]
-    assert len(named) == 5
+    assert len(named) == 5 and all("Where" in row["question"] for row in named)
     flaky.broken = False
     flaky.requests.clear()
     results = evaluate_mmad(config(root, mllm="m", mode="generate"))
     assert len(flaky.requests) == 5
-    assert results["unanswered"] == 0
+    assert (results["unanswered"], results["failures"], results["rejected_rows"]) == (0, {}, {})
+    assert evaluate_mmad(config(root, answers=str(log), mode="generate"))["rejected_rows"] == {}
+    published = evaluate_mmad(config(root, answers=str(log), mode="mmad-compat"))
+    assert published["published_scorer"]["without a letter"] == 0
+
+
+def test_an_empty_reply_is_a_wrong_answer_and_final(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = FakeChat(reply="")
+    monkeypatch.setattr(module, "load_chat", lambda model, config: silent)
+    results = evaluate_mmad(config(root, mllm="m", mode="generate"))
+    assert (results["answered"], results["empty_replies"], results["unanswered"]) == (47, 47, 0)
+    assert (results["mean"]["unparsable"], results["mean"]["average"]) == (100, 0)
+    silent.requests.clear()
+    evaluate_mmad(config(root, mllm="m", mode="generate"))
+    assert not silent.requests
+
+
+def test_without_a_single_answer_nothing_is_scored(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = FlakyChat()
+    monkeypatch.setattr(dead, "stream", lambda requests: ((i, Failure("status 500")) for i in range(len(requests))))
+    monkeypatch.setattr(module, "load_chat", lambda model, config: dead)
+    with pytest.raises(UserError, match=r"No question got an answer: \{'status 500': 47\}"):
+        evaluate_mmad(config(root, mllm="m", mode="generate"))
+    assert not (root.parent / "out" / "results.json").exists()
 
 
 def write_log(root: Path, path: Path, reply: str, choice: str | None) -> None:
@@ -241,3 +275,33 @@ def test_a_row_without_a_field_is_named(root: Path, tmp_path: Path) -> None:
     append_jsonl(tmp_path / "a.jsonl", [{"image": "x"}])
     with pytest.raises(UserError, match="Row 1 of the answer log has no question, type"):
         evaluate_mmad(config(root, answers=str(tmp_path / "a.jsonl")))
+
+
+def test_a_server_that_misbehaves_and_dies_loses_nothing(root: Path) -> None:
+    """Status 500, 429, an empty reply and no JSON at all; then the server goes, and another one takes its place."""
+    accidents = {2: (500, "{}"), 5: (429, "{}"), 8: (200, "{not json")}
+    first = Server()
+
+    def behave(number: int, body: dict[str, Any]) -> Any:
+        if "Where" in body["messages"][0]["content"][-1]["text"]:
+            return ""
+        if number == 20:
+            threading.Thread(target=first.close).start()
+        return accidents.get(number, "A")
+
+    first.behave = behave
+    api = {"retries": 1, "backoff": 0.01, "timeout": 5.0, "concurrency": 1, "longest_wait": 0.05}
+    asked = config(root, mllm="m", mode="generate", backend=Backend.api, api=ApiConfig(base_url=first.url, **api))
+    with pytest.raises(UserError, match="cannot be reached"):
+        evaluate_mmad(asked)
+    log = root.parent / "out" / "answers.jsonl"
+    kept = read_jsonl(log)
+    assert 10 < len(kept) < 25 and {row["reply"] for row in kept} == {"A", ""}
+    assert not any(row.get("failure") for row in kept)  # each accident passed at the second attempt
+    second = Server(port=first.http.server_address[1])  # a model is named by its address
+    second.behave = lambda number, body: "" if "Where" in body["messages"][0]["content"][-1]["text"] else "A"
+    results = evaluate_mmad(asked)
+    second.close()
+    assert len(second.bodies) == 47 - len(kept) + results["empty_replies"] - sum(not row["reply"] for row in kept)
+    assert (results["answered"], results["empty_replies"], results["failures"]) == (47, 5, {})
+    assert results["mean"]["defect_localization"] == 0

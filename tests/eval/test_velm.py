@@ -84,7 +84,7 @@ def test_gate_prompt_and_scores(config: ClassificationConfig, stand: Stand, capl
     result = run_classification(config)
     assert result["mean"]["accuracy"] == 100
     assert result["gate"] == {
-        **{"images": 10, "asked": 4, "asked_percent": 40.0, "normal": 6, "nothing_marked": 0},
+        **{"images": 10, "asked": 4, "asked_percent": 40.0, "normal": 6, "unanswered": 0, "nothing_marked": 0},
         **{"normal_passed_percent": 100.0, "anomalous_passed_percent": 0.0},
     }
     assert len(stand.requests) == 4  # normal images are never asked about
@@ -101,11 +101,12 @@ def test_gate_prompt_and_scores(config: ClassificationConfig, stand: Stand, capl
     assert saved["categories"]["ring"]["macro_f1"] == 100
 
 
-def test_resumes(config: ClassificationConfig, stand: Stand) -> None:
+def test_resumes(config: ClassificationConfig, stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
     stand.fail_from = 3
-    with pytest.raises(UserError, match=r"No answer to 1 of 10 questions.*timed out"):
-        run_classification(config)
-    assert not (Path(config.out) / "results.json").exists()  # no score without all answers
+    result = run_classification(config)
+    assert result["gate"]["unanswered"] == 1 and result["unknown"]["count"] == 1
+    assert result["mean"]["accuracy"] == pytest.approx(90)
+    assert "counted as unknown: 1 of 4 questions (25.00 %)" in caplog.text
     stand.fail_from = 1000
     stand.requests.clear()
     with (Path(config.out) / LOG).open("a") as file:
@@ -117,10 +118,19 @@ def test_resumes(config: ClassificationConfig, stand: Stand) -> None:
     assert not stand.requests
     run_classification(replace(config, prompt=PromptConfig(image_size=56, normal=False)))
     assert len(stand.requests) == 4  # another prompt is another question
-    assert len(read_jsonl(Path(config.out) / LOG)) == 20
+    assert len(read_jsonl(Path(config.out) / LOG)) == 21  # the failure stays in the log
 
 
-@pytest.mark.parametrize("reply", ["Kratzer", "scratch or dent", "none of these", "good", "I cannot help with that."])
+def test_without_a_single_answer_nothing_is_scored(config: ClassificationConfig, stand: Stand) -> None:
+    stand.fail_from = 0
+    with pytest.raises(UserError, match=r"No question got an answer, 4 were asked: timed out"):
+        run_classification(config)
+    assert not (Path(config.out) / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    "reply", ["Kratzer", "scratch or dent", "none of these", "good", "I cannot help with that.", ""]
+)
 def test_other_replies_are_unknown_and_wrong(config: ClassificationConfig, stand: Stand, reply: str) -> None:
     stand.reply = reply
     result = run_classification(replace(config, prompt=PromptConfig(image_size=56, open_set=True)))

@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,70 +13,9 @@ import pytest
 from data.errors import UserError
 from models.chat import ChatRequest, Failure
 from models.chat_api import ApiChat, ApiConfig
+from tests.models.fake_server import Server  # type: ignore[import-not-found]
 
 KEY = "secret-key-123"
-
-
-class Server:
-    """Answers by `behave(number of the request, its body)`: text, (status, text), or a named accident."""
-
-    def __init__(self) -> None:
-        self.behave: Callable[[int, dict[str, Any]], Any] = lambda number, body: "A"
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[Any] = []
-        self.release = threading.Event()
-        self.lock = threading.Lock()
-        self.under_way = self.most = 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.handle(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        with self.lock:
-            self.bodies.append(body)
-            self.headers.append(handler.headers)
-            number = len(self.bodies)
-            self.under_way += 1
-            self.most = max(self.most, self.under_way)
-        answer = self.behave(number, body)
-        with self.lock:
-            self.under_way -= 1
-        if answer == "hang":
-            self.release.wait(5)
-            return
-        if answer == "die":  # half an answer, then nothing
-            handler.send_response(200)
-            handler.send_header("Content-Type", "application/json")
-            handler.send_header("Content-Length", "5000")
-            handler.end_headers()
-            handler.wfile.write(b'{"choices": [')
-            handler.close_connection = True
-            return
-        status, text = answer if isinstance(answer, tuple) else (200, reply(answer))
-        data = text.encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(data)))
-        if status == 429:
-            handler.send_header("Retry-After", "0.01")
-        handler.end_headers()
-        handler.wfile.write(data)
-
-
-def reply(text: str | None) -> str:
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    return json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})
 
 
 @pytest.fixture
@@ -85,9 +23,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("TEST_KEY", KEY)
     server = Server()
     yield server
-    server.release.set()
-    server.http.shutdown()
-    server.http.server_close()
+    server.close()
 
 
 @pytest.fixture
@@ -97,9 +33,8 @@ def image(tmp_path: Path) -> Path:
 
 
 def connect(server: Server, **options: Any) -> ApiChat:
-    url = f"http://127.0.0.1:{server.http.server_address[1]}/v1"
     settings = {"retries": 2, "backoff": 0.01, "timeout": 5.0, "concurrency": 2, "longest_wait": 0.05} | options
-    return ApiChat("m", ApiConfig(base_url=url, key_variable="TEST_KEY", **settings))
+    return ApiChat("m", ApiConfig(base_url=server.url, key_variable="TEST_KEY", **settings))
 
 
 def ask(image: Path, count: int = 1) -> list[ChatRequest]:
@@ -148,7 +83,6 @@ def test_a_passing_accident_is_retried(server: Server, image: Path, accident: An
     [
         ((429, "{}"), "status 429"),
         ((500, "{}"), "status 500"),
-        ("", "empty reply"),
         ((200, "{not json"), "invalid response"),
         ("die", "connection failed"),
     ],
@@ -160,6 +94,12 @@ def test_a_lasting_accident_is_a_named_failure(server: Server, image: Path, acci
     assert isinstance(failure, Failure)
     assert reason in failure.reason
     assert "3 attempts" in failure.reason
+    assert len(server.bodies) == 3
+
+
+def test_a_lasting_empty_reply_is_the_answer(server: Server, image: Path) -> None:
+    server.behave = lambda number, body: ["", None][number % 2]
+    assert list(connect(server).stream(ask(image))) == [(0, "")]
     assert len(server.bodies) == 3
 
 
@@ -176,14 +116,31 @@ def test_one_failure_does_not_cost_the_others(server: Server, image: Path) -> No
     assert [index for index, one in found.items() if isinstance(one, Failure)] == [2]
 
 
-def test_a_server_that_dies_is_given_up(server: Server, image: Path) -> None:
+def test_a_server_that_fails_again_and_again_is_given_up(server: Server, image: Path) -> None:
     server.behave = lambda number, body: "A" if number <= 3 else (500, "{}")
     chat = connect(server, concurrency=1, retries=0, give_up_after=4)
-    found = dict(chat.stream(ask(image, 30)))
-    assert sorted(found) == list(range(30))
+    found = {}
+    with pytest.raises(UserError, match=r"failed at 4 questions in a row \(status 500, after 1 attempts\)"):
+        for index, reply in chat.stream(ask(image, 30)):
+            found[index] = reply
     assert [index for index, one in found.items() if one == "A"] == [0, 1, 2]
+    assert sorted(found) == list(range(7))
     assert len(server.bodies) <= 3 + 4 + 1
-    assert sum("not sent" in one.reason for one in found.values() if isinstance(one, Failure)) >= 22
+
+
+def test_a_server_that_is_gone_is_given_up_at_once(server: Server, image: Path) -> None:
+    def answer_and_go(number: int, body: dict[str, Any]) -> str:
+        if number == 2:
+            threading.Thread(target=server.close).start()
+        return "A"
+
+    server.behave = answer_and_go
+    chat = connect(server, concurrency=1, give_up_after=20)
+    found = {}
+    with pytest.raises(UserError, match=r"cannot be reached \(connection failed.*run the same command again"):
+        for index, reply in chat.stream(ask(image, 30)):
+            found[index] = reply
+    assert set(found.values()) == {"A"} and 2 <= len(found) < 10  # what was answered is there, nothing is made up
 
 
 def test_a_refused_question_is_a_failure_without_retries(server: Server, image: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from data.errors import UserError
 from models.chat import ChatRequest
 from models.chat_load import ChatConfig, VLMConfig, load_chat, load_scorer
-from models.chat_transformers import TransformersChat
+from models.chat_transformers import TransformersChat, split_patches
 from models.likelihood import PackedScorer, block_mask, can_pack, common_length, group_by_image, read_letters
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
 from models.vlm import VLM, ReuseScorer
@@ -176,3 +176,17 @@ def test_likelihood_needs_logits() -> None:
 
     with pytest.raises(UserError, match="mode=generate"):
         load_scorer(Remote())  # type: ignore[arg-type]
+
+
+def test_images_are_split_by_patches_but_never_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.chat_transformers.PATCHES_AT_ONCE", 6)
+    sizes = torch.tensor([[1, 2], [2, 2], [1, 1], [3, 3], [1, 1]])
+    values = torch.arange(17 * 2).expand(1, 3, 2, 34)
+    parts = list(split_patches(values, sizes))
+    assert [(start, part.shape[-1], len(some)) for start, part, some in parts] == [
+        (0, 12, 2),
+        (2, 2, 1),
+        (3, 18, 1),
+        (4, 2, 1),
+    ]
+    assert torch.equal(torch.cat([part for _, part, _ in parts], -1), values)

@@ -55,7 +55,7 @@ def line(folder: Path, table: str, row: str) -> dict:
 
 
 def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"No table 'eiad\.9'.*eiad\.7, or all"):
+    with pytest.raises(UserError, match=r"No table 'eiad\.9'.*velm\.5, or all"):
         reproduce(make_config(tmp_path, "eiad.9"))
 
 

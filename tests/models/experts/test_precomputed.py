@@ -81,7 +81,7 @@ def test_missing_double_and_unfitted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [(np.full((2, 2), np.nan, np.float32), "Not finite"), (np.zeros((2, 2, 3), np.float32), "Not one channel")],
+    [(np.full((2, 2), np.nan, np.float32), "Not finite"), (np.zeros((2, 2, 3), np.float32), "not .H, W.")],
 )
 def test_bad_maps(tmp_path: Path, values: np.ndarray, message: str) -> None:
     write(tmp_path, f"{STEM}.npy", values)
@@ -92,10 +92,10 @@ def test_bad_maps(tmp_path: Path, values: np.ndarray, message: str) -> None:
 def test_pickles_and_rubbish_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, f"{STEM}.npy")
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match="Corrupt anomaly map"):
+    with pytest.raises(UserError, match="Unreadable anomaly map"):
         detect(tmp_path)
     path.write_bytes(b"rubbish")
-    with pytest.raises(UserError, match="Corrupt anomaly map"):
+    with pytest.raises(UserError, match="Unreadable anomaly map"):
         detect(tmp_path)
 
 
