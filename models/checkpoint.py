@@ -131,7 +131,9 @@ def require(wanted: Identity, given: str | None, *, what: str) -> Path:
     place = locate(given or wanted.name, wanted.revision if given is None or given == wanted.name else None)
     architecture, vocabulary = _describe(place)
     if architecture != wanted.architecture:
-        raise UserError(f"{what}={place} is a '{architecture}', but the adapter was trained on '{wanted.architecture}'.")
+        raise UserError(
+            f"{what}={place} is a '{architecture}', but the adapter was trained on '{wanted.architecture}'."
+        )
     if vocabulary != wanted.vocabulary:
         raise UserError(
             f"{what}={place} has {vocabulary} tokens, but the adapter was trained on a base of {wanted.vocabulary}. "
