@@ -22,7 +22,7 @@ NAMES = {
 }
 LICENCE = (
     "An adapter, and more so a merged model, is bound by the licences of its base models and of the data it was "
-    "trained on. Read those of the bases named above and of the datasets in the configuration before you use or share it."
+    "trained on. Read those of the bases above and of the datasets in the configuration before you use or share it."
 )
 
 
