@@ -86,7 +86,7 @@ def probe_chat(chat: ChatModel, model: Any) -> dict[str, Tensor]:
 
     found: list[Tensor] = []
     with TemporaryDirectory() as folder:
-        for index, path in enumerate(_write_images(Path(folder))):
+        for index, path in enumerate(write_images(Path(folder))):
             hook = model.get_output_embeddings().register_forward_hook(keep)
             try:
                 chat.chat([ChatRequest(path, QUESTIONS[index], 1)])
@@ -97,7 +97,8 @@ def probe_chat(chat: ChatModel, model: Any) -> dict[str, Tensor]:
     return {"next-token logits": torch.stack(found)}
 
 
-def _write_images(folder: Path) -> Sequence[Path]:
+def write_images(folder: Path) -> Sequence[Path]:
+    """Writes the images of the probe as PNGs."""
     paths = [folder / f"{index}.png" for index in range(len(QUESTIONS))]
     for path, image in zip(paths, probe_images(), strict=True):
         cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
