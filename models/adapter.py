@@ -58,6 +58,15 @@ def load_adapter(folder: Path) -> MDLM:
     Raises:
         UserError: If the directory is not one, is incomplete, or its base checkpoints are gone or of other sizes.
     """
+    return load_trained(folder, read_config(folder))
+
+
+def read_config(folder: Path) -> MDLMConfig:
+    """What a trained MDLM was built from, with the paths of its base checkpoints.
+
+    Raises:
+        UserError: If the directory holds no trained MDLM.
+    """
     if not (folder / MANIFEST).is_file():
         raise UserError(
             f"No trained MDLM at {folder}: {MANIFEST} is missing. Run scripts.train_mdlm, or check the path."
@@ -66,7 +75,15 @@ def load_adapter(folder: Path) -> MDLM:
     if manifest.get("format") != FORMAT:
         raise UserError(f"{folder / MANIFEST} has format {manifest.get('format')}, not {FORMAT}. Train the MDLM again.")
     values = _with_paths(manifest["mdlm"], lambda path: _resolve(path, folder))
-    config: MDLMConfig = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(MDLMConfig), values))  # type: ignore[assignment]
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(MDLMConfig), values))  # type: ignore[return-value]
+
+
+def load_trained(folder: Path, config: MDLMConfig) -> MDLM:
+    """Builds the MDLM of a configuration and puts the trained parts of a directory on it, in evaluation mode.
+
+    Raises:
+        UserError: If the directory is incomplete, or the base checkpoints are gone or of other sizes.
+    """
     model = create_mdlm(config)
     try:
         set_peft_model_state_dict(model.llava.model, load_peft_weights(str(folder / ADAPTER), device="cpu"))

@@ -166,24 +166,37 @@ def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64) -> ED
         raise UserError(f"No base checkpoint at {base}. Train EDDM again, or copy the whole run directory.")
     model = hash_file(base / "model.safetensors")[:16] if base else f"{trained['base']}@{trained['revision']}"
     weights = hash_file(adapter / "adapter_model.safetensors")[:16] if adapter else ""
-    chat: ChatModel
+    chat = load_trained_chat(trained, base, adapter, name=f"{model}+{weights}", batch_size=batch_size)
+    return EDDM(chat, trained["defects"], model=model, adapter=weights)
+
+
+def load_trained_chat(
+    trained: dict[str, Any], base: Path | None, adapter: Path | None, *, name: str, batch_size: int
+) -> ChatModel:
+    """Loads the chat model behind an EDDM.
+
+    Args:
+        trained: What the training recorded about the base and how to run it.
+        base: Checkpoint folder; None takes the hub id that `trained` names.
+        adapter: PEFT folder; None for the base alone.
+        name: Names the weights.
+        batch_size: Questions a batch.
+    """
     if trained["backend"] == "transformers" and base is not None:
         from models.chat_transformers import TransformersChat  # slow to import
 
-        chat = TransformersChat(base, adapter, name=f"{model}+{weights}", batch_size=batch_size)
-    else:
-        from models.chat_swift import SwiftChat, SwiftChatConfig
+        return TransformersChat(base, adapter, name=name, batch_size=batch_size)
+    from models.chat_swift import SwiftChat, SwiftChatConfig
 
-        config = SwiftChatConfig(
-            model=str(base or trained["base"]),
-            model_type=trained["model_type"],
-            template=trained["template"],
-            revision=trained["revision"],
-            trust_remote_code=trained["trust_remote_code"],
-            torch_dtype=trained["torch_dtype"],
-            attn_impl=trained["attn_impl"],
-            device_map="cpu" if trained["use_cpu"] else "auto",
-            batch_size=batch_size,
-        )
-        chat = SwiftChat(config, adapter, name=f"{model}+{weights}")
-    return EDDM(chat, trained["defects"], model=model, adapter=weights)
+    config = SwiftChatConfig(
+        model=str(base or trained["base"]),
+        model_type=trained["model_type"],
+        template=trained["template"],
+        revision=trained["revision"],
+        trust_remote_code=trained["trust_remote_code"],
+        torch_dtype=trained["torch_dtype"],
+        attn_impl=trained["attn_impl"],
+        device_map="cpu" if trained["use_cpu"] else "auto",
+        batch_size=batch_size,
+    )
+    return SwiftChat(config, adapter, name=name)

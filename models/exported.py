@@ -1,0 +1,148 @@
+"""Loading what `scripts.export_adapter` wrote: EDDM and MDLM, as adapters of a known base or merged and whole.
+
+    eddm/manifest.json  adapter/ tokenizer/                          or  model/
+    mdlm/manifest.json  adapter/ heads.safetensors tokenizer/        or  llava/ sam.safetensors heads.safetensors
+
+`manifest.json` names the files with their sizes and, for adapters, the base: any other base is refused. Nothing in an
+export names a path of the machine that wrote it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
+
+from data.errors import UserError
+from data.files import hash_file, read_json
+from models.adapter import ADAPTER, HEADS, MANIFEST, load_trained, read_config
+from models.checkpoint import PICKLES, Identity, hash_weights, require
+from models.eddm import EDDM, load_trained_chat
+from models.llava import SEG_TOKEN
+from models.mdlm import MDLM, assemble, build_processor
+from models.sam import build_sam
+
+MODEL, LLAVA, SAM = "model", "llava", "sam.safetensors"
+EXPORT_FORMAT = 1
+
+
+def load_exported_eddm(
+    folder: str | Path, *, base: str | None = None, trust_remote_code: bool = False, batch_size: int = 64
+) -> EDDM:
+    """Loads EDDM from an export.
+
+    Args:
+        folder: The export's `eddm` directory.
+        base: Folder or hub id of the base of an adapter; None takes the hub id of the manifest.
+        trust_remote_code: Allows the code that comes with the weights, where the manifest says that they need it.
+        batch_size: Questions a batch.
+
+    Raises:
+        UserError: If files are missing, the base is another one, or remote code was not allowed.
+    """
+    folder = Path(folder)
+    export = read_export(folder, "eddm")
+    trained = dict(export["trained"])
+    if trained["trust_remote_code"] and not trust_remote_code:
+        raise UserError(f"The EDDM at {folder} runs code that comes with its weights: allow trust_remote_code=true.")
+    if export["merged"]:
+        place, adapter = folder / MODEL, None
+        trained["torch_dtype"] = export["dtype"]
+        model, weights = hash_weights(place)[:16], ""
+    else:
+        place = require(Identity.from_json(export["bases"]["base"]), base, what="base")
+        adapter = folder / ADAPTER
+        model = export["bases"]["base"]["weights"][:16]
+        weights = hash_file(adapter / "adapter_model.safetensors")[:16]
+    chat = load_trained_chat(trained, place, adapter, name=f"{model}+{weights}", batch_size=batch_size)
+    return EDDM(chat, trained["defects"], model=model, adapter=weights)
+
+
+def load_exported_mdlm(folder: str | Path, *, llava: str | None = None, sam: str | None = None) -> MDLM:
+    """Loads the MDLM from an export, in evaluation mode.
+
+    Args:
+        folder: The export's `mdlm` directory.
+        llava: Folder or hub id of LLaVA, for an adapter; None takes the hub id of the manifest.
+        sam: SAM's checkpoint, for an adapter; None as above.
+
+    Raises:
+        UserError: If files are missing or damaged, or a base is another one.
+    """
+    folder = Path(folder)
+    export = read_export(folder, "mdlm")
+    config = read_config(folder)
+    if export["merged"]:
+        return _load_merged(folder, getattr(torch, export["dtype"]))
+    bases = {name: Identity.from_json(values) for name, values in export["bases"].items()}
+    config.llava.path = str(require(bases["llava"], llava, what="llava"))
+    config.sam.checkpoint = str(require(bases["sam"], sam, what="sam"))
+    return load_trained(folder, config)
+
+
+def read_export(folder: Path, kind: str) -> dict[str, Any]:
+    """Reads a part's manifest and checks that its files are there, whole and no pickles.
+
+    Args:
+        folder: Directory of the part.
+        kind: `eddm` or `mdlm`.
+
+    Raises:
+        UserError: If they are not.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"No export at {folder}: {MANIFEST} is missing. Give the folder {kind}/ of an export.")
+    export = read_json(folder / MANIFEST).get("export")
+    if not isinstance(export, dict) or export.get("kind") != kind:
+        raise UserError(f"{folder / MANIFEST} is not the manifest of an exported {kind}. Check the path.")
+    if export.get("format") != EXPORT_FORMAT:
+        raise UserError(f"{folder / MANIFEST} has format {export.get('format')}, not {EXPORT_FORMAT}. Export it again.")
+    for name, size in export["files"].items():
+        path = folder / name
+        if not path.is_file():
+            pickles = [one.name for one in sorted(path.parent.glob("*")) if one.suffix in PICKLES]
+            found = f"; {pickles[0]} is a pickle and is not loaded" if pickles else ""
+            raise UserError(f"Missing file of the export: {path}{found}. Copy or download it again.")
+        if path.stat().st_size != size:
+            raise UserError(f"{path} has {path.stat().st_size} bytes, not {size}. Copy or download it again.")
+    return export
+
+
+def list_files(folder: Path) -> dict[str, int]:
+    """Files of a part with their sizes in bytes, the manifest left out."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
+    }
+
+
+def _load_merged(folder: Path, dtype: torch.dtype) -> MDLM:
+    config = read_config(folder)
+    path = folder / LLAVA
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        llava = LlavaNextForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"The LLaVA at {path} does not load: {str(error).splitlines()[0]} Export it again.") from error
+    llava.requires_grad_(False)
+    sam = build_sam(config.sam)
+    seg_id = int(tokenizer.get_vocab()[SEG_TOKEN])
+    model = assemble(llava, seg_id, sam, config, build_processor(llava, tokenizer, sam, config.llava))
+    _load_rest(model, load_file(folder / HEADS), folder / HEADS)
+    return model.eval()
+
+
+def _load_rest(model: MDLM, state: dict[str, Tensor], path: Path) -> None:
+    """Loads everything outside LLaVA and SAM."""
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit: {str(error).splitlines()[1].strip()} Export it again.") from error
+    lacking = [name for name in missing if not name.startswith(("llava.", "sam."))]
+    if lacking or unexpected:
+        raise UserError(f"{path} has other parts than the model: {[*lacking, *unexpected][:3]}. Export it again.")
