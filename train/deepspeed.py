@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+SHARED_MEMORY_OP = "deepspeed_shm_comm"
 BUCKET = 50_000_000  # elements that are reduced at once: 200 MB of float32
 
 
@@ -51,3 +52,14 @@ def deepspeed_config(stage: int, *, per_rank: int, ranks: int, clip: float, auto
     if autocast is not None:
         config["torch_autocast"] = {"enabled": True, "dtype": autocast}
     return config
+
+
+def skip_shared_memory_op() -> None:
+    """Keeps DeepSpeed from compiling an operator that only inference on the CPU calls.
+
+    The build takes minutes, and one that is killed leaves a lock behind on which every later run waits for ever. Call
+    it before DeepSpeed starts.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False

@@ -18,7 +18,7 @@ from torch import nn
 
 from data.errors import UserError
 from train import ranks
-from train.deepspeed import deepspeed_config
+from train.deepspeed import deepspeed_config, skip_shared_memory_op
 
 
 class Strategy(StrEnum):
@@ -109,6 +109,8 @@ def start_accelerator(config: LaunchConfig, precision: MixedPrecision, *, batch_
         os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
         accelerator = Accelerator(mixed_precision=precision.value, cpu=cpu, dataloader_config=loader)
     else:
+        if cpu:
+            skip_shared_memory_op()
         # With `cpu=True` accelerate would drop the plugin silently; without a backend each rank would be alone.
         handler = InitProcessGroupKwargs(backend="gloo" if cpu else "nccl", timeout=timedelta(seconds=config.timeout))
         accelerator = Accelerator(

@@ -35,7 +35,7 @@ from train.checkpoint import (
 )
 from train.guard import LossGuard, StopRequest, Terminated, ignore_stop, listen_for_stop, stop_on
 from train.identity import Identity
-from train.launch import LaunchConfig, MixedPrecision, start_accelerator
+from train.launch import LaunchConfig, MixedPrecision, optimizer_bytes, start_accelerator
 from train.optim import OptimConfig, build_optimizer, lr_factor
 from train.pictures import draw_masks
 from train.preflight import audit, check_in_step, check_same
@@ -113,7 +113,7 @@ def fit(
     identity: Identity,
     settings: dict[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
-) -> None:
+) -> int:
     """Trains the parameters of `model` that require a gradient, from the last checkpoint if there is one.
 
     Args:
@@ -129,6 +129,9 @@ def fit(
         identity: What the stage is made of; only a checkpoint with the same one is continued.
         settings: Configuration for the tracker.
         facts: More lines for the audit.
+
+    Returns:
+        Bytes of optimizer state that this rank held.
 
     Raises:
         UserError: If the loss stops being finite or explodes (the message names the images), the ranks disagree, the
@@ -185,7 +188,9 @@ def fit(
         tracker.close()
     log.info("%s: done, %.0f s of CPU time", name, time.process_time() - began)
     model.eval()
+    held = optimizer_bytes(optimizer)
     accelerator.free_memory()
+    return held
 
 
 @dataclass(slots=True)

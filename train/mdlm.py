@@ -121,6 +121,8 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
     """
     check_launch(config.launch)
     ranks.meet(config.launch.timeout)
+    if not ranks.is_main():
+        logging.getLogger().setLevel(logging.WARNING)  # the main rank tells everything once
     check_same(flatten(asdict(config)), "configurations")
     run, how = (
         Run(Path(config.run_dir)),
