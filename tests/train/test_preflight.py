@@ -44,5 +44,5 @@ def test_ranks_with_different_configurations_are_refused(monkeypatch: pytest.Mon
     check_same({"loop.steps": "6"}, "configurations")
     replies = iter([["one hash", "another"], [{"loop.steps": "6", "seed": "0"}, {"loop.steps": "8", "seed": "0"}]])
     monkeypatch.setattr(ranks, "gather", lambda value: next(replies))
-    with pytest.raises(UserError, match="different configurations: loop.steps: 6 on rank 0, 8 on rank 1"):
+    with pytest.raises(UserError, match=r"different configurations: loop.steps: 6 on rank 0, 8 on rank 1"):
         check_same({"loop.steps": "6", "seed": "0"}, "configurations")
