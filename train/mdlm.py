@@ -155,7 +155,7 @@ def train_adapter(config: TrainMDLMConfig, run: Run, how: RunConfig) -> None:
     model = create_mdlm(config.mdlm)
     if model.processor is None:
         raise AssertionError("create_mdlm always sets the processor")
-    fit(
+    held = fit(
         model,
         mix_dataset(config, samples, prompts, model.sam.image_size),
         collate=model.processor.collate,
@@ -172,7 +172,7 @@ def train_adapter(config: TrainMDLMConfig, run: Run, how: RunConfig) -> None:
     with whole_parameters(model):
         if ranks.is_main():
             save_adapter(model, model.processor.tokenizer, config.mdlm, folder)
-            finish(folder, identity.fingerprint, asdict(config))
+            finish(folder, identity.fingerprint, {**asdict(config), "optimizer_bytes_per_rank": held})
             clear_finished(folder / "checkpoints", keep_best=config.loop.keep_best)
     ranks.wait()
 
