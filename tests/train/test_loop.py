@@ -18,16 +18,19 @@ WORKER = Path(__file__).with_name("rank_worker.py")
 pytestmark = pytest.mark.slow
 
 
-def launch(folder: Path, count: int = 2, **spec: Any) -> subprocess.CompletedProcess[str]:
-    """Runs the worker on `count` ranks; `count=0` runs it without a launcher."""
+def launch(folder: Path, count: int = 2, by: str = "torchrun", **spec: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the worker on `count` ranks, by torchrun or accelerate; `count=0` runs it without a launcher."""
     path = folder.with_suffix(".json")
     write_json(path, {"folder": str(folder), **spec})
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={count}", f"--master_port={port}"] if count else []
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={count}", f"--master_port={port}"] if count else []
+    if by == "accelerate":
+        launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={count}"]
+        launcher += ["--mixed_precision=no", "--dynamo_backend=no", f"--main_process_port={port}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *torchrun, str(WORKER), str(path)]
+    command = [sys.executable, *launcher, str(WORKER), str(path)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -55,6 +58,12 @@ def test_ranks_train_together_and_like_one(tmp_path: Path) -> None:
     assert alone["bytes"] == ends["ddp"][0]["bytes"] > 0
     for rank in range(2):
         assert ends["zero2"][rank]["bytes"] <= 0.55 * ends["ddp"][rank]["bytes"]
+
+
+def test_accelerate_launch_works_like_torchrun(tmp_path: Path) -> None:
+    by_accelerate = train(tmp_path / "accelerate", 2, by="accelerate")
+    assert by_accelerate[0]["world"] == 2
+    assert by_accelerate == train(tmp_path / "torchrun", 2)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "zero2"])
