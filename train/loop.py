@@ -181,8 +181,10 @@ def fit(
                 progress = Progress(step, tuple(guard.losses), guard.smoothed)
                 save_checkpoint(accelerator, checkpoints, progress, strategy=strategy, keep=keep)
             if last and step < config.steps:
-                log.warning("%s: stopped by SIGTERM after step %d; the checkpoint is saved.", name, step)
-                log.warning("Run the same command again to go on.")
+                if tracker:
+                    tracker.close()
+                    log.warning("%s: stopped by SIGTERM after step %d; the checkpoint is saved.", name, step)
+                    log.warning("Run the same command again to go on.")
                 raise Terminated
     if tracker:
         tracker.close()

@@ -134,6 +134,7 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
         raise UserError(f"stage=base, but preset '{config.preset}' has no base to train: it starts from real weights.")
     if config.stage is not Stage.base:
         train_adapter(config, run, how)
+    ranks.leave()
 
 
 def train_adapter(config: TrainMDLMConfig, run: Run, how: RunConfig) -> None:

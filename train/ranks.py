@@ -105,6 +105,12 @@ def check_environment(environment: Mapping[str, str]) -> None:
         )
 
 
+def leave() -> None:
+    """Ends the process group; the last thing that a run does."""
+    if is_distributed():
+        dist.destroy_process_group()
+
+
 def count_ranks() -> int:
     """How many ranks answer: the sum of a one from each."""
     ones = torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu")
