@@ -63,6 +63,8 @@ class MixedDataset:
 class StepBatches:
     """Batches of draws for steps `start` to `stop`; each part is walked epoch by epoch in its own shuffled order.
 
+    Where a batch is cut into one piece for each of several ranks, every part of the mix is dealt out evenly.
+
     Attributes:
         batch_size: Items per batch (accelerate reads it to split a batch among processes).
         drop_last: Always False: every batch is full.
@@ -70,8 +72,9 @@ class StepBatches:
 
     drop_last = False
 
-    def __init__(self, parts: Sequence[Part], *, seed: int, start: int, stop: int) -> None:
+    def __init__(self, parts: Sequence[Part], *, seed: int, start: int, stop: int, ranks: int = 1) -> None:
         self.batch_size = sum(part.per_batch for part in parts)
+        self._ranks = ranks
         self._parts, self._seed, self._start, self._stop = list(parts), seed, start, stop
 
     def __len__(self) -> int:
@@ -81,7 +84,8 @@ class StepBatches:
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yields the batches in step order."""
         for step in range(self._start, self._stop):
-            yield [draw for number, part in enumerate(self._parts) for draw in self._draws(number, part, step)]
+            draws = [draw for number, part in enumerate(self._parts) for draw in self._draws(number, part, step)]
+            yield [draw for rank in range(self._ranks) for draw in draws[rank :: self._ranks]]
 
     def _draws(self, number: int, part: Part, step: int) -> Iterator[Draw]:
         size = len(part.dataset)

@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.batches import MixedDataset, Part
-from data.files import hash_value, read_jsonl, write_jsonl
+from data.files import read_jsonl, write_jsonl
 from data.reading import DescriptionReading, reading_corpus
 from data.referring import KINDS, ReferringConfig, ReferringScenes, SceneMarks
 from models.llava import LlavaConfig, add_seg_token
@@ -36,10 +36,12 @@ from models.mdlm import MDLM, MDLMConfig, assemble, build_processor
 from models.processor import GroundingBatch, MDLMProcessor
 from models.sam import Sam, build_sam
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
-from train.loop import LoopConfig, StepLoss, fit
+from train import ranks
+from train.checkpoint import clear_finished
+from train.identity import Identity, flatten
+from train.loop import LoopConfig, RunConfig, StepLoss, decisive, fit
 from train.losses import LossConfig, mask_loss
 from train.stage import finish, is_finished
-from train.tracking import TrackingConfig
 from train.warmup import (
     Finder,
     MarkBatch,
@@ -85,7 +87,7 @@ class BaseMDLMConfig:
     referring: LoopConfig = field(default_factory=LoopConfig)
 
 
-def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: int, tracking: TrackingConfig) -> None:
+def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: int, run: RunConfig) -> None:
     """Makes the base checkpoints, unless they are there already.
 
     Args:
@@ -93,10 +95,10 @@ def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: 
         mdlm: The MDLM that will start from it: SAM's sizes, the chat template.
         folder: `RUN/mdlm/base`.
         seed: Seed of everything.
-        tracking: How progress is shown.
+        run: Tracking, ranks, resume; a finished base stays finished whatever `resume` is.
     """
-    fingerprint = hash_value([asdict(config), asdict(mdlm.sam) | {"checkpoint": None}, mdlm.llava.template, seed])
-    if is_finished(folder, fingerprint):
+    identity = _identity(config, mdlm, seed)
+    if ranks.main_decides(lambda: is_finished(folder, identity.fingerprint)):
         return
     torch.manual_seed(seed)
     model, processor = _build(config, mdlm, seed)
@@ -108,20 +110,31 @@ def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: 
     )
     scenes = ReferringScenes(config.scenes, size=processor.sam_size, seed=seed)
     head = nn.Linear(model.sam.channels, len(KINDS) + 1)
-    for name, loop, run in stages:
+    for name, loop, train_stage in stages:
         fit_stage = partial(
             fit,
             config=loop,
-            tracking=tracking,
+            run=run,
             folder=folder / "stages" / name,
             name=f"MDLM base, {name}",
             seed=seed,
-            fingerprint=fingerprint,
+            identity=identity,
         )
-        run(config, loop, model, head, processor, scenes, fit_stage)
-    _save(model, processor, folder)
-    _join_logs(folder, [name for name, *_ in stages])
-    finish(folder, fingerprint, {"base": asdict(config), "mdlm": asdict(mdlm), "seed": seed})
+        train_stage(config, loop, model, head, processor, scenes, fit_stage)
+    if ranks.is_main():
+        _save(model, processor, folder)
+        _join_logs(folder, [name for name, *_ in stages])
+        finish(folder, identity.fingerprint, {"base": asdict(config), "mdlm": asdict(mdlm), "seed": seed})
+        for name, loop, _ in stages:
+            clear_finished(folder / "stages" / name / "checkpoints", keep_best=loop.keep_best)
+    ranks.wait()
+
+
+def _identity(config: BaseMDLMConfig, mdlm: MDLMConfig, seed: int) -> Identity:
+    values = asdict(config)
+    loops = {name: decisive(values.pop(name)) for name in ("language", "encoder", "decoder", "referring")}
+    sam = asdict(mdlm.sam) | {"checkpoint": None}
+    return Identity(flatten({"base": values | loops, "sam": sam, "template": mdlm.llava.template, "seed": seed}))
 
 
 def _build(config: BaseMDLMConfig, mdlm: MDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
@@ -174,7 +187,8 @@ def _language(
 
     def loss(reader: Reader, batch: ReadingBatch) -> StepLoss:
         logits, prompts = reader(batch)
-        words = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten())
+        labels = batch.labels[:, 1:].flatten()
+        words = ranks.weigh(functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels), (labels != -100).sum())
         places = functional.mse_loss(prompts, codes.to(prompts)[batch.places])
         return StepLoss(words + config.place_weight * places, {"words": words, "places": places})
 
@@ -222,12 +236,14 @@ def _decoder(
 
     def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
         even = torch.arange(len(batch.masks), device=batch.masks.device) % 2 == 0
-        prompts = torch.where(even[:, None], point_codes(model.sam, batch.masks), codes[batch.regions])
+        prompts = torch.where(
+            even[:, None], point_codes(model.sam, batch.masks), codes.to(batch.masks.device)[batch.regions]
+        )
         logits, cells = finder(batch, prompts)
         masks = mask_loss(logits, batch.masks, torch.ones_like(batch.masks), config.loss)
         found = cell_loss(cells, batch)
         total = masks.total + config.cell_weight * found
-        return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found})
+        return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found}, logits)
 
     _fit_finder(loop, model, head, processor, scenes, fit_stage, loss)
 
@@ -266,8 +282,9 @@ def _referring(
     model.llava.llava.model.multi_modal_projector.requires_grad_(True)
 
     def loss(mdlm: nn.Module, batch: GroundingBatch) -> StepLoss:
-        masks = mask_loss(mdlm(batch), batch.masks, batch.valid, config.loss)
-        return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice})
+        logits = mdlm(batch)
+        masks = mask_loss(logits, batch.masks, batch.valid, config.loss)
+        return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice}, logits)
 
     fit_stage(model, MixedDataset([Part(scenes, loop.batch_size)]), collate=processor.collate, loss=loss)
 

@@ -1,43 +1,48 @@
-"""The training loop: accelerate, clipped AdamW, a log row per step, atomic checkpoints, bit-exact resume.
+"""The training loop: accelerate, clipped AdamW, a log row per step, checkpoints, bit-exact resume, any number of ranks.
 
 What a step sees is a pure function of (seed, step): the items by `StepBatches`, their augmentation by (seed, epoch,
 index), the learning rate by `lr_factor`. So a checkpoint is: trainable weights, optimizer, random states, step.
+A batch is split among the ranks, so that the batch and the learning rate of the configuration hold for all of them.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import shutil
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from data.batches import MixedDataset, StepBatches
 from data.errors import UserError
-from data.files import make_dir, read_json, write_json
+from train import ranks
+from train.checkpoint import (
+    Keep,
+    Progress,
+    check_disk,
+    find_progress,
+    load_checkpoint,
+    register_trainable_only,
+    save_checkpoint,
+)
+from train.guard import LossGuard, StopRequest, Terminated, ignore_stop, listen_for_stop, stop_on
+from train.identity import Identity
+from train.launch import LaunchConfig, MixedPrecision, optimizer_bytes, start_accelerator
 from train.optim import OptimConfig, build_optimizer, lr_factor
+from train.pictures import draw_masks
+from train.preflight import audit, check_in_step, check_same
+from train.resume import Resume
 from train.tracking import Tracker, TrackingConfig
 
 log = logging.getLogger(__name__)
-
-
-class MixedPrecision(StrEnum):
-    """Number format of the forward pass; trained weights stay float32."""
-
-    no = "no"
-    bf16 = "bf16"
-    fp16 = "fp16"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,11 +51,14 @@ class LoopConfig:
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Images per step, over all processes.
+        batch_size: Images per step, over all ranks.
         optim: Optimizer and schedule.
         precision: Number format of the forward pass.
-        checkpoint_every: Steps between checkpoints; the last one is kept.
-        workers: Data-loading processes; 0 loads in this one.
+        checkpoint_every: Steps between checkpoints.
+        keep_last: Checkpoints that stay, the newest ones.
+        keep_best: Keeps the checkpoint with the smallest mean of recent losses too, after the stage as well.
+        explosion: A loss above so many times the median of the last ones stops the run; None lets it go on.
+        workers: Data-loading processes of each rank; 0 loads in the rank itself.
     """
 
     steps: int = 200
@@ -58,15 +66,37 @@ class LoopConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     precision: MixedPrecision = MixedPrecision.no
     checkpoint_every: int = 50
+    keep_last: int = 2
+    keep_best: bool = False
+    explosion: float | None = 1000.0
     workers: int = 0
+
+
+INDECISIVE = ("checkpoint_every", "keep_last", "keep_best", "explosion", "workers")  # the weights do not depend on them
 
 
 @dataclass(frozen=True, slots=True)
 class StepLoss:
-    """The loss of a batch, and its parts for the log."""
+    """The loss of a batch, its parts for the log, and the mask logits (N, M, M) for pictures, if there are any."""
 
     total: Tensor
     parts: dict[str, Tensor]
+    logits: Tensor | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class RunConfig:
+    """How a stage runs, apart from what it computes.
+
+    Attributes:
+        tracking: How progress is shown.
+        launch: How the ranks work together.
+        resume: What happens to checkpoints that are there already.
+    """
+
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    resume: Resume = Resume.auto
 
 
 def fit(
@@ -76,13 +106,14 @@ def fit(
     collate: Callable[[list[Any]], Any],
     loss: Callable[[Any, Any], StepLoss],
     config: LoopConfig,
-    tracking: TrackingConfig,
+    run: RunConfig,
     folder: Path,
     name: str,
     seed: int,
-    fingerprint: str,
+    identity: Identity,
     settings: dict[str, Any] | None = None,
-) -> None:
+    facts: Mapping[str, Any] | None = None,
+) -> int:
     """Trains the parameters of `model` that require a gradient, from the last checkpoint if there is one.
 
     Args:
@@ -91,136 +122,174 @@ def fit(
         collate: Items to a batch; it has `ids` and `to(device)`.
         loss: The model (as accelerate wraps it) and a batch to the loss.
         config: How long and how to train.
-        tracking: How progress is shown.
-        folder: Gets `log.jsonl` and, while training, `checkpoints/`.
+        run: Tracking, ranks, resume.
+        folder: Gets `log.jsonl`, `tensorboard/` and, while training, `checkpoints/`.
         name: For the progress lines.
         seed: Seed of the order of the items.
-        fingerprint: Identifies the run; a checkpoint with another one is thrown away.
+        identity: What the stage is made of; only a checkpoint with the same one is continued.
         settings: Configuration for the tracker.
+        facts: More lines for the audit.
+
+    Returns:
+        Bytes of optimizer state that this rank held.
 
     Raises:
-        UserError: If the loss stops being finite; the message names the images.
+        UserError: If the loss stops being finite or explodes (the message names the images), the ranks disagree, the
+            data changed since the checkpoint, or the disk is too small.
+        Terminated: After SIGTERM, when the checkpoint is written.
     """
     logging.getLogger("accelerate").setLevel(logging.WARNING)
-    accelerator = Accelerator(
-        mixed_precision=config.precision.value,
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
+    strategy, keep, checkpoints = run.launch.strategy, Keep(config.keep_last, config.keep_best), folder / "checkpoints"
+    accelerator = start_accelerator(run.launch, config.precision, batch_size=config.batch_size, clip=config.optim.clip)
+    check_same(identity.settings | identity.data, "settings or data")
+    precision = config.precision.value
+    audit(
+        model,
+        name=name,
+        strategy=strategy.value,
+        batch_size=config.batch_size,
+        precision=precision if precision != "no" else "as the weights",
+        device=accelerator.device,
+        facts=facts or {},
     )
+    found = ranks.main_decides(lambda: find_progress(checkpoints, identity, resume=run.resume, strategy=strategy))
+    ranks.main_decides(lambda: check_disk(checkpoints, model, keep))
     began = time.process_time()
     optimizer = build_optimizer(model.parameters(), config.optim)
     register_trainable_only(accelerator)
-    checkpoints = folder / "checkpoints"
-    start = find_step(checkpoints, fingerprint)
-    batches = StepBatches(dataset.parts, seed=seed, start=start, stop=config.steps)
-    if batches.batch_size != config.batch_size:
-        raise UserError(f"The parts of a batch add up to {batches.batch_size}, not to batch_size={config.batch_size}.")
-    loader: DataLoader = DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=config.workers,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    if start:
-        accelerator.load_state(str(checkpoints / f"step-{start:06d}"))
-        log.info("%s: resuming after step %d", name, start)
-    main = accelerator.is_main_process
+    model, optimizer, loader = accelerator.prepare(model, optimizer, _load(dataset, collate, config, seed, found.step))
+    if ranks.rank():
+        torch.manual_seed(seed + ranks.rank())  # dropout differs among ranks; alone, the generator stays as it is
+    if found.step:
+        load_checkpoint(accelerator, checkpoints, found.step)
+        log.info("%s: resuming after step %d", name, found.step)
     tracker = (
-        Tracker(folder / "log.jsonl", start=start, steps=config.steps, name=name, config=tracking, settings=settings)
-        if main
+        Tracker(folder, start=found.step, steps=config.steps, name=name, config=run.tracking, settings=settings)
+        if ranks.is_main()
         else None
     )
+    guard = LossGuard(config.explosion, found.losses)
     model.train()
-    for step, batch in enumerate(loader, start + 1):
-        lr = config.optim.lr * lr_factor(step - 1, config.steps, config.optim)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        with accelerator.autocast():
-            step_loss = loss(model, batch)
-        total = float(accelerator.reduce(step_loss.total.detach(), "mean"))
-        if not math.isfinite(total):
-            raise UserError(
-                f"{name}: the loss is {total} at step {step}, on {', '.join(batch.ids)}. "
-                "Check these images and masks, or lower optim.lr; then run the same command again."
-            )
-        accelerator.backward(step_loss.total)
-        accelerator.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), config.optim.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        parts = {key: float(accelerator.reduce(value.detach(), "mean")) for key, value in step_loss.parts.items()}
-        if tracker:
-            tracker.add(step, loss=total, **parts, lr=lr)
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            if tracker:
-                tracker.flush()
-            save_checkpoint(accelerator, checkpoints, step, fingerprint)
+    with listen_for_stop() as stop:
+        steps = Steps(accelerator, model, optimizer, loss, config, name, folder, guard, stop, tracker)
+        for step, (batch, waited) in enumerate(_timed(loader), found.step + 1):
+            last = steps.take(step, batch, waited) or step == config.steps
+            if last or step % config.checkpoint_every == 0:
+                check_in_step(model)
+                if tracker:
+                    tracker.flush()
+                progress = Progress(step, tuple(guard.losses), guard.smoothed)
+                save_checkpoint(accelerator, checkpoints, progress, strategy=strategy, keep=keep)
+            if last and step < config.steps:
+                if tracker:
+                    tracker.close()
+                    log.warning("%s: stopped by SIGTERM after step %d; the checkpoint is saved.", name, step)
+                    log.warning("Run the same command again to go on.")
+                raise Terminated
     if tracker:
         tracker.close()
     log.info("%s: done, %.0f s of CPU time", name, time.process_time() - began)
     model.eval()
+    held = optimizer_bytes(optimizer)
     accelerator.free_memory()
+    return held
 
 
-def register_trainable_only(accelerator: Accelerator) -> None:
-    """Makes checkpoints hold trainable parameters only: the frozen ones come from the base checkpoints."""
+@dataclass(slots=True)
+class Steps:
+    """One optimizer step at a time."""
 
-    def save(models: list[nn.Module], weights: list[dict[str, Tensor]], folder: str) -> None:
-        for number, model in enumerate(models):
-            if accelerator.is_main_process:
-                save_file(
-                    trainable_state(accelerator.unwrap_model(model)), Path(folder) / f"trained-{number}.safetensors"
-                )
-        weights.clear()
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Any
+    loss: Callable[[Any, Any], StepLoss]
+    config: LoopConfig
+    name: str
+    folder: Path
+    guard: LossGuard
+    stop: StopRequest
+    tracker: Tracker | None
+    ended: float = field(default_factory=time.perf_counter)
 
-    def load(models: list[nn.Module], folder: str) -> None:
-        for number, model in enumerate(models):
-            load_trainable(accelerator.unwrap_model(model), load_file(Path(folder) / f"trained-{number}.safetensors"))
-        models.clear()
+    def take(self, step: int, batch: Any, waited: float) -> bool:
+        """Trains on a batch and logs it; whether any rank was asked to stop, which all of them learn at once."""
+        config = self.config
+        lr = config.optim.lr * lr_factor(step - 1, config.steps, config.optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with self.accelerator.autocast():
+            step_loss = self.loss(self.model, batch)
+        own = [step_loss.total, *step_loss.parts.values()]
+        shared = torch.stack([value.detach().float() for value in own] + [own[0].new_tensor(self.stop.came).float()])
+        total, *parts, stop = ranks.mean(shared).tolist()
+        if problem := self.guard.judge(total):
+            self._refuse(problem, step, batch, float(own[0]))
+        self.accelerator.backward(step_loss.total)
+        trained = (p for p in self.model.parameters() if p.requires_grad)
+        norm = float(self.accelerator.clip_grad_norm_(trained, config.optim.clip) or 0.0)
+        if not math.isfinite(norm) and config.precision is not MixedPrecision.fp16:  # fp16's scaler skips such steps
+            self._refuse(f"the gradient's norm is {norm}", step, batch, float(own[0]))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.tracker:
+            now = time.perf_counter()
+            spent, self.ended = now - self.ended, now
+            self.tracker.add(
+                step,
+                loss=total,
+                **dict(zip(step_loss.parts, parts, strict=True)),
+                lr=lr,
+                grad_norm=norm,
+                samples_per_second=round(config.batch_size / spent, 3),
+                data_share=round(min(1.0, waited / spent), 4),
+                memory_gib=round(peak_memory(self.accelerator.device) / 2**30, 3),
+            )
+            if step_loss.logits is not None and self.tracker.wants_pictures(step):
+                pictures = draw_masks(batch, step_loss.logits, count=self.tracker.pictures)
+                self.tracker.add_pictures(step, pictures)
+        return stop > 0
 
-    accelerator.register_save_state_pre_hook(save)
-    accelerator.register_load_state_pre_hook(load)
+    def _refuse(self, problem: str, step: int, batch: Any, loss: float) -> None:
+        if self.tracker:
+            self.tracker.close()
+        stop_on(problem, name=self.name, step=step, ids=batch.ids, loss=loss, folder=self.folder)
 
 
-def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """Trainable parameters by name, on the CPU."""
-    return {n: p.detach().cpu().contiguous().clone() for n, p in model.named_parameters() if p.requires_grad}
+def _load(
+    dataset: MixedDataset, collate: Callable[[list[Any]], Any], config: LoopConfig, seed: int, start: int
+) -> DataLoader:
+    batches = StepBatches(dataset.parts, seed=seed, start=start, stop=config.steps, ranks=ranks.world_size())
+    if batches.batch_size != config.batch_size:
+        raise UserError(f"The parts of a batch add up to {batches.batch_size}, not to batch_size={config.batch_size}.")
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=config.workers,
+        worker_init_fn=ignore_stop if config.workers else None,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
-def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Copies parameters by name; both sides must have the same trainable names."""
-    targets = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if targets.keys() != state.keys():
-        raise UserError(f"The checkpoint's parameters differ: {sorted(targets.keys() ^ state.keys())[:3]} …")
-    with torch.no_grad():
-        for name, parameter in targets.items():
-            parameter.copy_(state[name])
+def _timed(loader: Any) -> Iterator[tuple[Any, float]]:
+    """The batches, each with the seconds that the loop waited for it."""
+    batches = iter(loader)
+    while True:
+        began = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - began
 
 
-def find_step(checkpoints: Path, fingerprint: str) -> int:
-    """Step of the newest complete checkpoint of this very run; 0 if there is none. Others are removed."""
-    for folder in sorted(checkpoints.glob("step-*"), reverse=True):
-        progress = folder / "progress.json"
-        if progress.is_file() and read_json(progress)["fingerprint"] == fingerprint:
-            return int(read_json(progress)["step"])
-        log.info("Leaving out the checkpoint %s: it belongs to other settings or data.", folder)
-    return 0
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the accelerator's peak, or this process's own on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def save_checkpoint(accelerator: Accelerator, checkpoints: Path, step: int, fingerprint: str) -> None:
-    """Writes `step-<step>/` beside the others under a temporary name, renames it, then removes the others."""
-    final, temporary = checkpoints / f"step-{step:06d}", checkpoints / "writing"
-    if accelerator.is_main_process:
-        make_dir(checkpoints)
-        shutil.rmtree(temporary, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        write_json(temporary / "progress.json", {"step": step, "fingerprint": fingerprint})
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        for other in checkpoints.glob("step-*"):
-            if other != final:
-                shutil.rmtree(other)
-    accelerator.wait_for_everyone()
+def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a loop (as a dictionary) that decide its result."""
+    return {key: value for key, value in values.items() if key not in INDECISIVE}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
+from train.ranks import weigh
+
 
 @dataclass(kw_only=True, slots=True)
 class LossConfig:
@@ -35,7 +37,8 @@ def mask_loss(logits: Tensor, masks: Tensor, valid: Tensor, config: LossConfig) 
 
     BCE is averaged over the valid pixels of each mask, then over masks. DICE on an empty mask is 1 for any
     prediction above zero and has almost no gradient, so normal images count in BCE alone; DICE is averaged over the
-    masks that have pixels (0 when none has).
+    masks that have pixels (0 when none has). In a run of several ranks both averages are over the masks of all ranks:
+    the mean over the ranks of what each returns.
 
     Args:
         logits: (N, M, M), before the sigmoid.
@@ -57,4 +60,5 @@ def mask_loss(logits: Tensor, masks: Tensor, valid: Tensor, config: LossConfig) 
     dice = 1 - 2 * overlap / (shares.sum((1, 2)) + masks.sum((1, 2))).clamp(min=1e-6)
     filled = masks.sum((1, 2)) > 0
     dice = (dice * filled).sum() / filled.sum().clamp(min=1)
+    bce, dice = weigh(bce, len(masks)), weigh(dice, filled.sum())
     return MaskLoss(config.bce_weight * bce + config.dice_weight * dice, bce, dice)

@@ -6,7 +6,6 @@ Reads the images, masks and descriptions of the training set; writes `RUN/mdlm/<
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -31,10 +30,16 @@ from models.adapter import save_adapter
 from models.embedding_cache import CacheConfig
 from models.mdlm import MDLMConfig, create_mdlm
 from models.processor import GroundingBatch
+from train import ranks
 from train.base_mdlm import BaseMDLMConfig, train_base
+from train.checkpoint import clear_finished
 from train.embedding_cache import attach_cache, check_cacheable
-from train.loop import LoopConfig, StepLoss, fit
+from train.identity import Identity, flatten
+from train.launch import LaunchConfig, check_launch, whole_parameters
+from train.loop import LoopConfig, RunConfig, StepLoss, decisive, fit
 from train.losses import LossConfig, mask_loss
+from train.preflight import check_same
+from train.resume import Resume
 from train.stage import finish, hash_base, is_finished
 from train.tracking import TrackingConfig
 
@@ -87,6 +92,8 @@ class TrainMDLMConfig:
         max_side: Training images are reduced to this longer side, in pixels; None keeps their size.
         cache: Keeps SAM's image embeddings on disk; needs augment=null and mix.replay=0.
         tracking: How progress is shown.
+        launch: How the ranks work together.
+        resume: Goes on from checkpoints of the same settings and data, or starts unfinished stages again.
     """
 
     preset: str
@@ -106,6 +113,8 @@ class TrainMDLMConfig:
     max_side: int | None = None
     cache: CacheConfig | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    resume: Resume = Resume.auto
 
 
 def train_mdlm(config: TrainMDLMConfig) -> None:
@@ -114,16 +123,25 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
     Raises:
         UserError: If an input is missing or bad, or the loss stops being finite.
     """
-    run = Run(Path(config.run_dir))
+    check_launch(config.launch)
+    ranks.meet(config.launch.timeout)
+    if not ranks.is_main():
+        logging.getLogger().setLevel(logging.WARNING)  # the main rank tells everything once
+    check_same(flatten(asdict(config)), "configurations")
+    run, how = (
+        Run(Path(config.run_dir)),
+        RunConfig(tracking=config.tracking, launch=config.launch, resume=config.resume),
+    )
     if config.stage is not Stage.adapter and config.base is not None:
-        train_base(config.base, config.mdlm, folder=run.mdlm / "base", seed=config.seed, tracking=config.tracking)
+        train_base(config.base, config.mdlm, folder=run.mdlm / "base", seed=config.seed, run=how)
     elif config.stage is Stage.base:
         raise UserError(f"stage=base, but preset '{config.preset}' has no base to train: it starts from real weights.")
     if config.stage is not Stage.base:
-        train_adapter(config, run)
+        train_adapter(config, run, how)
+    ranks.leave()
 
 
-def train_adapter(config: TrainMDLMConfig, run: Run) -> None:
+def train_adapter(config: TrainMDLMConfig, run: Run, how: RunConfig) -> None:
     """The paper's training: fits the adapter and the heads on the training samples."""
     check_unseen([source.reader for source in config.data.train], config.data.unseen)
     if config.cache is not None:
@@ -135,8 +153,8 @@ def train_adapter(config: TrainMDLMConfig, run: Run) -> None:
         check_disjoint(samples, load_samples(config.data.zero_shot).samples)
     prompts = grounding_prompts(samples, config.description, _descriptions(config, run))
     folder = run.mdlm / config.description.value
-    fingerprint = _fingerprint(config, run, samples, prompts)
-    if is_finished(folder, fingerprint):
+    identity = _identity(config, run, samples, prompts)
+    if ranks.main_decides(lambda: is_finished(folder, identity.fingerprint)):
         log.info("MDLM, %s: already trained in %s.", config.description.value, folder)
         return
     log.info("MDLM, %s: %d training images.", config.description.value, len(samples))
@@ -145,27 +163,32 @@ def train_adapter(config: TrainMDLMConfig, run: Run) -> None:
     if model.processor is None:
         raise AssertionError("create_mdlm always sets the processor")
     attach_cache(model, config.cache, lora=config.mdlm.sam_lora)
-    fit(
+    held = fit(
         model,
         mix_dataset(config, samples, prompts, model.sam.image_size),
         collate=model.processor.collate,
         loss=lambda mdlm, batch: _loss(mdlm, batch, config.loss),
         config=config.loop,
-        tracking=config.tracking,
+        run=how,
         folder=folder,
         name=f"MDLM, {config.description.value}",
         seed=config.seed,
-        fingerprint=fingerprint,
+        identity=identity,
         settings=asdict(config),
+        facts={"token id of [SEG]": model.llava.seg_id},
     )
-    save_adapter(model, model.processor.tokenizer, config.mdlm, folder)
-    finish(folder, fingerprint, asdict(config))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    with whole_parameters(model):
+        if ranks.is_main():
+            save_adapter(model, model.processor.tokenizer, config.mdlm, folder)
+            finish(folder, identity.fingerprint, {**asdict(config), "optimizer_bytes_per_rank": held})
+            clear_finished(folder / "checkpoints", keep_best=config.loop.keep_best)
+    ranks.wait()
 
 
 def _loss(mdlm: nn.Module, batch: GroundingBatch, config: LossConfig) -> StepLoss:
-    masks = mask_loss(mdlm(batch), batch.masks, batch.valid, config)
-    return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice})
+    logits = mdlm(batch)
+    masks = mask_loss(logits, batch.masks, batch.valid, config)
+    return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice}, logits)
 
 
 def mix_dataset(
@@ -235,20 +258,20 @@ def _descriptions(config: TrainMDLMConfig, run: Run) -> dict[str, str]:
     return load_descriptions(path)
 
 
-def _fingerprint(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample], prompts: Sequence[str]) -> str:
-    """Hash of all that decides the result: settings, images (by id and size), prompts, base weights.
+def _identity(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample], prompts: Sequence[str]) -> Identity:
+    """All that decides the result: settings, prompts, base weights, and images by id, defect and size.
 
     Paths are taken relative to the run directory, so that a moved run stays finished.
     """
-    ignored = {"run_dir", "stage", "tracking", "keep_decoded", "data", "base", "descriptions", "cache"}
+    ignored = {"run_dir", "stage", "tracking", "launch", "resume", "keep_decoded"}
+    ignored |= {"data", "base", "descriptions", "cache"}
     settings: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ignored}
-    settings["loop"] = {k: v for k, v in settings["loop"].items() if k not in ("workers", "checkpoint_every")}
+    settings["loop"] = decisive(settings["loop"])
     if config.data.weights:
         settings["weights"] = config.data.weights
     settings["cached"] = config.cache is not None  # embeddings are rounded to float16
-    text = repr(settings).replace(config.run_dir, "RUN")
-    images = [
-        (sample.id, sample.defect, sample.image.stat().st_size, prompt)
-        for sample, prompt in zip(samples, prompts, strict=True)
-    ]
-    return hash_value([text, images, hash_base(run.mdlm / "base") if config.base else ""])
+    flat = {key: value.replace(config.run_dir, "RUN") for key, value in flatten(settings).items()}
+    flat["what is said about the images"] = hash_value(list(prompts))
+    flat["weights of the base"] = hash_base(run.mdlm / "base") if config.base else ""
+    data = {sample.id: f"{sample.defect or 'normal'}, {sample.image.stat().st_size} bytes" for sample in samples}
+    return Identity(flat, data)

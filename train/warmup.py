@@ -19,6 +19,7 @@ from data.referring import KINDS, region_name
 from models.llava import SEG_TOKEN, LlavaEncoder
 from models.processor import MDLMProcessor
 from models.sam import Sam
+from train.ranks import weigh
 
 CELL_SHARE = 0.15  # of a cell that a mark must cover to count there
 PLACE_SCALE = 1.0  # root mean square of a place prompt; a single cell's positional code has 0.7
@@ -139,6 +140,7 @@ def cell_loss(cells: Tensor, batch: MarkBatch) -> Tensor:
     errors = functional.binary_cross_entropy_with_logits(cells, target, reduction="none")
     marked = (errors * target).sum() / target.sum().clamp(min=1)
     unmarked = (errors * (1 - target)).sum() / (1 - target).sum().clamp(min=1)
+    marked, unmarked = weigh(marked, target.sum()), weigh(unmarked, (1 - target).sum())
     return 0.3 * marked + 3 * unmarked
 
 

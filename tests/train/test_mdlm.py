@@ -35,8 +35,8 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, checkpoints: int) -> None:
     """Dies right after that many checkpoints were written."""
     original, count = loop_module.save_checkpoint, [0]
 
-    def save(*args: Any) -> None:
-        original(*args)
+    def save(*args: Any, **more: Any) -> None:
+        original(*args, **more)
         count[0] += 1
         if count[0] == checkpoints:
             raise Killed

@@ -1,0 +1,27 @@
+"""The MDLM's whole training at toy size, as a process: `mdlm_worker.py RUN DATASET [STRATEGY]`."""
+
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+from scripts.command import readable_errors
+from train.launch import Strategy
+from train.mdlm import train_mdlm
+
+
+def main() -> None:
+    path = Path(__file__).with_name("conftest.py")
+    spec = importlib.util.spec_from_file_location("toy", path)
+    assert spec is not None and spec.loader is not None
+    toy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(toy)
+    config = toy.configure(Path(sys.argv[1]), Path(sys.argv[2]))
+    config.launch.strategy = Strategy(sys.argv[3] if len(sys.argv) > 3 else "ddp")
+    train_mdlm(config)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    with readable_errors():
+        main()

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from data.errors import UserError
+from train import ranks
+
+TORCHRUN = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "4"}, "RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT is not set"),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "srun started 2 tasks, but WORLD_SIZE is not set"),
+        ({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2", "GROUP_WORLD_SIZE": "1"}, "the nodes would train apart"),
+    ],
+)
+def test_ranks_that_cannot_see_each_other_are_refused(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ranks.meet(1.0, environment)
+
+
+def test_good_environments_pass() -> None:
+    for environment in ({}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}):
+        ranks.meet(1.0, environment)
+        assert not ranks.is_distributed()
+    ranks.check_environment({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2", "GROUP_WORLD_SIZE": "2"})
+
+
+def test_a_rank_that_nobody_joins_gives_up_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"Rank 0 of 2 did not meet the others at 127.0.0.1:29533 within 3 s"):
+        ranks.meet(3.0)
+    assert not ranks.is_distributed()
+
+
+def test_alone_everything_is_itself() -> None:
+    value = torch.tensor(0.3)
+    assert ranks.weigh(value, 3) is value
+    assert ranks.mean(value) is value
+    assert (ranks.rank(), ranks.world_size(), ranks.gather("x"), ranks.main_decides(lambda: 3)) == (0, 1, ["x"], 3)
