@@ -9,7 +9,7 @@ from data.ddqa.build import build_ddqa
 from data.ddqa.config import BoxFormat, DDQAConfig
 from data.ddqa.wording import Task
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from train.eddm import check_ddqa
+from train.ddqa_rows import check_ddqa
 from train.eddm_base.build import tiny_tokenizer
 
 

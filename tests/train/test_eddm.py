@@ -9,7 +9,9 @@ import pytest
 
 from data.errors import UserError
 from scripts.command import CONFIGS, to_dataclass
-from train.eddm import EDDMConfig, check_ddqa, check_model, to_sft_arguments
+from train.ddqa_rows import check_ddqa
+from train.eddm_arguments import to_sft_arguments
+from train.eddm_config import EDDMConfig, check_model
 
 
 def compose_config(*overrides: str) -> EDDMConfig:
