@@ -11,7 +11,8 @@ from data.errors import UserError
 from data.files import read_jsonl
 
 IMAGE_TAG = "<image>"
-OTHER_TAGS = ("<video>", "<audio>", "<bbox>", "<ref-object>", "<cot-process>")  # ms-swift would fill these in
+BOX_TAGS = {"<bbox>": "bbox", "<ref-object>": "ref"}  # filled in from what the row lists under 'objects'
+OTHER_TAGS = ("<video>", "<audio>", "<cot-process>")  # ms-swift would fill these in, too
 ROLES = ["user", "assistant"]
 
 
@@ -20,8 +21,8 @@ def check_ddqa(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         UserError: If the file is missing or empty, or a row has no question and answer, has keys or tags that ms-swift
-            gives a meaning of its own, misses an image, names one that is none, or has another number of image tags
-            than images.
+            gives a meaning of its own, misses an image, names one that is none, or has another number of tags than
+            images or boxes.
     """
     rows = read_jsonl(path)
     if not rows:
@@ -38,6 +39,7 @@ def check_ddqa(path: Path) -> list[dict[str, Any]]:
         tags = sum(text.count(IMAGE_TAG) for text in texts)
         if tags != len(images):
             raise UserError(f"{tags} {IMAGE_TAG} tags but {len(images)} images: {where}. Give one tag an image.")
+        _check_boxes(row.get("objects"), texts, where)
         if IMAGE_TAG in texts[1]:
             raise UserError(f"{IMAGE_TAG} in the answer: {where}. Images belong to the question.")
         for image in set(images) - seen:
@@ -59,6 +61,23 @@ def _check_messages(messages: Any, where: str) -> list[str]:
     if found := [tag for tag in OTHER_TAGS if any(tag in text for text in texts)]:
         raise UserError(f"{found[0]} in a message: {where}. ms-swift would replace it; write it otherwise.")
     return texts
+
+
+def to_swift_row(row: dict[str, Any]) -> dict[str, Any]:
+    """What ms-swift reads of a DDQA row."""
+    return {key: row[key] for key in ("messages", "images", "objects") if row.get(key)}
+
+
+def _check_boxes(objects: Any, texts: list[str], where: str) -> None:
+    if objects is not None and not isinstance(objects, dict):
+        raise UserError(f"Bad 'objects': {where}. Give an object with 'ref' and 'bbox'.")
+    for tag, key in BOX_TAGS.items():
+        tags, values = sum(text.count(tag) for text in texts), (objects or {}).get(key) or []
+        if not isinstance(values, list) or tags != len(values):
+            raise UserError(f"{tags} {tag} tags but other than {tags} values under 'objects': {where}. Give one a tag.")
+    for box in (objects or {}).get("bbox") or []:
+        if not isinstance(box, list) or len(box) != 4 or not box[0] < box[2] or not box[1] < box[3]:
+            raise UserError(f"Not a box: {box} ({where}). Give [x0, y0, x1, y1] in pixels.")
 
 
 def _check_image(path: Path, where: str) -> None:

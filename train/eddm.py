@@ -21,7 +21,7 @@ from data.files import hash_file, hash_value, make_dir, read_json, write_json, w
 from data.run import Run
 from eval.ranks import Ranks
 from models.chat_swift import remote_code
-from train.ddqa_rows import check_ddqa
+from train.ddqa_rows import check_ddqa, to_swift_row
 from train.eddm_arguments import to_sft_arguments
 from train.eddm_base.build import Part, fast_math, forget_parts, train_base, train_part
 from train.eddm_checkpoints import Checkpoint, newest_intact, remove_damaged
@@ -63,6 +63,11 @@ def _ensure_adapter(config: EDDMConfig, run: Run, ranks: Ranks, stop: Stop) -> N
     rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
     if not rows:
         raise UserError(f"No questions are left of {source} without hold_out={config.hold_out}. Hold out less.")
+    if config.optim.image_size is not None and any(row.get("objects") for row in rows):
+        raise UserError(
+            f"optim.image_size={config.optim.image_size} makes images smaller, but {source} holds boxes in pixels of "
+            "the originals. Set optim.image_size=null, or build DDQA with box_format=text."
+        )
     settings = describe_settings(config) | {"questions": hash_file(source), "rows": str(len(rows))}
     check_agreement(ranks, settings)
     base = _ensure_base(config, run, ranks, stop) if not config.model.id else None
@@ -154,7 +159,7 @@ def _train_adapter(
         remove_damaged(work)
         if config.optim.image_size is not None:
             rows = cache_images(rows, work / "images", size=config.optim.image_size)
-        write_jsonl(work / "train.jsonl", ({key: row[key] for key in ("messages", "images")} for row in rows))
+        write_jsonl(work / "train.jsonl", map(to_swift_row, rows))
     ranks.wait()
     if not all(ranks.gather((work / "train.jsonl").is_file())):
         raise UserError(f"Some ranks do not see {work}. Give a run_dir on a disk that all nodes share.")
