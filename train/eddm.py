@@ -66,7 +66,7 @@ def _ensure_adapter(config: EDDMConfig, run: Run, ranks: Ranks, stop: Stop) -> N
     if config.optim.image_size is not None and any(row.get("objects") for row in rows):
         raise UserError(
             f"optim.image_size={config.optim.image_size} makes images smaller, but {source} holds boxes in pixels of "
-            "the originals. Set optim.image_size=null, or build DDQA with box_format=text."
+            "the originals. Set optim.image_size=null, or build DDQA with box_format=paper."
         )
     settings = describe_settings(config) | {"questions": hash_file(source), "rows": str(len(rows))}
     check_agreement(ranks, settings)

@@ -53,7 +53,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def start(base: Path, questions: Path) -> Callable[..., "subprocess.Popen[str]"]:
     def go(run: Path, *overrides: str, ranks: int = 1) -> "subprocess.Popen[str]":
-        launch = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--master_port=0", "--nnodes=1"]
+        launch = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--standalone"]
         settings = [f"run_dir={run}", f"model.id={base}", f"questions={questions}", f"optim.max_steps={STEPS}"]
         settings += ["optim.total_batch=4", "optim.batch_size=2", "optim.save_steps=2", "optim.log_steps=1"]
         settings += ["lora.dropout=0.1", "optim.fast_matmul=false"]
