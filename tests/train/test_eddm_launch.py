@@ -1,7 +1,7 @@
 """EDDM's adapter trained by real processes: two ranks, ZeRO-2, 4 bits, and what kill -9 and SIGTERM leave behind."""
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -113,7 +114,11 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+    """Ends a launcher and its ranks, which have sessions of their own, with kill -9."""
+    launcher = psutil.Process(process.pid)
+    for victim in [launcher, *launcher.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
     process.wait()
 
 
