@@ -1,10 +1,12 @@
-"""python -m scripts.train_eddm run_dir=runs/demo [preset=paper] [optim.lr=…].
+"""[torchrun --nproc_per_node N] -m scripts.train_eddm run_dir=runs/demo [preset=paper] [resume=never] [optim.lr=…].
 
-Reads RUN/ddqa/train.jsonl; writes RUN/eddm (base/ with preset=tiny, adapter/, log.jsonl, config.json).
+Reads RUN/ddqa/train.jsonl; writes RUN/eddm (base/ with preset=tiny, adapter/, log.jsonl, config.json). One process:
+python -m scripts.train_eddm. Run it again to go on after an interruption.
 """
 
 from scripts.command import command
-from train.eddm import EDDMConfig, train_eddm
+from train.eddm import train_eddm
+from train.eddm_config import EDDMConfig
 
 
 @command("train_eddm", EDDMConfig)

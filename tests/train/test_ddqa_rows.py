@@ -1,16 +1,94 @@
-"""ms-swift's own loader and template take the rows that DDQA writes."""
+"""Bad rows are named, and ms-swift's own loader and template take the rows that DDQA writes."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from data.ddqa.build import build_ddqa
 from data.ddqa.config import BoxFormat, DDQAConfig
 from data.ddqa.wording import Task
+from data.errors import UserError
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from train.eddm import check_ddqa
+from train.ddqa_rows import check_ddqa, to_swift_row
 from train.eddm_base.build import tiny_tokenizer
+
+
+def make_row(image: Path, **changes: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "<image>Is it?"}, {"role": "assistant", "content": "A"}]
+    return {"messages": messages, "images": [str(image)], **changes}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "x.png"
+    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+    return path
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_good_rows_pass(tmp_path: Path, image: Path) -> None:
+    assert len(check_ddqa(write(tmp_path / "d.jsonl", make_row(image), make_row(image)))) == 2
+
+
+def test_bad_rows_are_named(tmp_path: Path, image: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    no_tag = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "A"}]
+    no_answer = [{"role": "user", "content": "<image>Is it?"}, {"role": "assistant", "content": " "}]
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    swapped = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "<image>A"}]
+    boxed = [{"role": "user", "content": "<image>Where?"}, {"role": "assistant", "content": "<bbox>"}]
+
+    def change(**values: Any) -> list[dict[str, Any]]:
+        question, answer = make_row(image)["messages"]
+        return [question | values, answer]
+
+    cases: list[tuple[Any, str]] = [
+        (make_row(tmp_path / "missing.png"), "Missing image"),
+        (make_row(image, messages=no_tag), "0 <image> tags but 1"),
+        (make_row(image, images=[str(image)] * 2), "1 <image> tags but 2"),
+        (make_row(image, images=[]), "No image"),
+        (make_row(image, messages=no_answer), "Empty message"),
+        (make_row(image, messages=no_tag[:1]), "Not a question with its answer"),
+        (make_row(image, messages=["a", "b"]), "Not a question with its answer"),
+        (make_row(image, images=[{"path": "x"}]), "No image"),
+        (make_row(text), "Not an image"),
+        (make_row(image, messages=change(content="<image><video>Is it?")), "<video> in a message"),
+        (make_row(image, messages=change(loss=False)), "Unknown key 'loss'"),
+        (make_row(image, messages=swapped), "<image> in the answer"),
+        (make_row(image, messages=change(content="<image>Where is <bbox>?")), "1 <bbox> tags"),
+        (make_row(image, objects={"ref": [], "bbox": [[0, 0, 1, 1]]}), "0 <bbox> tags"),
+        (make_row(image, messages=boxed, objects={"ref": [], "bbox": [[3, 0, 1, 1]]}), "Not a box"),
+        ([], "Not an object"),
+    ]
+    for row, message in cases:
+        with pytest.raises(UserError, match=message) as error:
+            check_ddqa(write(path, make_row(image), row))
+        assert f"{path}, line 2" in str(error.value)
+
+
+def test_an_empty_or_missing_file_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"scripts\.build_ddqa"):
+        check_ddqa(write(tmp_path / "d.jsonl"))
+    with pytest.raises(UserError, match="Missing file"):
+        check_ddqa(tmp_path / "none.jsonl")
+
+
+def test_boxes_reach_ms_swift_and_notes_do_not(tmp_path: Path, image: Path) -> None:
+    boxed = [{"role": "user", "content": "<image>Where?"}, {"role": "assistant", "content": "<bbox>"}]
+    objects = {"ref": [], "bbox": [[0, 0, 4, 4]]}
+    (row,) = check_ddqa(write(tmp_path / "d.jsonl", make_row(image, messages=boxed, objects=objects, id="a")))
+    assert to_swift_row(row) == {"messages": boxed, "images": [str(image)], "objects": objects}
+    assert set(to_swift_row(make_row(image, id="a"))) == {"messages", "images"}
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from models.chat_swift import SwiftChat, SwiftChatConfig
 from models.describe import DescribeConfig, describe
 from models.eddm import DescribeMode, load_eddm
 from scripts.command import CONFIGS, to_dataclass
-from train.eddm import EDDMConfig, train_eddm
+from train.eddm import train_eddm
+from train.eddm_config import EDDMConfig
 
 pytestmark = pytest.mark.slow
 STEPS = ["base.language_steps=4", "base.vision_steps=3", "base.joint_steps=3", "base.save_every=4", "optim.max_steps=3"]

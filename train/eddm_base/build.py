@@ -24,6 +24,7 @@ from data.ddqa.vocabulary import all_names
 from data.files import hash_value, make_dir, read_jsonl
 from models.minicpmv import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
+from train.durable import replace_durably, sync
 from train.eddm_base.config import BaseConfig
 from train.eddm_base.joint import JointLoss
 from train.eddm_base.language import LanguageLoss, Reader
@@ -32,6 +33,7 @@ from train.eddm_base.spelling import Spelling
 from train.eddm_base.steps import Steps, make_optimizers
 from train.eddm_base.vision import Seeing, VisionLoss
 from train.eddm_base.whitening import whiten_patches
+from train.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,9 @@ def tiny_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
     return build_tokenizer([*corpus(), *(3 * options), *(3 * words)], units=units, vocab_size=vocab_size)
 
 
-def train_part(config: BaseConfig, folder: Path, part: Part, *, seed: int) -> None:
+def train_part(
+    config: BaseConfig, folder: Path, part: Part, *, seed: int, resume: bool = True, stop: Stop | None = None
+) -> None:
     """Trains one part by itself and keeps it beside `folder` until the base is put together; skips it when it is there.
 
     Args:
@@ -62,48 +66,93 @@ def train_part(config: BaseConfig, folder: Path, part: Part, *, seed: int) -> No
         folder: Where the finished base will go.
         part: Which part.
         seed: Seed of weights, scenes and questions.
+        resume: Whether an interrupted training of the part goes on.
+        stop: Whether SIGTERM came.
     """
-    bench = _Bench(config, folder, seed)
-    if bench.is_trained(part):
+    if _is_trained(config, folder, part, seed):
         log.info("EDDM base: %s is already trained with this configuration", part)
         return
+    bench = _Bench(config, folder, seed, resume=resume, stop=stop)
+    if part is Part.vision:
+        bench.whiten()  # in full precision
     with fast_math(config.fast_matmul):
         bench.train(part)
 
 
-def train_base(config: BaseConfig, folder: Path, *, seed: int, row: Callable[[dict[str, Any]], None]) -> None:
+def train_base(
+    config: BaseConfig,
+    folder: Path,
+    *,
+    seed: int,
+    row: Callable[[dict[str, Any]], None],
+    resume: bool = True,
+    stop: Stop | None = None,
+) -> None:
     """Trains the parts that are missing, then both together, and writes the base to `folder`.
 
     Args:
         config: How.
-        folder: Where the finished checkpoint goes. `<folder>.parts` beside it holds the parts until then; an
-            interrupted run goes on from there.
+        folder: Where the finished checkpoint goes. `<folder>.parts` beside it holds the parts, from which an
+            interrupted run goes on; `forget_parts` removes them.
         seed: Seed of weights, scenes and questions.
         row: Called with every log row.
+        resume: Whether interrupted parts go on; those that are finished are kept in any case.
+        stop: Whether SIGTERM came.
     """
     for part in Part:
-        train_part(config, folder, part, seed=seed)
-    bench = _Bench(config, folder, seed)
+        train_part(config, folder, part, seed=seed, resume=resume, stop=stop)
+    bench = _Bench(config, folder, seed, resume=resume, stop=stop)
     with fast_math(config.fast_matmul):
         bench.train_joint()
     for name in (*Part, JOINT):
         for values in read_jsonl(bench.log_of(name)):
             row(values)
-    save_checkpoint(folder, bench.model, build_processor(config.model, bench.tokenizer))
-    shutil.rmtree(bench.parts)
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_checkpoint(partial, bench.model, build_processor(config.model, bench.tokenizer))
+    for path in (*partial.iterdir(), partial):
+        sync(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def forget_parts(folder: Path) -> None:
+    """Removes the parts of a finished base."""
+    shutil.rmtree(_parts_of(folder), ignore_errors=True)
+
+
+def _parts_of(folder: Path) -> Path:
+    return folder.with_suffix(".parts")
+
+
+def _fingerprint(config: BaseConfig, seed: int) -> str:
+    return hash_value([asdict(config), seed])
+
+
+def _weights(folder: Path, part: Part) -> Path:
+    return _parts_of(folder) / f"{part}.safetensors"
+
+
+def _is_trained(config: BaseConfig, folder: Path, part: Part, seed: int) -> bool:
+    """Whether a part was trained with this configuration."""
+    path = _weights(folder, part)
+    if not path.is_file():
+        return False
+    with safe_open(path, "pt") as file:
+        return bool((file.metadata() or {}).get("fingerprint") == _fingerprint(config, seed))
 
 
 class _Bench:
     """The model in the making, with what each part of it needs."""
 
-    def __init__(self, config: BaseConfig, folder: Path, seed: int) -> None:
-        self.config, self.seed = config, seed
-        self.parts = make_dir(folder.with_suffix(".parts"))
-        self.fingerprint = hash_value([asdict(config), seed])
+    def __init__(self, config: BaseConfig, folder: Path, seed: int, *, resume: bool, stop: Stop | None) -> None:
+        self.config, self.folder, self.seed = config, folder, seed
+        self.resume, self.stop = resume, stop
+        self.parts = make_dir(_parts_of(folder))
+        self.fingerprint = _fingerprint(config, seed)
         torch.manual_seed(seed)
         self.tokenizer = tiny_tokenizer(config.model.vocab_size)
         self.model = build_model(config.model, self.tokenizer)
-        whiten_patches(self.model, image_size=config.model.image_size, patch_size=config.model.patch_size, seed=seed)
         side = config.model.image_size // config.model.patch_size // 4
         self.spelling = Spelling(self.model, self.tokenizer, side)
         self.reader = Reader(self.model, self.tokenizer, side**2)
@@ -114,13 +163,10 @@ class _Bench:
         """Where a part's log rows wait for the base's."""
         return self.parts / f"{part}.jsonl"
 
-    def is_trained(self, part: Part) -> bool:
-        """Whether a part was trained with this configuration."""
-        path = self._weights(part)
-        if not path.is_file():
-            return False
-        with safe_open(path, "pt") as file:
-            return bool((file.metadata() or {}).get("fingerprint") == self.fingerprint)
+    def whiten(self) -> None:
+        """Sets where the vision tower starts."""
+        sizes = self.config.model
+        whiten_patches(self.model, image_size=sizes.image_size, patch_size=sizes.patch_size, seed=self.seed)
 
     def train(self, part: Part) -> None:
         """Trains one part and writes its weights."""
@@ -135,15 +181,17 @@ class _Bench:
             steps = self._steps(part, config.vision_steps, optimizers)
             with self._scenes(config.scenes.count) as scenes:
                 steps.run(VisionLoss(config, self.seeing, scenes), lambda share: [falling(share, 0.45)] * 2)
-        partial = self._weights(part).with_suffix(".partial")
+        target = _weights(self.folder, part)
+        partial = target.with_suffix(".partial.safetensors")
         save_file(module.state_dict(), partial, {"fingerprint": self.fingerprint})
-        partial.replace(self._weights(part))
+        replace_durably(partial, target)
+        steps.forget()
 
     def train_joint(self) -> None:
         """Loads both parts and trains them together."""
         config = self.config
         for part in Part:
-            self._module(part).load_state_dict(load_file(self._weights(part)))
+            self._module(part).load_state_dict(load_file(_weights(self.folder, part)))
         looking = make_optimizers(self.seeing.modules, config.matrix_lr, config.vision_lr, config.weight_decay)
         speaking = make_optimizers(self._module(Part.language), config.matrix_lr, config.other_lr, config.weight_decay)
         steps = self._steps(JOINT, config.joint_steps, [*looking, *speaking])
@@ -160,9 +208,6 @@ class _Bench:
     def _module(self, part: Part) -> nn.Module:
         return self.model.model.language_model if part is Part.language else self.seeing.modules
 
-    def _weights(self, part: Part) -> Path:
-        return self.parts / f"{part}.safetensors"
-
     def _steps(self, part: str, count: int, optimizers: list[torch.optim.Optimizer]) -> Steps:
         both = nn.ModuleDict({"language": self._module(Part.language), "vision": self.seeing.modules})
         return Steps(
@@ -175,6 +220,8 @@ class _Bench:
             seed=self.seed,
             save_every=self.config.save_every,
             log_to=self.log_of(part),
+            resume=self.resume,
+            stop=self.stop,
         )
 
     def _scenes(self, count: int) -> Scenes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from types import TracebackType
 
@@ -23,7 +26,7 @@ class Scenes:
             size: Side of the images, in pixels.
             seed: Seed.
         """
-        self._process = ProcessPoolExecutor(1)
+        self._process = ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),))
         self._chunks: list[Future[ScenePool]] = [
             self._process.submit(draw_pool, config, size=size, seed=seed, first=first, count=min(CHUNK, count - first))
             for first in range(0, count, CHUNK)
@@ -47,3 +50,14 @@ class Scenes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent is gone: one that was killed cannot tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
+import pickle
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.errors import UserError
+from train.durable import check_space, replace_durably
 from train.progress import LogRows
+from train.stop import Stop
 
 log = logging.getLogger(__name__)
 WARMUP = 30
@@ -34,6 +41,8 @@ class Steps:
         seed: int,
         save_every: int,
         log_to: Path,
+        resume: bool = True,
+        stop: Stop | None = None,
     ) -> None:
         """Goes on from the state that an interrupted run of the same fingerprint left.
 
@@ -42,28 +51,55 @@ class Steps:
             count: Steps in all.
             modules: What the state holds.
             optimizers: What is stepped; groups keep their peak rate under `peak`.
-            state: File to resume from; removed at the end.
+            state: File to resume from; the one before it is kept beside it. `forget` removes both.
             fingerprint: What must agree to resume.
             seed: Seed of the draws.
             save_every: Steps between states.
             log_to: Log file of the part; one row every ten steps.
+            resume: Whether to go on; otherwise what was left is removed.
+            stop: Whether SIGTERM came; None never ends early.
+
+        Raises:
+            UserError: If the state would not fit on the disk.
         """
         self.part, self.count, self.modules, self.optimizers = part, count, modules, optimizers
         self._state, self._fingerprint, self._save_every = state, fingerprint, save_every
         self._log = LogRows(log_to, stage="base")
+        self._stop = stop or Stop()
         self._seed = [seed, *part.encode()]
         self.done = 0
-        self._resume()
+        if resume:
+            self._resume()
+        else:
+            self.forget()
+        numbers = sum(value.numel() * value.element_size() for value in self.modules.state_dict().values())
+        state.parent.mkdir(parents=True, exist_ok=True)
+        check_space(state.parent, 3 * numbers, what=f"the state of {part}")  # weights, and two numbers of AdamW each
 
     def run(
         self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
     ) -> None:
-        """Runs the remaining steps.
+        """Runs the remaining steps; the state stays until `forget`, so that nothing is lost before the result is kept.
 
         Args:
             losses: Losses of a step, from its random generator and the share of the steps done.
             rates: Factor on the peak rate of each optimizer at a share of the steps.
+
+        Raises:
+            UserError: If a loss is no number.
+            SystemExit: 143 after SIGTERM, when the state is written.
         """
+        with self._stop.after_step():
+            self._run(losses, rates)
+
+    def forget(self) -> None:
+        """Removes what was kept to resume from."""
+        for path in (self._state, self._previous):
+            path.unlink(missing_ok=True)
+
+    def _run(
+        self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
+    ) -> None:
         running: dict[str, float] = {}
         spoken = time.monotonic()
         while self.done < self.count:
@@ -71,6 +107,7 @@ class Steps:
             share = self.done / self.count
             self._set_rates(rates(share))
             values = self._step(losses(rng, share))
+            self._check(values)
             self.done += 1
             running = {name: 0.95 * running.get(name, value) + 0.05 * value for name, value in values.items()}
             if self.done % 10 == 0 or self.done == self.count:
@@ -79,11 +116,25 @@ class Steps:
                 spoken = time.monotonic()
                 text = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
                 log.info("EDDM base, %s: step %d of %d, %s", self.part, self.done, self.count, text)
-            if self.done % self._save_every == 0 and self.done < self.count:
+            if (self.done % self._save_every == 0 or self._stop.requested) and self.done < self.count:
                 self._log.flush()
                 self._save()
+                if self._stop.requested:
+                    self._stop.leave(f"EDDM's base, {self.part}, step {self.done}")
         self._log.flush()
-        self._state.unlink(missing_ok=True)
+
+    @property
+    def _previous(self) -> Path:
+        return self._state.with_suffix(".previous.pt")
+
+    def _check(self, values: dict[str, float]) -> None:
+        if all(math.isfinite(value) for value in values.values()):
+            return
+        said = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        raise UserError(
+            f"A loss of EDDM's base is no number: {self.part}, step {self.done + 1}: {said}. Its scenes and questions "
+            f"follow from the seed, the part and the step. Lower the rates (base.*_lr) and run the same command again."
+        )
 
     def _set_rates(self, factors: Sequence[float]) -> None:
         for optimizer, factor in zip(self.optimizers, factors, strict=True):
@@ -101,26 +152,42 @@ class Steps:
         return {name: loss.item() for name, (_, loss) in losses.items()}
 
     def _save(self) -> None:
-        self._state.parent.mkdir(parents=True, exist_ok=True)
         partial = self._state.with_suffix(".partial")
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
         modules = self.modules.state_dict()
         torch.save(
             {"fingerprint": self._fingerprint, "step": self.done, "modules": modules, "optimizers": optimizers}, partial
         )
-        partial.replace(self._state)
+        if self._state.is_file():
+            self._state.replace(self._previous)
+        replace_durably(partial, self._state)
 
     def _resume(self) -> None:
-        if not self._state.is_file():
+        found = (self._read(path) for path in (self._state, self._previous) if path.is_file())
+        state = next((state for state in found if state is not None), None)
+        if state is None:
             return
-        state = torch.load(self._state, weights_only=True)
         if state["fingerprint"] != self._fingerprint:
+            log.info(
+                "EDDM base, %s: %s is of another configuration: starting from the beginning", self.part, self._state
+            )
             return
         self.modules.load_state_dict(state["modules"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.done = state["step"]
         log.info("EDDM base, %s: going on from step %d", self.part, self.done)
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if name := archive.testzip():
+                    raise zipfile.BadZipFile(f"{name} has a wrong checksum")
+            state: dict[str, Any] = torch.load(path, weights_only=True)
+        except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            log.warning("EDDM base, %s: %s is damaged (%s): looking for the one before it", self.part, path, error)
+            return None
+        return state
 
 
 def make_optimizers(

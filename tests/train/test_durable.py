@@ -1,0 +1,25 @@
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from data.errors import UserError
+from train.durable import MARGIN, check_space, replace_durably
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_file_replaces_another(tmp_path: Path) -> None:
+    (tmp_path / "partial").write_text("new")
+    (tmp_path / "target").write_text("old")
+    replace_durably(tmp_path / "partial", tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "new"
+    assert not (tmp_path / "partial").exists()
+
+
+def test_too_little_room_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, MARGIN + 100))
+    assert check_space(tmp_path, 100, what="the next checkpoint") == MARGIN + 100
+    with pytest.raises(UserError, match=r"Too little disk for the next checkpoint: .*16 MiB free"):
+        check_space(tmp_path, 101, what="the next checkpoint")
