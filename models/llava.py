@@ -112,7 +112,7 @@ def load_llava(config: LlavaConfig) -> tuple[LlavaNextForConditionalGeneration, 
         options |= loading_options(config.quantize)
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path, revision=config.revision)
-        model, report = LlavaNextForConditionalGeneration.from_pretrained(
+        loaded: Any = LlavaNextForConditionalGeneration.from_pretrained(
             config.path,
             dtype=getattr(torch, config.precision.value),
             use_safetensors=True,
@@ -124,6 +124,7 @@ def load_llava(config: LlavaConfig) -> tuple[LlavaNextForConditionalGeneration, 
         if "flash" in reason.lower():
             raise UserError(f"{reason} Install flash-attn, or set mdlm.llava.attention=sdpa.") from error
         raise UserError(f"No LLaVA-NeXT checkpoint at '{config.path}': {reason} Set mdlm.llava.path.") from error
+    model, report = loaded
     check_loaded(model, tokenizer, report, config.path)
     keep_trainable_on_cpu(model)
     add_seg_token(model, tokenizer)
@@ -156,13 +157,14 @@ def check_loaded(
         UserError: If weights are missing or left over, or the two vocabularies differ.
     """
     read = getattr(report, "get", lambda key, default: getattr(report, key, default))
-    missing, unexpected = sorted(read("missing_keys", [])), sorted(read("unexpected_keys", []))
+    missing, unexpected = (sorted(read(name, None) or []) for name in ("missing_keys", "unexpected_keys"))
     if missing or unexpected:
         raise UserError(
             f"{path} is not a complete LLaVA-NeXT: {len(missing)} weights are missing and {len(unexpected)} unknown, "
             f"{(missing or unexpected)[0]} first. Download it again, or set mdlm.llava.path."
         )
-    rows = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    rows = embeddings.weight.shape[0]
     image_id = tokenizer.get_vocab().get(IMAGE_TOKEN)
     if image_id != model.config.image_token_id:
         raise UserError(

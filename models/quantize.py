@@ -88,4 +88,4 @@ def keep_trainable_on_cpu(model: nn.Module) -> None:
     kernel without a backward pass; training after that would go on silently with wrong gradients.
     """
     for layer in quantized_layers(model):
-        layer.support_avx512bf16_for_cpu = False
+        layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

@@ -10,6 +10,8 @@ materialised, memory grows with T and not T², and kernels that take no bias can
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,16 +24,16 @@ class FusedAttention(nn.Module):
         stock: The layer, with `qkv`, `proj`, `num_heads`, `scale` and, if it has relative positions, their tables.
     """
 
-    def __init__(self, stock: nn.Module) -> None:
+    def __init__(self, stock: Any) -> None:
         super().__init__()
-        self.num_heads = stock.num_heads
+        self.num_heads: int = stock.num_heads
         self.scale = stock.scale
         self.use_rel_pos = stock.use_rel_pos
-        self.qkv = stock.qkv
-        self.proj = stock.proj
+        self.qkv: nn.Module = stock.qkv
+        self.proj: nn.Module = stock.proj
         if stock.use_rel_pos:
-            self.rel_pos_h = stock.rel_pos_h
-            self.rel_pos_w = stock.rel_pos_w
+            self.rel_pos_h: Tensor = stock.rel_pos_h
+            self.rel_pos_w: Tensor = stock.rel_pos_w
 
     def forward(self, cells: Tensor) -> Tensor:
         """Attends among all cells: (B, H, W, C) → (B, H, W, C)."""
@@ -41,11 +43,11 @@ class FusedAttention(nn.Module):
             self.qkv(cells).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         )
         if not self.use_rel_pos:
-            read = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)  # type: ignore[arg-type]
+            read = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
         else:
             by_place = query.reshape(batch, self.num_heads, height, width, -1)
-            rows = torch.einsum("bnhwc,hkc->bnhwk", by_place, _table(self.rel_pos_h, height))  # type: ignore[arg-type]
-            columns = torch.einsum("bnhwc,wkc->bnhwk", by_place, _table(self.rel_pos_w, width))  # type: ignore[arg-type]
+            rows = torch.einsum("bnhwc,hkc->bnhwk", by_place, _table(self.rel_pos_h, height))
+            columns = torch.einsum("bnhwc,wkc->bnhwk", by_place, _table(self.rel_pos_w, width))
             biases = torch.cat([rows, columns], -1).reshape(batch, self.num_heads, tokens, height + width)
             places = _one_hot_places(height, width, query).expand(batch, self.num_heads, -1, -1)
             depth = value.shape[-1]

@@ -6,6 +6,7 @@ Shapes: T tiles with the overview, V side of the vision tower's input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class AnyresTiler:
     """Cuts images as LLaVA-NeXT does and counts their tokens."""
 
     def __init__(self, llava: LlavaNextForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
-        vision = llava.config.vision_config
+        vision: Any = llava.config.vision_config
         side = vision.image_size
         self._images = LlavaNextImageProcessor(
             size={"shortest_edge": side},

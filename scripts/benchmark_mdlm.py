@@ -169,7 +169,7 @@ def plain_forward(model: MDLM, batch: GroundingBatch) -> Tensor:
     output = llava(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(tokens))},
+        mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=list(tokens))},  # type: ignore[arg-type]
         output_hidden_states=True,
         use_cache=False,
     )

@@ -66,7 +66,7 @@ def print_table(device: str, sizes: str, images: int) -> None:
 def build(sizes: str, device: str, *, checkpointing: bool, quantize: bool) -> MDLM:
     """The MDLM with random weights on the device: LLaVA in bf16 or 4 bits, SAM and the heads in float32."""
     text: dict[str, object] = {"model_type": "llama", "vocab_size": 32064}
-    vision: dict[str, object] = {}
+    vision: dict[str, object] | None = None  # LLaVA-v1.6's own
     sam = SamConfig()
     if sizes == "small":
         text |= {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -74,9 +74,7 @@ def build(sizes: str, device: str, *, checkpointing: bool, quantize: bool) -> MD
         vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         vision |= {"image_size": 112, "patch_size": 14, "model_type": "clip_vision_model"}
         sam = SamConfig(image_size=256, width=64, depth=2, heads=2, global_layers=[1], channels=64, decoder_mlp=64)
-    llava_config = LlavaNextConfig(
-        text_config=text, image_token_index=IMAGE_ID, **({"vision_config": vision} if vision else {})
-    )
+    llava_config = LlavaNextConfig(text_config=text, vision_config=vision, image_token_index=IMAGE_ID)
     with torch.device(device):
         torch.set_default_dtype(torch.bfloat16)
         llava = LlavaNextForConditionalGeneration(llava_config)
@@ -93,7 +91,7 @@ def _quantized(llava: LlavaNextForConditionalGeneration) -> LlavaNextForConditio
     """The same model in 4 bits, by way of the disk: quantisation belongs to loading."""
     with tempfile.TemporaryDirectory() as folder:
         llava.save_pretrained(Path(folder))
-        llava.to("meta")
+        llava.to("meta")  # type: ignore[arg-type]
         llava = LlavaNextForConditionalGeneration.from_pretrained(
             folder, dtype=torch.bfloat16, **loading_options(QuantizeConfig())
         )

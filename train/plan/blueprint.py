@@ -137,7 +137,7 @@ def eddm_blueprint(config: EDDMConfig, *, slices: int) -> Blueprint:
     side = vision.image_size // vision.patch_size if config.optim.image_size else 448 // vision.patch_size
     queries = core.config["query_num"] if isinstance(model, MiniCPMVShape) else side**2 // 16
     many = 1 + (0 if config.optim.image_size else slices)
-    total = config.optim.batch_size * config.optim.accumulation
+    total = config.optim.total_batch
     return Blueprint(
         name="EDDM",
         source=source,

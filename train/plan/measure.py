@@ -171,6 +171,7 @@ def random_batch(model: MDLM, rows: int, text_tokens: int, device: torch.device)
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         image_index=torch.arange(rows),
+        row_image=torch.arange(rows),
         masks=(torch.rand(rows, masks, masks) > 0.9).float(),
         valid=torch.ones(rows, masks, masks),
     ).to(device)
