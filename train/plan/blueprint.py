@@ -12,6 +12,7 @@ from torch import nn
 
 from data.errors import UserError
 from data.reading import reading_corpus
+from models.llava import ImageTiles
 from models.mdlm import MDLM, MDLMConfig, build_mdlm
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.tiny.minicpmv import build_model
@@ -112,7 +113,7 @@ def mdlm_blueprint(config: TrainMDLMConfig) -> Blueprint:
         micro_batch=config.loop.batch_size,
         steps=config.loop.steps,
         epochs=None,
-        configured_tiles="one",
+        configured_tiles="one" if config.mdlm.llava.image_tiles is ImageTiles.base else "several",
     )
 
 
