@@ -14,6 +14,7 @@ from data.errors import UserError
 from data.reading import reading_corpus
 from models.llava import ImageTiles
 from models.mdlm import MDLM, MDLMConfig, build_mdlm
+from models.sam import SamAttention
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.tiny.minicpmv import build_model
 from models.weights.shapes import MiniCPMVShape, architecture, build_chat_shape, build_llava_shape, build_sam_shape
@@ -242,6 +243,7 @@ def _segmenter(model: MDLM, config: MDLMConfig, text_width: int) -> Segmenter:
         window=sam.window,
         global_layers=len(sam.global_layers) if sam.window else sam.depth,
         relative=sam.relative_positions,
+        fused=sam.attention is SamAttention.sdpa,
         matrices=matrices,
         channels=sam.channels,
         decoder_heads=sam.decoder_heads,

@@ -3,8 +3,10 @@
 Shape legend: I images, N prompts, S side of SAM's input, E cells a side, C channels, H encoder heads, W encoder width,
 e bytes of a number of the forward pass. A unit u is one C × E × E tensor of one prompt.
 
-The encoder builds its E² × E² attention explicitly (it adds relative positions to it): at its peak the scores in the
-number format of the forward pass stand beside the softmax's input and output in float32.
+Where the encoder's attention is explicit (eager), it builds scores of all cells with all cells and adds relative
+positions to them: at its peak the scores in the number format of the forward pass stand beside the softmax's input and
+output in float32. Where it is fused (sdpa) no scores are built: relative positions are 2 E further channels of every
+head's q and k, and of v, which is padded to match.
 
 The decoder keeps, of each prompt:
     two-way layers   2 × (u (3 e + 4) + u/2 × 4 e)   inputs of k, v, q and norm; k, v, q, result (half width)
@@ -34,6 +36,7 @@ class Segmenter:
         window: Side of a window in cells; 0 where all layers attend globally.
         global_layers: Encoder layers with global attention.
         relative: Whether relative positions are added to the attention scores.
+        fused: Whether the scores are never built.
         matrices: Parameters of the encoder's matrices.
         channels: C.
         decoder_heads: Heads of the decoder's attention.
@@ -51,6 +54,7 @@ class Segmenter:
     window: int
     global_layers: int
     relative: bool
+    fused: bool
     matrices: int
     channels: int
     decoder_heads: int
@@ -61,19 +65,26 @@ class Segmenter:
     bytes_each: int = 4
 
     def encoder_working(self, images: int, number: int) -> int:
-        """Bytes alive at the frozen encoder's peak: its attention scores, or the tensors of its MLP."""
+        """Bytes alive at the frozen encoder's peak: its attention's, beside the tensors of a layer's MLP."""
+        mlp = self.cells**2 * self.width * (2 * 4 * number + 2 * number)
+        if self.fused:
+            places = 2 * self.cells if self.relative else 0
+            heads = (
+                4 * (self.width + self.heads * places) + 2 * self.heads * places
+            )  # q, k, v, result; the biases twice
+            attention = self.cells**2 * number * (heads + 2 * self.width)  # and what q, k and v were made from
+            return images * max(attention, mlp)
         scores = self.heads * self.cells**4
         softmax = (number + 8 if number < 4 else 8) * scores
         adding = (3 if self.relative else 1) * number * scores
-        mlp = self.cells**2 * self.width * (2 * 4 * number + 2 * number)
         return images * (max(softmax, adding) + mlp)
 
     def encoder_saved(self, images: int, number: int) -> int:
-        """Bytes that the encoder keeps where it is trained: norms, q, k, v, results, MLP and the explicit attention."""
+        """Bytes that the encoder keeps where it is trained: norms, q, k, v, results, MLP and explicit attention."""
         if not self.encoder_trained:
             return 0
         layer = self.cells**2 * self.width * (2 * 4 + 4 * number + 4 * number + 2 * number)
-        scores = self.heads * (number + 4)
+        scores = 0 if self.fused else self.heads * (number + 4)
         wide = self.global_layers * scores * self.cells**4
         narrow = (self.depth - self.global_layers) * scores * self.cells**2 * self.window**2
         return images * (self.depth * layer + wide + narrow)

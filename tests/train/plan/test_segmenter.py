@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.dam import DefectAnalysisModule
-from models.sam import Sam, SamConfig
+from models.sam import Sam, SamAttention, SamConfig
 from models.weights.shapes import build_sam_shape
 from train.losses import LossConfig, mask_loss
 from train.plan.measure import LiveBytes
@@ -25,7 +25,9 @@ def describe(config: SamConfig, *, dam: bool = True, text_width: int = 48) -> Se
     return Segmenter(
         cells=config.image_size // config.patch_size, width=config.width, depth=config.depth, heads=config.heads,
         window=config.window, global_layers=len(config.global_layers) if config.window else config.depth,
-        relative=config.relative_positions, matrices=sum(m.weight.numel() for m in parts), channels=config.channels,
+        relative=config.relative_positions,
+        fused=config.attention is SamAttention.sdpa, matrices=sum(m.weight.numel() for m in parts),
+        channels=config.channels,
         decoder_heads=config.decoder_heads, decoder_matrices=0, dam=dam, text_width=text_width, encoder_trained=False,
     )  # fmt: skip
 
@@ -54,9 +56,10 @@ def test_what_decoder_dam_and_loss_keep(saved_bytes, mixed: bool) -> None:
     assert predicted == pytest.approx(measured, rel=0.2)
 
 
+@pytest.mark.parametrize("attention", list(SamAttention))
 @pytest.mark.parametrize("relative", [True, False])
-def test_what_the_frozen_encoder_needs_for_a_moment(relative: bool) -> None:
-    config = replace(MIDDLE, relative_positions=relative)
+def test_what_the_frozen_encoder_needs_for_a_moment(relative: bool, attention: SamAttention) -> None:
+    config = replace(MIDDLE, relative_positions=relative, attention=attention)
     sam = Sam(config).requires_grad_(False)
     pixels = torch.randn(2, 3, 256, 256)
     with LiveBytes() as live:
@@ -68,7 +71,7 @@ def test_what_the_frozen_encoder_needs_for_a_moment(relative: bool) -> None:
 
 
 def test_operations_agree_with_the_counter_of_torch() -> None:
-    sam = Sam(MIDDLE)
+    sam = Sam(replace(MIDDLE, attention=SamAttention.eager))  # torch does not count fused attention on the CPU
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         sam.encode(torch.randn(1, 3, 256, 256))
     assert describe(MIDDLE).encoder_flops() == pytest.approx(counter.get_total_flops(), rel=0.1)
