@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from train import ranks
 
@@ -35,7 +36,7 @@ class Stop:
         finally:
             self._in_loop = False
 
-    def leave(self, saved: str) -> None:
+    def leave(self, saved: str) -> NoReturn:
         """Exits with 143; the main rank says why.
 
         Args:
