@@ -67,6 +67,7 @@ def test_deepspeed_on_a_cpu_is_not_hidden_behind_use_cpu(tmp_path: Path) -> None
     config = compose_config("optim.deepspeed=zero2")
     arguments = to_sft_arguments(config, model="m", dataset=tmp_path / "d.jsonl", output=tmp_path, ranks=2)
     assert "use_cpu" not in arguments and arguments["ddp_backend"] == "gloo"
+    assert arguments["accelerator_config"]["use_configured_state"]
 
 
 def test_zero_3_composes_with_4_bits_for_gpus(tmp_path: Path) -> None:
