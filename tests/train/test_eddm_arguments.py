@@ -80,6 +80,8 @@ def test_zero_3_composes_with_4_bits_for_gpus(tmp_path: Path) -> None:
 
 
 def test_who_gets_the_log(tmp_path: Path) -> None:
+    presets = ("tiny", "paper", "minicpm-v-4.6")
+    assert [compose_config(f"preset={one}").tracking for one in presets] == ["none", "tensorboard", "tensorboard"]
     for name in ("none", "tensorboard", "wandb"):
         config = compose_config(f"tracking={name}")
         arguments = to_sft_arguments(config, model="m", dataset=tmp_path / "d.jsonl", output=tmp_path / "lora")
