@@ -52,6 +52,11 @@ def train_eddm(config: EDDMConfig) -> None:
     ranks.meet(MEETING, patience=PATIENCE, use_gpu=not config.optim.use_cpu)
     if not ranks.is_main():
         logging.getLogger("train").setLevel(logging.WARNING)  # the main rank tells everything once
+    if config.optim.deepspeed and not ranks.is_distributed():
+        raise UserError(
+            f"optim.deepspeed={config.optim.deepspeed} needs a launcher, for one device, too: "
+            "torchrun --nproc_per_node N -m scripts.train_eddm …"
+        )
     check_same(flatten(asdict(config)), "configurations")
     ranks.main_decides(lambda: make_dir(run.eddm))
     with stopping() as stop:
