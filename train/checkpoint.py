@@ -10,7 +10,6 @@ directory alone; exports never hold them.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,13 @@ from torch import Tensor, nn
 from data.errors import UserError
 from data.files import hash_file, make_dir, read_json, write_json
 from train import ranks
+from train.durable import check_space, replace_durably, sync_tree
 from train.identity import Identity, describe_data_change, describe_settings_change
 from train.launch import Strategy, whole_parameters
 from train.resume import Resume
 
 log = logging.getLogger(__name__)
 MANIFEST, IDENTITY, WRITING, REMOVING = "manifest.json", "identity.json", "writing", "removing"
-SPARE_BYTES = 16 * 2**20  # random states, manifest, and what the file system takes for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +165,7 @@ def save_checkpoint(
 
 def complete(temporary: Path, final: Path, progress: Progress, strategy: Strategy) -> None:
     """Turns a written directory into a checkpoint: flush, manifest, flush, rename."""
-    files = sorted(path for path in temporary.rglob("*") if path.is_file())
-    for path in files:
-        flush(path)
-    for directory in {path.parent for path in files}:
-        flush(directory)
+    files = sync_tree(temporary)
     listed = {path.relative_to(temporary).as_posix(): [path.stat().st_size, hash_file(path)] for path in files}
     manifest = {
         "step": progress.step,
@@ -181,11 +176,9 @@ def complete(temporary: Path, final: Path, progress: Progress, strategy: Strateg
         "files": listed,
     }
     write_json(temporary / MANIFEST, manifest)
-    flush(temporary)
     if final.exists():  # a damaged one of the same step
         _remove(final)
-    temporary.rename(final)
-    flush(final.parent)
+    replace_durably(temporary, final)
 
 
 def prune(folder: Path, keep: Keep) -> None:
@@ -240,29 +233,15 @@ def check_disk(folder: Path, model: nn.Module, keep: Keep) -> None:
         UserError: Before the first step.
     """
     trained = sum(p.numel() * max(4, p.element_size()) for p in model.parameters() if p.requires_grad)
-    each = 4 * trained + SPARE_BYTES  # weights, again in a sharded state, and AdamW's two moments
-    there = len(list(folder.glob("step-*")))
-    needed = each * max(1, keep.last + int(keep.best) + 1 - there)
-    free = shutil.disk_usage(make_dir(folder)).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {free / 2**30:.2f} GiB free, but the checkpoints need {needed / 2**30:.2f} GiB "
-            f"({each / 2**30:.2f} each). Free some space, choose another run_dir, or lower loop.keep_last."
-        )
+    each = 4 * trained  # weights, again in a sharded state, and AdamW's two moments
+    number = max(1, keep.last + int(keep.best) + 1 - len(list(folder.glob("step-*"))))
+    what = f"{number} checkpoints of {each / 2**20:.0f} MiB (loop.keep_last={keep.last})"
+    check_space(make_dir(folder), number * each, what=what)
 
 
 def name_of(step: int) -> str:
     """Directory of the checkpoint after a step."""
     return f"step-{step:06d}"
-
-
-def flush(path: Path) -> None:
-    """Forces a file or a directory to disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def register_trainable_only(accelerator: Accelerator) -> None:

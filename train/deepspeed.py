@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+from accelerate import PartialState
 
 SHARED_MEMORY_OP = "deepspeed_shm_comm"
 BUCKET = 50_000_000  # elements that are reduced at once: 200 MB of float32
@@ -63,3 +66,20 @@ def skip_shared_memory_op() -> None:
     import deepspeed
 
     deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
+
+
+def start_on_cpu() -> None:
+    """Prepares transformers' trainer for DeepSpeed on the CPU, before its arguments are made.
+
+    Left to itself the trainer names no backend here, and each rank would take itself for the only one. With
+    `use_configured_state` in its `accelerator_config` it takes the state that is set up here instead.
+    """
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    skip_shared_memory_op()
+    before = os.environ.get("ACCELERATE_USE_DEEPSPEED")
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    try:
+        PartialState(backend="gloo")
+    finally:
+        if before is None:
+            del os.environ["ACCELERATE_USE_DEEPSPEED"]

@@ -20,8 +20,18 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> list[Path]:
+    """Returns the files under a directory, sorted, when all of them and their names are on the disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        sync(path)
+    for inner in sorted({folder, *(path.parent for path in files)}):
+        sync(inner)
+    return files
+
+
 def replace_durably(partial: Path, target: Path) -> None:
-    """Renames a file whose bytes are on the disk before its name is."""
+    """Renames what is on the disk before its name is: a file, or a directory after `sync_tree`, to a free name."""
     sync(partial)
     partial.replace(target)
     sync(target.parent)

@@ -19,22 +19,25 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
-from eval.ranks import Ranks
 from models.chat_swift import remote_code
+from train import ranks
 from train.ddqa_rows import check_ddqa, to_swift_row
+from train.deepspeed import start_on_cpu
 from train.eddm_arguments import to_sft_arguments
 from train.eddm_base.build import Part, fast_math, forget_parts, train_base, train_part
 from train.eddm_checkpoints import Checkpoint, newest_intact, remove_damaged
 from train.eddm_config import EDDMConfig, Quantize, Stage, Tracking, check_model
-from train.eddm_ranks import check_agreement, joined
 from train.eddm_watch import Watch, allow_gradients_on_cpu
 from train.eddm_work import claim_work, describe_settings
+from train.identity import flatten
 from train.image_cache import cache_images
+from train.preflight import check_same
 from train.progress import LogRows, talking
 from train.resume import Resume
 from train.stop import Stop, stopping
 
 log = logging.getLogger(__name__)
+MEETING, PATIENCE = 600.0, 12 * 3600.0  # seconds: until all ranks are there, and while one of them works alone
 
 
 def train_eddm(config: EDDMConfig) -> None:
@@ -46,18 +49,25 @@ def train_eddm(config: EDDMConfig) -> None:
     """
     run = Run(Path(config.run_dir))
     check_model(config)
-    with joined(use_cpu=config.optim.use_cpu) as ranks, stopping() as stop:
-        if ranks.is_main:
-            make_dir(run.eddm)
-        ranks.wait()
+    ranks.meet(MEETING, patience=PATIENCE, use_gpu=not config.optim.use_cpu)
+    if not ranks.is_main():
+        logging.getLogger("train").setLevel(logging.WARNING)  # the main rank tells everything once
+    if config.optim.deepspeed and not ranks.is_distributed():
+        raise UserError(
+            f"optim.deepspeed={config.optim.deepspeed} needs a launcher, for one device, too: "
+            "torchrun --nproc_per_node N -m scripts.train_eddm …"
+        )
+    check_same(flatten(asdict(config)), "configurations")
+    ranks.main_decides(lambda: make_dir(run.eddm))
+    with stopping() as stop:
         if config.stage in (Stage.language, Stage.vision, Stage.base):
-            check_agreement(ranks, describe_settings(config))
-            _ensure_base(config, run, ranks, stop)
+            _ensure_base(config, run, stop)
         else:
-            _ensure_adapter(config, run, ranks, stop)
+            _ensure_adapter(config, run, stop)
+    ranks.leave()
 
 
-def _ensure_adapter(config: EDDMConfig, run: Run, ranks: Ranks, stop: Stop) -> None:
+def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
     """Trains the adapter, after the base where it is missing, unless it is there with this configuration and data."""
     source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
     rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
@@ -69,22 +79,22 @@ def _ensure_adapter(config: EDDMConfig, run: Run, ranks: Ranks, stop: Stop) -> N
             "the originals. Set optim.image_size=null, or build DDQA with box_format=paper."
         )
     settings = describe_settings(config) | {"questions": hash_file(source), "rows": str(len(rows))}
-    check_agreement(ranks, settings)
-    base = _ensure_base(config, run, ranks, stop) if not config.model.id else None
+    check_same(settings, "training data")
+    base = _ensure_base(config, run, stop) if not config.model.id else None
     wanted, path = hash_value(settings), run.eddm / "config.json"
     before = read_json(path).get("fingerprint") if path.is_file() else None
     ranks.wait()  # nobody changes the file before all have read it
     if before == wanted:
         log.info("EDDM: %s is already trained with this configuration and data", run.eddm)
-        if ranks.is_main:
+        if ranks.is_main():
             shutil.rmtree(run.eddm / "lora", ignore_errors=True)
         return
-    if ranks.is_main:
+    if ranks.is_main():
         if before is not None:
             log.info("EDDM: the adapter in %s is of another configuration or other data: training anew", run.eddm)
         path.unlink(missing_ok=True)
-    _train_adapter(config, run, base, rows, settings, ranks, stop)
-    if ranks.is_main:
+    _train_adapter(config, run, base, rows, settings, stop)
+    if ranks.is_main():
         _finish(config, run, base, rows, wanted)
     ranks.wait()
 
@@ -104,12 +114,10 @@ def _finish(config: EDDMConfig, run: Run, base: Path | None, rows: list[dict[str
     log.info("EDDM: trained in %s", run.eddm)
 
 
-def _ensure_base(config: EDDMConfig, run: Run, ranks: Ranks, stop: Stop) -> Path:
+def _ensure_base(config: EDDMConfig, run: Run, stop: Stop) -> Path:
     """Trains the tiny base unless it is there with this configuration; rank 0 does, the others wait."""
     folder = run.eddm / "base"
-    if ranks.is_main:
-        _build_base(config, run, folder, stop)
-    ranks.wait()
+    ranks.main_decides(lambda: _build_base(config, run, folder, stop))
     if not all(ranks.gather(folder.is_dir() or config.stage in (Stage.language, Stage.vision))):
         raise UserError(f"Some ranks do not see {folder}. Give a run_dir on a disk that all nodes share.")
     return folder
@@ -147,46 +155,50 @@ def _train_adapter(
     base: Path | None,
     rows: list[dict[str, Any]],
     settings: dict[str, str],
-    ranks: Ranks,
     stop: Stop,
 ) -> None:
     """Runs ms-swift and keeps the adapter, with a path to its base that survives moving the run."""
     work = run.eddm / "lora"
-    started, checkpoint = time.monotonic(), None
-    if ranks.is_main:
-        claim_work(work, settings, config.resume)
-        checkpoint = newest_intact(work)
-        remove_damaged(work)
-        if config.optim.image_size is not None:
-            rows = cache_images(rows, work / "images", size=config.optim.image_size)
-        write_jsonl(work / "train.jsonl", map(to_swift_row, rows))
-    ranks.wait()
+    started = time.monotonic()
+    checkpoint = ranks.main_decides(lambda: _prepare_work(config, work, rows, settings))
     if not all(ranks.gather((work / "train.jsonl").is_file())):
         raise UserError(f"Some ranks do not see {work}. Give a run_dir on a disk that all nodes share.")
-    checkpoint = ranks.broadcast(checkpoint)
     if checkpoint is None or not checkpoint.is_last:
-        _check_world_of(checkpoint, config, ranks)
+        _check_world_of(checkpoint, config)
         model = str(base.resolve()) if base else config.model.id
-        _run_swift(config, model, work, rows, checkpoint, ranks, stop)
+        _run_swift(config, model, work, rows, checkpoint, stop)
         checkpoint = newest_intact(work)
     assert checkpoint is not None and checkpoint.is_last
-    if ranks.is_main:
+    if ranks.is_main():
         _keep(checkpoint, run, "../base" if base else config.model.id)
         log.info("EDDM LoRA: %d steps in %.0f s", checkpoint.step, time.monotonic() - started)
 
 
-def _check_world_of(checkpoint: Checkpoint | None, config: EDDMConfig, ranks: Ranks) -> None:
+def _prepare_work(
+    config: EDDMConfig, work: Path, rows: list[dict[str, Any]], settings: dict[str, str]
+) -> Checkpoint | None:
+    """Leaves `work` there with the rows that ms-swift reads; returns the checkpoint to go on from."""
+    claim_work(work, settings, config.resume)
+    checkpoint = newest_intact(work)
+    remove_damaged(work)
+    if config.optim.image_size is not None:
+        rows = cache_images(rows, work / "images", size=config.optim.image_size)
+    write_jsonl(work / "train.jsonl", map(to_swift_row, rows))
+    return checkpoint
+
+
+def _check_world_of(checkpoint: Checkpoint | None, config: EDDMConfig) -> None:
     """Optimizer state that is spread over ranks fits only as many; otherwise only the dropout draws differ."""
-    if checkpoint is None or checkpoint.world == ranks.world:
+    if checkpoint is None or checkpoint.world == ranks.world_size():
         return
     if config.optim.deepspeed:
         raise UserError(
             f"{checkpoint.path} was written by {checkpoint.world} ranks, and DeepSpeed cannot spread it over "
-            f"{ranks.world}. Start {checkpoint.world} ranks, or start again with resume=never."
+            f"{ranks.world_size()}. Start {checkpoint.world} ranks, or start again with resume=never."
         )
     log.warning(
         "EDDM LoRA: %s was written by %d ranks, now there are %d: the same data follow, but not the same bits",
-        *(checkpoint.path, checkpoint.world, ranks.world),
+        *(checkpoint.path, checkpoint.world, ranks.world_size()),
     )
 
 
@@ -214,7 +226,6 @@ def _run_swift(
     work: Path,
     rows: list[dict[str, Any]],
     checkpoint: Checkpoint | None,
-    ranks: Ranks,
     stop: Stop,
 ) -> None:
     """Trains in this process; ms-swift's own chatter is kept to warnings.
@@ -227,7 +238,7 @@ def _run_swift(
         model=model,
         dataset=(work / "train.jsonl").resolve(),
         output=work.resolve(),
-        ranks=ranks.world,
+        ranks=ranks.world_size(),
         resume_from=checkpoint.path.resolve() if checkpoint else None,
     )
     if checkpoint is not None:
@@ -245,7 +256,7 @@ def _run_swift(
             trainer.remove_callback(PrinterCallback)
             if config.lora.quantize is Quantize.nf4 and trainer.args.device.type == "cpu":
                 allow_gradients_on_cpu(trainer.model)
-            watches.append(Watch(config, ranks, stop, rows=rows, said=said))
+            watches.append(Watch(config, stop, rows=rows, said=said))
             watches[0].attach(trainer)
             with stop.after_step():
                 return super().train(trainer)
@@ -271,7 +282,7 @@ def _set_environment(config: EDDMConfig, work: Path) -> None:
     if not config.model.id:
         os.environ["HF_HUB_OFFLINE"] = "1"
     if config.optim.use_cpu and config.optim.deepspeed:
-        os.environ["DS_ACCELERATOR"] = "cpu"
+        start_on_cpu()
     if config.tracking is Tracking.wandb:
         os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_PROJECT", "eiad")

@@ -81,6 +81,8 @@ def to_sft_arguments(
         arguments["ddp_backend"] = "gloo"  # without it the ranks do not synchronise, silently
     if optim.deepspeed:
         arguments["deepspeed"] = optim.deepspeed
+        if optim.use_cpu:
+            arguments["accelerator_config"] = {"dispatch_batches": False, "use_configured_state": True}
     if lora.target_regex:
         arguments["target_regex"] = lora.target_regex
     if lora.quantize is Quantize.nf4:

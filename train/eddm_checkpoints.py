@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from data.files import write_json
-from train.durable import sync
+from train.durable import sync, sync_tree
 
 log = logging.getLogger(__name__)
 SEAL = "complete.json"
@@ -56,11 +56,7 @@ def seal(folder: Path, *, world: int) -> None:
         folder: The checkpoint.
         world: Processes that wrote it.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
-    for path in files:
-        sync(path)
-    for inner in {path.parent for path in files}:
-        sync(inner)
+    files = [path for path in sync_tree(folder) if path.name != SEAL]
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     write_json(folder / SEAL, {"world": world, "files": sizes})
     sync(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections import Counter
@@ -11,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
 from data.errors import UserError
 from data.files import write_json
-from eval.ranks import Ranks
+from train import ranks
 from train.durable import MARGIN, check_space
 from train.eddm_checkpoints import seal
 from train.eddm_config import EDDMConfig, Quantize
-from train.eddm_ranks import check_world
+from train.preflight import check_in_step
 from train.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -61,19 +59,16 @@ class Watch(TrainerCallback):
         stopped: The training was ended by SIGTERM, after a checkpoint.
     """
 
-    def __init__(
-        self, config: EDDMConfig, ranks: Ranks, stop: Stop, *, rows: list[dict[str, Any]], said: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: EDDMConfig, stop: Stop, *, rows: list[dict[str, Any]], said: Callable[[], None]) -> None:
         """Remembers what to look at.
 
         Args:
             config: The configuration.
-            ranks: This process among others.
             stop: Whether SIGTERM came.
             rows: The DDQA rows, in the order of the training file.
             said: Called after something was logged.
         """
-        self._config, self._ranks, self._stop, self._rows, self._said = config, ranks, stop, rows, said
+        self._config, self._stop, self._rows, self._said = config, stop, rows, said
         self._compared = False
         self.stopped = False
 
@@ -83,7 +78,7 @@ class Watch(TrainerCallback):
         Raises:
             UserError: If ranks, strategy or disk space are not as they must be.
         """
-        audit(trainer, self._config, self._ranks, rows=len(self._rows))
+        audit(trainer, self._config, rows=len(self._rows))
         trainer.train_dataset = Numbered(trainer.train_dataset)
         trainer.data_collator = NumberedCollator(trainer.data_collator)
         compute = trainer.compute_loss
@@ -107,29 +102,25 @@ class Watch(TrainerCallback):
         """Ends training when any rank was asked to, and makes sure once that the ranks still agree."""
         if not self._compared:
             self._compared = True
-            _check_equal(model, self._ranks, stage=_zero_stage(args))
-        if self._any(self._stop.requested) and state.global_step < state.max_steps:
+            check_in_step(model)
+            if ranks.world_size() > 1 and _zero_stage(args) < 3:  # under ZeRO-3 no rank holds all weights
+                log.info("EDDM LoRA: all %d ranks hold the same weights after a step", ranks.world_size())
+        asked = ranks.mean(torch.tensor(float(self._stop.requested)))
+        if asked > 0 and state.global_step < state.max_steps:
             self.stopped = control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Seals the checkpoint when every rank has written its part."""
-        self._ranks.wait()
-        if self._ranks.is_main:
-            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", world=self._ranks.world)
-        self._ranks.wait()
-
-    def _any(self, value: bool) -> bool:
-        if self._ranks.world == 1:
-            return value
-        flag = torch.tensor([float(value)])
-        dist.all_reduce(flag)
-        return bool(flag.item())
+        ranks.wait()
+        if ranks.is_main():
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", world=ranks.world_size())
+        ranks.wait()
 
     def _check_loss(self, loss: Tensor, numbers: Tensor, step: int) -> None:
         value = float(loss.detach())
         if math.isfinite(value) and value <= self._config.optim.loss_limit:
             return
-        path = Path(self._config.run_dir) / "eddm" / f"bad_batch.rank{self._ranks.rank}.json"
+        path = Path(self._config.run_dir) / "eddm" / f"bad_batch.rank{ranks.rank()}.json"
         rows = [_name(int(number), self._rows) for number in numbers]
         write_json(path, {"step": step + 1, "loss": str(value), "rows": rows})
         raise UserError(
@@ -139,7 +130,7 @@ class Watch(TrainerCallback):
         )
 
 
-def audit(trainer: Any, config: EDDMConfig, ranks: Ranks, *, rows: int) -> None:
+def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
     """Says what is about to be trained, with what and where; refuses what would go wrong silently or late.
 
     Raises:
@@ -147,11 +138,10 @@ def audit(trainer: Any, config: EDDMConfig, ranks: Ranks, *, rows: int) -> None:
             next checkpoint does not fit on the disk.
     """
     args, model = trainer.args, trainer.model
-    check_world(ranks, args.device if ranks.world > 1 else "cpu")
-    if args.world_size != ranks.world:
+    if args.world_size != ranks.world_size():
         raise UserError(
-            f"The trainer takes itself for one of {args.world_size} ranks, but {ranks.world} were started. On a CPU "
-            "set optim.use_cpu=true; else check the launcher."
+            f"The trainer takes itself for one of {args.world_size} ranks, but {ranks.world_size()} were started. On a "
+            "CPU set optim.use_cpu=true; else check the launcher."
         )
     if config.optim.deepspeed and not trainer.is_deepspeed_enabled:
         raise UserError(
@@ -170,7 +160,11 @@ def audit(trainer: Any, config: EDDMConfig, ranks: Ranks, *, rows: int) -> None:
     free = check_space(folder, 2 * needed, what="the next checkpoint")  # the oldest goes after the newest is written
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     strategy = (
-        f"DeepSpeed ZeRO-{_zero_stage(args)}" if config.optim.deepspeed else "DDP" if ranks.world > 1 else "one process"
+        f"DeepSpeed ZeRO-{_zero_stage(args)}"
+        if config.optim.deepspeed
+        else "DDP"
+        if args.world_size > 1
+        else "one process"
     )
     quantized = ", frozen linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""
     for line in (
@@ -193,18 +187,6 @@ def allow_gradients_on_cpu(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
-
-
-def _check_equal(model: nn.Module, ranks: Ranks, *, stage: int) -> None:
-    """Ranks that got the same gradients hold the same weights after a step."""
-    if ranks.world == 1 or stage == 3:  # under ZeRO-3 no rank holds them all
-        return
-    digest = hashlib.sha256()
-    for _, value in sorted((name, value) for name, value in model.named_parameters() if value.requires_grad):
-        digest.update(value.detach().float().cpu().numpy().tobytes())
-    if len(set(ranks.gather(digest.hexdigest()))) > 1:
-        raise UserError("The ranks hold different weights after a step: they do not synchronise. Check the launch.")
-    log.info("EDDM LoRA: all %d ranks hold the same weights after a step", ranks.world)
 
 
 def _zero_stage(args: Any) -> int:

@@ -7,16 +7,17 @@ import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from data.errors import UserError
 from data.files import make_dir, write_json
 from train.eddm_checkpoints import newest_intact
 from train.eddm_config import EDDMConfig
+from train.identity import Identity, describe_settings_change, flatten
 from train.resume import Resume
 
 log = logging.getLogger(__name__)
 STAMP = "settings.json"
+DATA = ("questions", "rows")
 HARMLESS = (  # change how training goes along, not what comes out
     *("run_dir", "questions", "stage", "preset", "resume", "tracking"),
     *("optim.save_steps", "optim.keep", "optim.log_steps", "optim.loss_limit", "optim.workers"),
@@ -25,7 +26,7 @@ HARMLESS = (  # change how training goes along, not what comes out
 
 def describe_settings(config: EDDMConfig) -> dict[str, str]:
     """Everything that decides what comes out of the training, flat, by dotted name."""
-    return {name: value for name, value in _flatten(asdict(config)).items() if name not in HARMLESS}
+    return {name: value for name, value in flatten(asdict(config)).items() if name not in HARMLESS}
 
 
 def claim_work(work: Path, settings: dict[str, str], resume: Resume) -> None:
@@ -58,20 +59,11 @@ def claim_work(work: Path, settings: dict[str, str], resume: Resume) -> None:
 
 def _compare(before: dict[str, str], now: dict[str, str]) -> str:
     """What has changed, in words."""
-    changes = [
-        f"{name} was {before.get(name, 'not set')} and is {now.get(name, 'not set')}"
-        for name in sorted({*before, *now} - {"rows", "questions"})
-        if before.get(name) != now.get(name)
-    ]
-    if before.get("questions") != now.get("questions") or before.get("rows") != now.get("rows"):
+    old, new = (Identity({name: text for name, text in one.items() if name not in DATA}) for one in (before, now))
+    words = describe_settings_change(old, new)
+    if any(before.get(name) != now.get(name) for name in DATA):
         counts = before.get("rows", "?"), now.get("rows", "?")
         change = "other questions in their place" if counts[0] == counts[1] else "not the same"
-        changes.insert(0, f"it had {counts[0]} questions, now there are {counts[1]} ({change})")
-    return "; ".join(changes[:3])
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    if isinstance(value, dict) and value:
-        parts = [_flatten(inner, f"{prefix}.{name}" if prefix else name) for name, inner in value.items()]
-        return {name: text for part in parts for name, text in part.items()}
-    return {prefix: str(value)}
+        data = f"it had {counts[0]} questions, now there are {counts[1]} ({change})"
+        words = f"{data}; {words}" if words else data
+    return words

@@ -1,23 +1,17 @@
-"""What stops a run before its end: a loss that is no number or explodes, and SIGTERM."""
+"""What stops a run before its end: a loss that is no number or explodes."""
 
 from __future__ import annotations
 
-import logging
 import math
-import signal
 import statistics
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from data.errors import UserError
 from data.files import write_json
 from train import ranks
 
-log = logging.getLogger(__name__)
 WINDOW = 50  # losses that the median is taken over
 WARM = 20  # losses before an explosion can be told from a start
 BAD_BATCH = "bad_batch.json"
@@ -80,40 +74,3 @@ def stop_on(problem: str, *, name: str, step: int, ids: Sequence[str], loss: flo
         f"{name}: {problem} at step {step}, on {', '.join(everything)}; also in {path}. Check these images and masks, "
         "or lower optim.lr; then run the same command again: it goes on from the last checkpoint."
     )
-
-
-class Terminated(SystemExit):
-    """The run was ended by SIGTERM and has saved itself; exit code 143, as shells expect."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
-
-class StopRequest:
-    """Whether SIGTERM came."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Notes the signal; the loop ends after its step."""
-        self.came = True
-
-
-@contextmanager
-def listen_for_stop() -> Iterator[StopRequest]:
-    """While the block runs, SIGTERM is noted instead of ending the process."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = signal.signal(signal.SIGTERM, request)
-    try:
-        yield request
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def ignore_stop(worker: int) -> None:
-    """For data-loading processes: a SIGTERM to the whole group is the training process's to answer."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

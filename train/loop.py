@@ -33,13 +33,14 @@ from train.checkpoint import (
     register_trainable_only,
     save_checkpoint,
 )
-from train.guard import LossGuard, StopRequest, Terminated, ignore_stop, listen_for_stop, stop_on
+from train.guard import LossGuard, stop_on
 from train.identity import Identity
 from train.launch import LaunchConfig, MixedPrecision, optimizer_bytes, start_accelerator
 from train.optim import OptimConfig, build_optimizer, lr_factor
 from train.pictures import draw_masks
 from train.preflight import audit, check_in_step, check_same
 from train.resume import Resume
+from train.stop import Stop, ignore_stop, stopping
 from train.tracking import Tracker, TrackingConfig
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def fit(
     Raises:
         UserError: If the loss stops being finite or explodes (the message names the images), the ranks disagree, the
             data changed since the checkpoint, or the disk is too small.
-        Terminated: After SIGTERM, when the checkpoint is written.
+        SystemExit: 143 after SIGTERM, when the checkpoint is written.
     """
     logging.getLogger("accelerate").setLevel(logging.WARNING)
     strategy, keep, checkpoints = run.launch.strategy, Keep(config.keep_last, config.keep_best), folder / "checkpoints"
@@ -170,7 +171,7 @@ def fit(
     )
     guard = LossGuard(config.explosion, found.losses)
     model.train()
-    with listen_for_stop() as stop:
+    with stopping() as stop, stop.after_step():
         steps = Steps(accelerator, model, optimizer, loss, config, name, folder, guard, stop, tracker)
         for step, (batch, waited) in enumerate(_timed(loader), found.step + 1):
             last = steps.take(step, batch, waited) or step == config.steps
@@ -183,9 +184,7 @@ def fit(
             if last and step < config.steps:
                 if tracker:
                     tracker.close()
-                    log.warning("%s: stopped by SIGTERM after step %d; the checkpoint is saved.", name, step)
-                    log.warning("Run the same command again to go on.")
-                raise Terminated
+                stop.leave(f"{name}, step {step},")
     if tracker:
         tracker.close()
     log.info("%s: done, %.0f s of CPU time", name, time.process_time() - began)
@@ -207,7 +206,7 @@ class Steps:
     name: str
     folder: Path
     guard: LossGuard
-    stop: StopRequest
+    stop: Stop
     tracker: Tracker | None
     ended: float = field(default_factory=time.perf_counter)
 
@@ -220,7 +219,9 @@ class Steps:
         with self.accelerator.autocast():
             step_loss = self.loss(self.model, batch)
         own = [step_loss.total, *step_loss.parts.values()]
-        shared = torch.stack([value.detach().float() for value in own] + [own[0].new_tensor(self.stop.came).float()])
+        shared = torch.stack(
+            [value.detach().float() for value in own] + [own[0].new_tensor(self.stop.requested).float()]
+        )
         total, *parts, stop = ranks.mean(shared).tolist()
         if problem := self.guard.judge(total):
             self._refuse(problem, step, batch, float(own[0]))

@@ -19,6 +19,7 @@ from data.errors import UserError
 
 Value = TypeVar("Value")
 NEEDED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}  # where each says how many it started
 
 
 def is_distributed() -> bool:
@@ -41,12 +42,21 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def meet(timeout: float, environment: Mapping[str, str] | None = None) -> None:
+def meet(
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+    *,
+    patience: float | None = None,
+    use_gpu: bool = True,
+) -> None:
     """Joins the process group that the launcher announced, and checks that all ranks are in it.
 
     Args:
-        timeout: Seconds that ranks wait for each other, here and in every later exchange.
+        timeout: Seconds that ranks wait for each other here.
         environment: The launcher's variables; None reads `os.environ`.
+        patience: Seconds that they wait in every later exchange, where one of them may be at work alone; None takes
+            `timeout`.
+        use_gpu: Exchange tensors between GPUs, where there are any.
 
     Raises:
         UserError: If the variables contradict each other, or not every rank answers.
@@ -58,13 +68,13 @@ def meet(timeout: float, environment: Mapping[str, str] | None = None) -> None:
     announced = int(environment["WORLD_SIZE"])
     if announced == 1 and any(name not in environment for name in NEEDED):
         return
-    gpu = torch.cuda.is_available()
+    gpu = use_gpu and torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(environment["LOCAL_RANK"]) % torch.cuda.device_count())
     place = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=timeout))
-        seen = count_ranks()
+        seen = count_ranks("cuda" if gpu else "cpu")
     except (RuntimeError, ValueError) as error:  # torch's own errors of a store or a group are RuntimeErrors
         raise UserError(
             f"Rank {environment['RANK']} of {announced} did not meet the others at {place} within {timeout:g} s: "
@@ -76,27 +86,32 @@ def meet(timeout: float, environment: Mapping[str, str] | None = None) -> None:
             f"WORLD_SIZE={announced}, but {seen} ranks answer at {place}. Start all ranks by one launcher, for example "
             f"torchrun --nproc_per_node {announced}."
         )
+    if patience is not None:
+        dist.set_timeout(timedelta(seconds=patience))
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
     """Refuses a start in which each rank would believe that it is alone.
 
     Raises:
-        UserError: If `srun` started several tasks that were told nothing of each other, or variables are missing.
+        UserError: If `srun` or `mpirun` started several tasks that were told nothing of each other, or variables are
+            missing.
     """
     announced = int(environment.get("WORLD_SIZE", "1") or 1)
-    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1") or 1)
-    if tasks > 1 and announced == 1:
-        raise UserError(
-            f"srun started {tasks} tasks, but WORLD_SIZE is not set: each would train alone in the same run directory. "
-            "Start torchrun by srun, as scripts/launch/slurm_nodes.sh does."
-        )
     agents = int(environment.get("GROUP_WORLD_SIZE", "0") or 0)
-    if agents and tasks > agents:
-        raise UserError(
-            f"srun started torchrun {tasks} times, but this one knows of {agents}: the nodes would train apart in the "
-            "same run directory. Give torchrun --nnodes and one --rdzv_endpoint, as scripts/launch/slurm_nodes.sh does."
-        )
+    for name, launcher in LAUNCHERS.items():
+        tasks = int(environment.get(name, "1") or 1)
+        if tasks > 1 and announced == 1:
+            raise UserError(
+                f"{launcher} started {tasks} tasks, but WORLD_SIZE is not set: each would train alone in the same run "
+                f"directory. Start torchrun by {launcher}, as scripts/launch/slurm_nodes.sh does by srun."
+            )
+        if agents and tasks > agents:
+            raise UserError(
+                f"{launcher} started torchrun {tasks} times, but this one knows of {agents}: the nodes would train "
+                "apart in the same run directory. Give torchrun --nnodes and one --rdzv_endpoint, as "
+                "scripts/launch/slurm_nodes.sh does."
+            )
     missing = [name for name in NEEDED if not environment.get(name)]
     if announced > 1 and missing:
         raise UserError(
@@ -111,9 +126,9 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def count_ranks() -> int:
-    """How many ranks answer: the sum of a one from each."""
-    ones = torch.ones(1, device="cuda" if torch.cuda.is_available() else "cpu")
+def count_ranks(device: str) -> int:
+    """How many ranks answer: the sum of a one from each, on `cuda` or `cpu`."""
+    ones = torch.ones(1, device=device)
     dist.all_reduce(ones)
     return int(ones.item())
 

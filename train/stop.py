@@ -8,9 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
+
+from train import ranks
 
 log = logging.getLogger(__name__)
-EXIT_CODE = 128 + signal.SIGTERM
+EXIT_CODE = 128 + signal.SIGTERM  # as shells expect
 
 
 class Stop:
@@ -33,18 +36,25 @@ class Stop:
         finally:
             self._in_loop = False
 
-    def leave(self, saved: str) -> None:
-        """Exits with 143.
+    def leave(self, saved: str) -> NoReturn:
+        """Exits with 143; the main rank says why.
 
         Args:
             saved: What was saved, for the message.
+
+        Raises:
+            SystemExit: Always.
         """
-        log.warning("asked to end: %s is saved; run the same command again to go on.", saved)
+        if ranks.is_main():
+            log.warning("asked to end: %s is saved; run the same command again to go on.", saved)
         raise SystemExit(EXIT_CODE)
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Handles the signal; where no loop is running, or asked twice, the process ends at once."""
-        if not self._in_loop or self.requested:
+        """Handles the signal; where no loop is running, the process ends at once.
+
+        Within a loop a second signal asks nothing new: a scheduler signals every process and torchrun its ranks again.
+        """
+        if not self._in_loop:
             raise SystemExit(EXIT_CODE)
         self.requested = True
 
@@ -61,3 +71,8 @@ def stopping() -> Iterator[Stop]:
         yield stop
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def ignore_stop(worker: int) -> None:
+    """For data-loading processes: a SIGTERM to the whole group is the training process's to answer."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -67,6 +67,7 @@ def test_deepspeed_on_a_cpu_is_not_hidden_behind_use_cpu(tmp_path: Path) -> None
     config = compose_config("optim.deepspeed=zero2")
     arguments = to_sft_arguments(config, model="m", dataset=tmp_path / "d.jsonl", output=tmp_path, ranks=2)
     assert "use_cpu" not in arguments and arguments["ddp_backend"] == "gloo"
+    assert arguments["accelerator_config"]["use_configured_state"]
 
 
 def test_zero_3_composes_with_4_bits_for_gpus(tmp_path: Path) -> None:
@@ -79,6 +80,8 @@ def test_zero_3_composes_with_4_bits_for_gpus(tmp_path: Path) -> None:
 
 
 def test_who_gets_the_log(tmp_path: Path) -> None:
+    presets = ("tiny", "paper", "minicpm-v-4.6")
+    assert [compose_config(f"preset={one}").tracking for one in presets] == ["none", "tensorboard", "tensorboard"]
     for name in ("none", "tensorboard", "wandb"):
         config = compose_config(f"tracking={name}")
         arguments = to_sft_arguments(config, model="m", dataset=tmp_path / "d.jsonl", output=tmp_path / "lora")

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from data.errors import UserError
-from eval.ranks import Ranks
 from scripts.command import CONFIGS, to_dataclass
+from train import ranks
 from train.eddm_checkpoints import find_damage
 from train.eddm_config import EDDMConfig
 from train.eddm_watch import Numbered, NumberedCollator, Watch, allow_gradients_on_cpu, audit
@@ -51,12 +51,12 @@ def make_trainer(output: Path, **changes: Any) -> Any:
 
 def make_watch(run: Path, stop: Stop | None = None, *overrides: str) -> Watch:
     rows = [{"id": f"scene-{number}", "images": [f"{number}.png"]} for number in range(3)]
-    return Watch(configure(run, *overrides), Ranks(), stop or Stop(), rows=rows, said=lambda: None)
+    return Watch(configure(run, *overrides), stop or Stop(), rows=rows, said=lambda: None)
 
 
 def test_the_audit_says_what_will_be_trained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        audit(make_trainer(tmp_path), configure(tmp_path), Ranks(), rows=18)
+        audit(make_trainer(tmp_path), configure(tmp_path), rows=18)
     for said in (
         "trainable  8 of 28 numbers in 1 modules: q_proj × 1",
         "dtypes     trainable float32 (8); frozen float32 (20)",
@@ -68,31 +68,37 @@ def test_the_audit_says_what_will_be_trained(tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize(
-    ("trainer", "overrides", "ranks", "said"),
+    ("trainer", "overrides", "started", "said"),
     [
-        ({"world_size": 1}, ["optim.deepspeed=zero2"], Ranks(), "DeepSpeed is not at work"),
-        ({"world_size": 2}, [], Ranks(), "takes itself for one of 2 ranks, but 1 were started"),
-        ({"world_size": 1}, [], Ranks(0, 2), "do not see each other"),
+        ({"world_size": 1}, ["optim.deepspeed=zero2"], 1, "DeepSpeed is not at work"),
+        ({"world_size": 2}, [], 1, "takes itself for one of 2 ranks, but 1 were started"),
+        ({"world_size": 1}, [], 2, "takes itself for one of 1 ranks, but 2 were started"),
     ],
 )
 def test_the_audit_refuses_what_would_go_wrong_silently(
-    tmp_path: Path, trainer: dict[str, Any], overrides: list[str], ranks: Ranks, said: str
+    tmp_path: Path,
+    trainer: dict[str, Any],
+    overrides: list[str],
+    started: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(ranks, "world_size", lambda: started)
     with pytest.raises(UserError, match=said):
-        audit(make_trainer(tmp_path, **trainer), configure(tmp_path, *overrides), ranks, rows=1)
+        audit(make_trainer(tmp_path, **trainer), configure(tmp_path, *overrides), rows=1)
 
 
 def test_the_audit_refuses_a_model_with_nothing_to_train(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.model.requires_grad_(False)
     with pytest.raises(UserError, match="Nothing is trainable"):
-        audit(trainer, configure(tmp_path), Ranks(), rows=1)
+        audit(trainer, configure(tmp_path), rows=1)
 
 
 def test_too_little_disk_is_found_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.durable.MARGIN", 1 << 60)
     with pytest.raises(UserError, match="Too little disk for the next checkpoint"):
-        audit(make_trainer(tmp_path), configure(tmp_path), Ranks(), rows=1)
+        audit(make_trainer(tmp_path), configure(tmp_path), rows=1)
 
 
 def test_a_bad_loss_names_the_rows_of_its_batch(tmp_path: Path) -> None:

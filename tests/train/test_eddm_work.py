@@ -45,7 +45,7 @@ def test_the_same_settings_go_on(tmp_path: Path) -> None:
     [
         (settings(rows=7, questions="b"), "it had 10 questions, now there are 7"),
         (settings(questions="b"), "now there are 10 (other questions in their place)"),
-        (settings("optim.lr=1.0"), "optim.lr was 0.002 and is 1.0"),
+        (settings("optim.lr=1.0"), "optim.lr is 1.0 instead of 0.002"),
     ],
 )
 def test_a_checkpoint_of_other_data_or_settings_is_never_thrown_away_unasked(

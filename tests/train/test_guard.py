@@ -1,12 +1,10 @@
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from data.errors import UserError
 from data.files import read_json
-from train.guard import WARM, LossGuard, Terminated, listen_for_stop, stop_on
+from train.guard import WARM, LossGuard, stop_on
 
 
 def test_an_explosion_is_told_from_a_start_and_from_noise() -> None:
@@ -26,13 +24,3 @@ def test_the_batch_is_written_down(tmp_path: Path) -> None:
         stop_on("the loss is nan", name="stage", step=3, ids=["a", "b"], loss=float("nan"), folder=tmp_path)
     written = read_json(tmp_path / "bad_batch.json")
     assert (written["step"], written["ranks"]) == (3, [{"rank": 0, "loss": "nan", "ids": ["a", "b"]}])
-
-
-def test_sigterm_is_noted_and_the_handler_put_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with listen_for_stop() as stop:
-        assert not stop.came
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.came
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert Terminated().code == 143

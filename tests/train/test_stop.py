@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from train.stop import EXIT_CODE, Stop, stopping
+from train.stop import EXIT_CODE, ignore_stop, stopping
 
 LOOP = """
 import time
@@ -27,15 +27,27 @@ def test_in_a_loop_the_signal_only_asks() -> None:
         assert stop.requested
 
 
-def test_outside_a_loop_and_asked_twice_the_process_ends_at_once() -> None:
-    with stopping(), pytest.raises(SystemExit) as error:
+def test_asked_twice_it_still_only_asks() -> None:
+    with stopping() as stop, stop.after_step():
+        for _ in range(2):  # from the scheduler, and from torchrun
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+
+
+def test_outside_a_loop_the_process_ends_at_once() -> None:
+    with stopping() as stop, pytest.raises(SystemExit) as error:
         os.kill(os.getpid(), signal.SIGTERM)
     assert error.value.code == EXIT_CODE == 143
-    stop = Stop()
-    with stop.after_step():
-        stop.ask(signal.SIGTERM, None)
-        with pytest.raises(SystemExit):
-            stop.ask(signal.SIGTERM, None)
+    assert not stop.requested
+
+
+def test_loading_processes_leave_the_signal_to_the_training_process() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ignore_stop(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_handler_before_comes_back() -> None:

@@ -24,7 +24,7 @@ from data.ddqa.vocabulary import all_names
 from data.files import hash_value, make_dir, read_jsonl
 from models.minicpmv import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
-from train.durable import replace_durably, sync
+from train.durable import replace_durably, sync_tree
 from train.eddm_base.config import BaseConfig
 from train.eddm_base.joint import JointLoss
 from train.eddm_base.language import LanguageLoss, Reader
@@ -110,10 +110,9 @@ def train_base(
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(partial, bench.model, build_processor(config.model, bench.tokenizer))
-    for path in (*partial.iterdir(), partial):
-        sync(path)
+    sync_tree(partial)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    replace_durably(partial, folder)
 
 
 def forget_parts(folder: Path) -> None:
