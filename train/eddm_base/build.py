@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from data.captions import corpus
+from data.captions import KINDS, corpus
 from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import LETTERS
 from data.ddqa.vocabulary import all_names
@@ -50,7 +50,7 @@ class Part(StrEnum):
 
 def tiny_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
     """The tokenizer of the generic language; names of regions and of known defects are one token each."""
-    units = ["No", "Yes", *REGIONS, *all_names()]
+    units = ["No", "Yes", *REGIONS, *sorted({*all_names(), *KINDS})]
     options = [f"\n{letter}. {unit}" for letter in LETTERS for unit in units]
     words = [form for unit in units for form in (unit, f" {unit}")]
     return build_tokenizer([*corpus(), *(3 * options), *(3 * words)], units=units, vocab_size=vocab_size)
