@@ -167,7 +167,7 @@ def _train_adapter(
         _check_world_of(checkpoint, config)
         model = str(base.resolve()) if base else config.model.id
         _run_swift(config, model, work, rows, checkpoint, stop)
-        checkpoint = newest_intact(work)
+        checkpoint = ranks.main_decides(lambda: newest_intact(work))  # before the main rank clears it away
     assert checkpoint is not None and checkpoint.is_last
     if ranks.is_main():
         _keep(checkpoint, run, "../base" if base else config.model.id)
