@@ -2,12 +2,26 @@
 
 import importlib.util
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
 from scripts.command import readable_errors
 from train.launch import Strategy
 from train.mdlm import train_mdlm
+
+
+class KillAt(logging.Handler):
+    """Kills the process, as the kernel would, when it says something: it cannot get any further."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.text in record.getMessage():
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
@@ -23,5 +37,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if "KILL_AT" in os.environ:
+        logging.getLogger().addHandler(KillAt(os.environ["KILL_AT"]))  # after the handler that prints
     with readable_errors():
         main()

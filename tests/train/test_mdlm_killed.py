@@ -16,7 +16,7 @@ from data.files import read_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("mdlm_worker.py")
-MOMENTS = ["base, language: step 2/3", "base, decoder: step 3/3", "MDLM, fixed: 4 training", "MDLM, fixed: step 3/6"]
+MOMENTS = ["base, language: step 2/3", "base, decoder: step 3/3", "MDLM, fixed: 6 training", "MDLM, fixed: step 3/6"]
 
 
 def run(folder: Path, root: Path, ranks: int, strategy: str, until: str | None = None) -> int:
@@ -28,7 +28,7 @@ def run(folder: Path, root: Path, ranks: int, strategy: str, until: str | None =
     process = subprocess.Popen(
         [sys.executable, *(torchrun if ranks > 1 else []), str(WORKER), str(folder), str(root), strategy],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **({"KILL_AT": until} if until else {})},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
