@@ -78,8 +78,18 @@ def test_each_option_moves_what_it_should(paper: Configs) -> None:
     assert several.length == 2928 + 128 and several.memory.activations > 4 * ddp.activations
     assert checkpointed.step_tflops > options["ddp", False, "one"].step_tflops
     assert ddp.weights / GIB == pytest.approx((7_063_451_648 * 2 + 642e6 * 4 + 32e6 * 4) / GIB, rel=0.01)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_sams_attention_needs_for_a_moment(paper: Configs, fused: bool) -> None:
+    blueprint = mdlm_blueprint(paper[2])
+    assert blueprint.segmenter is not None and blueprint.segmenter.fused
+    blueprint = replace(blueprint, segmenter=replace(blueprint.segmenter, fused=fused))
     alone = predict_memory(blueprint, Strategy.ddp, gpus=1, rows=8, length=704, tiles="one", checkpointing=False)
-    assert alone.buffers / GIB == pytest.approx(8 * 16 * 4096**2 * 10 / GIB, rel=0.05)  # SAM's explicit attention
+    cells, heads, width = 4096, 16, 1280
+    scores = heads * cells**2 * 10  # softmax in float32 beside the scores in bfloat16
+    operands = cells * 2 * (4 * (width + heads * 128) + 2 * heads * 128 + 2 * width)  # with 64 + 64 relative positions
+    assert alone.buffers / GIB == pytest.approx(8 * (operands if fused else scores) / GIB, rel=0.05)
 
 
 def test_operations_of_a_step(paper: Configs) -> None:
