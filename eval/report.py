@@ -6,6 +6,7 @@ It reads what the stages left in the run directory. A part that is missing is na
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,13 +108,14 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         for path in sorted(run.eval.glob("segmentation_*.json"))
     }
     write_results(run)
+    configs = read_configs(run)
     main = evaluations.get("with_eddm") or next(iter(evaluations.values()), None)
     parts = {"Training": "train", "Zero-shot": "zero_shot"} if main else {}
     return {
         "title": config.title,
         "run": str(run.path.resolve()),
-        "seed": _common(evaluations, "seed"),
-        "preset": _common(evaluations, "preset"),
+        "seed": _common(configs.values(), "seed"),
+        "preset": _common([summary["config"] for summary in evaluations.values()], "preset"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "evaluations": evaluations,
         "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm")),
@@ -126,7 +128,7 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         },
         "stages": read_stages(run),
         "versions": read_versions(),
-        "configs": read_configs(run),
+        "configs": configs,
         "curves": read_curves(run),
         "report_config": asdict(config),
     }
@@ -142,9 +144,9 @@ def format_delta(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1f}".replace("-", "−")
 
 
-def _common(evaluations: dict[str, Any], key: str) -> Any:
-    """A config value on which all evaluations agree, else None."""
-    found = {summary["config"].get(key) for summary in evaluations.values()}
+def _common(configs: Iterable[Mapping[str, Any]], key: str) -> Any:
+    """A value on which all configs that have it agree, else None."""
+    found = {config[key] for config in configs if key in config}
     return found.pop() if len(found) == 1 else None
 
 

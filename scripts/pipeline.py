@@ -33,8 +33,8 @@ class RunAllConfig:
 def plan_stages(config: RunAllConfig) -> list[Stage]:
     """Lists the stages in an order that respects their needs.
 
-    EDDM's vision takes longest and needs no data, so it starts first; everything that does not wait for EDDM runs
-    beside it.
+    EDDM's vision takes longest and needs no data, so it starts first, and its language beside it; everything that does
+    not wait for EDDM follows.
 
     Raises:
         UserError: If `extra` names an unknown stage.
@@ -48,12 +48,17 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     generated = config.data.name == "synthetic"
     made = ["data"] if generated else []
 
-    stages = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []
+    data_stage = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []
     if config.preset == "tiny":
-        stages.insert(0, Stage("eddm-vision", [*train_eddm, "stage=vision"]))
-        stages.append(Stage("eddm-language", [*train_eddm, "stage=language"]))
-        stages.append(Stage("mdlm-base", [*train_mdlm, "stage=base"]))
-        stages.append(Stage("eddm-base", [*train_eddm, "stage=base"], ["eddm-vision", "eddm-language"]))
+        stages = [
+            Stage("eddm-vision", [*train_eddm, "stage=vision"]),
+            Stage("eddm-language", [*train_eddm, "stage=language"]),
+            *data_stage,
+            Stage("mdlm-base", [*train_mdlm, "stage=base"]),
+            Stage("eddm-base", [*train_eddm, "stage=base"], ["eddm-vision", "eddm-language"]),
+        ]
+    else:
+        stages = data_stage
     eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if config.preset == "tiny" else ([], [])
     stages += [
         Stage("ddqa", ["scripts.build_ddqa", *write, *data, *seed, "part=train"], made),

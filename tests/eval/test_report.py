@@ -64,6 +64,7 @@ def full_run(run: Run) -> Run:
     write_json(run.path / "stages.json", {"build_ddqa": {"fingerprint": "x", "seconds": 12.0, "peak_gib": 0.4}})
     losses = [{"step": step, "loss": 1 / (1 + step)} for step in range(30)]
     append_jsonl(run.mdlm / "eddm" / "log.jsonl", losses)
+    write_json(run.mdlm / "eddm" / "config.json", {"seed": 2, "lora": {"r": 16}})
     append_jsonl(run.eddm / "log.jsonl", [{"stage": "lora", **row} for row in losses])
     return run
 
@@ -110,7 +111,7 @@ def test_everything_is_in_the_page(full_run: Run) -> None:
         "82.5 %",
         "73.5 %",
         "44.5 %",
-        "seed 7",
+        "seed 2",  # the training's, not that of the shuffled texts
         "preset tiny",
         "build ddqa",
         "decoy",

@@ -39,7 +39,7 @@ class BaseConfig:
 
     model: TinyMiniCPMVConfig = field(default_factory=TinyMiniCPMVConfig)
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
-    language_steps: int = 300
+    language_steps: int = 900
     vision_steps: int = 1000
     joint_steps: int = 250
     language_batch: int = 32
