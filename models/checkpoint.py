@@ -7,22 +7,18 @@ records that base (`identify`), and refuses any other (`require`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 
 from data.errors import UserError
 from data.files import hash_file, hash_value, read_json
+from models.shards import list_shards
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-INDEX = "model.safetensors.index.json"
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py"]
 
 
@@ -105,7 +101,7 @@ def locate(path: str, revision: str | None = None) -> Path:
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise UserError(_no_hub(path, revision, error)) from error
         else:
-            if list_weights(Path(found), check=False) or not offline:
+            if list_shards(Path(found), check=False) or not offline:
                 return Path(found)
     raise AssertionError("the second round returns or raises")
 
@@ -155,59 +151,9 @@ def require(wanted: Identity, given: str | None, *, what: str) -> Path:
     return place
 
 
-def list_weights(place: Path, *, check: bool = True) -> list[Path]:
-    """Weight files of a checkpoint, sorted by name.
-
-    Args:
-        place: Folder of safetensors, or one file.
-        check: Refuse what is not whole; False only lists.
-
-    Raises:
-        UserError: If a shard of the index is missing, or there are pickles instead of safetensors.
-    """
-    if place.is_file():
-        return [place]
-    files = sorted(place.glob("*.safetensors"))
-    if not check:
-        return files
-    index = place / INDEX
-    if index.is_file():
-        named = sorted(set(read_json(index).get("weight_map", {}).values()))
-        if lacking := [name for name in named if not (place / name).is_file()]:
-            raise UserError(
-                f"Missing shard {lacking[0]} in {place} ({len(lacking)} of {len(named)} are missing). "
-                "Download or copy the checkpoint again."
-            )
-        return [place / name for name in named]
-    if not files:
-        pickles = [path.name for path in sorted(place.glob("*")) if path.suffix in PICKLES]
-        if pickles:
-            raise UserError(
-                f"{place} holds pickled weights ({pickles[0]}), which may run code when loaded. Give safetensors."
-            )
-        raise UserError(f"No weights in {place}: no *.safetensors. Check the path.")
-    return files
-
-
 def hash_weights(place: Path) -> str:
     """SHA-256 over the SHA-256s of the weight files, in order of their names; a moved checkpoint keeps it."""
-    return hash_value([hash_file(path) for path in list_weights(place)])
-
-
-def count_parameters(files: Iterable[Path]) -> int:
-    """Numbers in safetensors files, read from their headers.
-
-    Raises:
-        UserError: If a file is damaged.
-    """
-    total = 0
-    for path in files:
-        try:
-            with safe_open(path, "pt") as file:
-                total += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is no whole safetensors file: {error}. Copy or download it again.") from error
-    return total
+    return hash_value([hash_file(path) for path in list_shards(place)])
 
 
 def _describe(place: Path) -> tuple[str, int]:

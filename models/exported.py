@@ -20,11 +20,12 @@ from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
 from data.errors import UserError
 from data.files import hash_file, read_json
 from models.adapter import ADAPTER, HEADS, MANIFEST, load_trained, read_config
-from models.checkpoint import PICKLES, Identity, hash_weights, require
+from models.checkpoint import Identity, hash_weights, require
 from models.eddm import EDDM, load_trained_chat
 from models.llava import SEG_TOKEN
 from models.mdlm import MDLM, assemble, build_processor
 from models.sam import build_sam
+from models.shards import list_pickles
 
 MODEL, LLAVA, SAM = "model", "llava", "sam.safetensors"
 EXPORT_FORMAT = 1
@@ -104,8 +105,8 @@ def read_export(folder: Path, kind: str) -> dict[str, Any]:
     for name, size in export["files"].items():
         path = folder / name
         if not path.is_file():
-            pickles = [one.name for one in sorted(path.parent.glob("*")) if one.suffix in PICKLES]
-            found = f"; {pickles[0]} is a pickle and is not loaded" if pickles else ""
+            pickles = list_pickles(path.parent)
+            found = f"; {pickles[0].name} is a pickle and is not loaded" if pickles else ""
             raise UserError(f"Missing file of the export: {path}{found}. Copy or download it again.")
         if path.stat().st_size != size:
             raise UserError(f"{path} has {path.stat().st_size} bytes, not {size}. Copy or download it again.")

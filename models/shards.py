@@ -1,34 +1,70 @@
-"""The weight files of a checkpoint directory in transformers' format: all there, and none of them a pickle."""
+"""The weight files of a checkpoint: all there, whole, and none of them a pickle."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from data.errors import UserError
 from data.files import read_json
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
-def list_shards(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: one, or those that the index lists.
+def list_shards(place: Path, *, check: bool = True) -> list[Path]:
+    """Weight files of a checkpoint, sorted by name: those of its index, else every safetensors file.
+
+    Args:
+        place: Folder in transformers' format, or one file.
+        check: Refuse what is not whole; False lists what is there.
 
     Raises:
-        UserError: If a shard is missing, or there are only pickles.
+        UserError: If a shard of the index is missing, or there are pickles instead of safetensors.
     """
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if not (folder / INDEX).is_file():
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pth", ".pt"))
-        if pickles:
+    if place.is_file():
+        return [place]
+    files = sorted(place.glob("*.safetensors"))
+    if not check:
+        return files
+    if (place / INDEX).is_file():
+        names = sorted(set(read_json(place / INDEX).get("weight_map", {}).values()))
+        if missing := [name for name in names if not (place / name).is_file()]:
             raise UserError(
-                f"{folder} holds {pickles[0]}, a pickle, and no {WEIGHTS}. Pickles can run code when they are read: "
-                "download the safetensors version, or convert it with save_pretrained on a machine that trusts it."
+                f"{len(missing)} of {len(names)} shards are missing in {place}, {missing[0]} first. "
+                "Download or copy the checkpoint again."
             )
-        raise UserError(f"No {WEIGHTS} in {folder}. Check the path, or download the checkpoint again.")
-    names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise UserError(
-            f"{len(missing)} of {len(names)} shards are missing in {folder}, {missing[0]} first. Download them again."
-        )
-    return [folder / name for name in names]
+        return [place / name for name in names]
+    if not files:
+        if pickles := list_pickles(place):
+            raise UserError(
+                f"{place} holds pickled weights ({pickles[0].name}), which may run code when loaded, and no "
+                "safetensors. Take the safetensors version, or convert it with save_pretrained where it is trusted."
+            )
+        raise UserError(f"No weights in {place}: no *.safetensors. Check the path, or download the checkpoint again.")
+    return files
+
+
+def list_pickles(folder: Path, start: str = "") -> list[Path]:
+    """The files of a folder that are pickles by their suffix and whose names begin with `start`, sorted."""
+    return sorted(path for path in folder.glob(f"{start}*") if path.suffix in PICKLES)
+
+
+def count_parameters(files: Iterable[Path]) -> int:
+    """Numbers in safetensors files, read from their headers.
+
+    Raises:
+        UserError: If a file is damaged.
+    """
+    total = 0
+    for path in files:
+        try:
+            with safe_open(path, "pt") as file:
+                total += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is no whole safetensors file: {error}. Copy or download it again.") from error
+    return total

@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import hydra
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,7 +38,9 @@ from models.sam import Sam, SamAttention, SamConfig
 from models.sam_lora import SamLora
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from scripts.benchmark_mdlm_gpu import print_table
+from scripts.command import CONFIGS, compose_config
 from train.losses import LossConfig, mask_loss
+from train.mdlm import TrainMDLMConfig
 from train.optim import OptimConfig, build_optimizer
 
 TARGETS = {"ours": 1.4, "ours, cached": 2.0}
@@ -56,41 +59,21 @@ class Sizes:
     images: int
 
 
-SIZES = {
-    "tiny": Sizes(
-        SamConfig(
-            image_size=128,
-            patch_size=8,
-            width=96,
-            depth=2,
-            heads=3,
-            global_layers=[0, 1],
-            window=0,
-            relative_positions=False,
-            stem=[32, 64, 96],
-            channels=64,
-            decoder_heads=4,
-            decoder_mlp=128,
-        ),
-        TinyLlavaConfig(vocabulary=512, width=96, layers=2, heads=4, mlp=256, tile_size=48, patch_size=16),
-        images=8,
+MIDDLE = Sizes(
+    SamConfig(image_size=512, width=256, depth=8, heads=4, global_layers=[1, 3, 5, 7], channels=128),
+    TinyLlavaConfig(
+        vocabulary=1024,
+        width=320,
+        layers=8,
+        heads=5,
+        mlp=864,
+        tile_size=168,
+        patch_size=14,
+        vision_width=128,
+        vision_layers=4,
     ),
-    "middle": Sizes(
-        SamConfig(image_size=512, width=256, depth=8, heads=4, global_layers=[1, 3, 5, 7], channels=128),
-        TinyLlavaConfig(
-            vocabulary=1024,
-            width=320,
-            layers=8,
-            heads=5,
-            mlp=864,
-            tile_size=168,
-            patch_size=14,
-            vision_width=128,
-            vision_layers=4,
-        ),
-        images=4,
-    ),
-}
+    images=4,
+)
 
 
 def main() -> None:
@@ -102,11 +85,19 @@ def main() -> None:
         return
     failed = False
     for name in names:
-        sizes = SIZES[name]
+        sizes = {"tiny": tiny_sizes, "middle": lambda: MIDDLE}[name]()
         count = int(options.get("images", sizes.images))
         print(f"{name}: ", end="", flush=True)
         failed |= print_rows(measure(sizes, int(options.get("steps", 4)), count), count)
     sys.exit(failed)
+
+
+def tiny_sizes() -> Sizes:
+    """Those of the tiny preset."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        preset = compose_config("train_mdlm", TrainMDLMConfig, ["preset=tiny", "run_dir=unused"])
+    assert preset.base is not None
+    return Sizes(preset.mdlm.sam, preset.base.llava, preset.loop.batch_size)
 
 
 def print_rows(rows: dict[str, tuple[np.ndarray, np.ndarray]], images: int) -> bool:

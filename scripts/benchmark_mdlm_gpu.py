@@ -20,6 +20,7 @@ from models.quantize import QuantizeConfig, keep_trainable_on_cpu, loading_optio
 from models.sam import Sam, SamConfig
 from train.losses import LossConfig, mask_loss
 from train.optim import OptimConfig, build_optimizer
+from train.plan.measure import random_batch
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 IMAGE_ID, SEG_ID, TEXT_TOKENS = 32000, 32002, 120
@@ -47,10 +48,11 @@ def print_table(device: str, sizes: str, images: int) -> None:
         setting = ", ".join(words) or "bf16 LoRA"
         try:
             model = build(sizes, device, checkpointing=checkpointing, quantize=quantize)
-            batch, embeddings = make_batch(model, images, device)
+            batch = random_batch(model, images, TEXT_TOKENS, torch.device(device))
+            embeddings = make_embeddings(model, images, device) if cached else None
             if flops is None and not checkpointing and not quantize:
                 flops = count_flops(model, batch)
-            seconds, memory = run(model, batch, embeddings if cached else None, device)
+            seconds, memory = run(model, batch, embeddings, device)
         except torch.OutOfMemoryError:
             print(f"| {setting} | out of memory | | | |", flush=True)
         else:
@@ -99,26 +101,10 @@ def _quantized(llava: LlavaNextForConditionalGeneration) -> LlavaNextForConditio
     return llava
 
 
-def make_batch(model: MDLM, images: int, device: str) -> tuple[GroundingBatch, torch.Tensor]:
-    """Random images and tokens, and embeddings as a cache would give them."""
-    vision = model.llava.llava.config.vision_config
-    places = (vision.image_size // vision.patch_size) ** 2
-    ids = torch.randint(3, IMAGE_ID, (images, places + TEXT_TOKENS))
-    ids[:, 20 : 20 + places] = IMAGE_ID
-    ids[:, -1] = SEG_ID
-    side, cells = model.sam.mask_size, model.sam.mask_size // 4
-    batch = GroundingBatch(
-        ids=[str(k) for k in range(images)],
-        pixels=torch.randn(images, 3, model.sam.image_size, model.sam.image_size),
-        tiles=torch.randn(images, 3, vision.image_size, vision.image_size),
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        row_image=torch.arange(images),
-        image_index=torch.arange(images),
-        masks=(torch.rand(images, side, side) > 0.9).float(),
-        valid=torch.ones(images, side, side),
-    )
-    return batch.to(device), torch.randn(images, model.sam.channels, cells, cells, device=device).half()
+def make_embeddings(model: MDLM, images: int, device: str) -> torch.Tensor:
+    """Noise in the shape of what a cache holds: (B, C, h, w), half precision."""
+    cells = model.sam.mask_size // 4
+    return torch.randn(images, model.sam.channels, cells, cells, device=device).half()
 
 
 def step(model: MDLM, batch: GroundingBatch, embeddings: torch.Tensor | None, device: str) -> torch.Tensor:

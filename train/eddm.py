@@ -20,6 +20,7 @@ from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
 from models.chat_swift import remote_code
+from models.quantize import keep_trainable_on_cpu
 from train import ranks
 from train.ddqa_rows import check_ddqa, to_swift_row
 from train.deepspeed import start_on_cpu
@@ -27,7 +28,7 @@ from train.eddm_arguments import to_sft_arguments
 from train.eddm_base.build import Part, fast_math, forget_parts, train_base, train_part
 from train.eddm_checkpoints import Checkpoint, newest_intact, remove_damaged
 from train.eddm_config import EDDMConfig, Quantize, Stage, Tracking, check_model
-from train.eddm_watch import Watch, allow_gradients_on_cpu
+from train.eddm_watch import Watch
 from train.eddm_work import claim_work, describe_settings
 from train.identity import flatten
 from train.image_cache import cache_images
@@ -255,7 +256,7 @@ def _run_swift(
         def train(self, trainer: Any) -> Any:
             trainer.remove_callback(PrinterCallback)
             if config.lora.quantize is Quantize.nf4 and trainer.args.device.type == "cpu":
-                allow_gradients_on_cpu(trainer.model)
+                keep_trainable_on_cpu(trainer.model)
             watches.append(Watch(config, stop, rows=rows, said=said))
             watches[0].attach(trainer)
             with stop.after_step():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
@@ -180,13 +180,6 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
         f"{free / 2**30:.1f} GiB are free",
     ):
         log.info("EDDM LoRA: %s", line)
-
-
-def allow_gradients_on_cpu(model: nn.Module) -> None:
-    """Keeps bitsandbytes from repacking 4-bit weights, after any evaluation, for a CPU kernel without a gradient."""
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def _zero_stage(args: Any) -> int:

@@ -17,11 +17,10 @@ from data.doctor.problems import Problem, problem
 from data.errors import UserError
 from data.files import read_json
 from models.sam import SamConfig
+from models.shards import INDEX, list_pickles
 from models.weights.shapes import architecture, build_sam_shape
 from models.weights.table import Checkpoint, read_key
 
-INDEX = "model.safetensors.index.json"
-PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 SIZE_TOLERANCE = 0.05  # of the table's rounded gigabytes
 Shapes = dict[str, tuple[int, ...]]
 
@@ -119,7 +118,7 @@ def check_pin(entry: Checkpoint, place: str, *, revision: str | None, allowed: b
 
 def _read_folder(folder: Path, found: list[Problem]) -> Contents:
     """Reads the headers of all shards and compares them with the index."""
-    pickles = sorted(path for path in folder.iterdir() if path.suffix in PICKLES)
+    pickles = list_pickles(folder)
     index = folder / INDEX
     shards = sorted(folder.glob("*.safetensors"))
     if not shards and not index.is_file():

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from models.chat_load import Backend, ChatConfig
 from models.contour import RED
 from models.velm_prompt import PromptConfig
 from models.visual_prompt import ThresholdPolicy, VisualPromptConfig
+from tests.models.swift_server import serve
 
 CLASSES = {
     name: {
@@ -210,8 +210,6 @@ def test_gate_of_nothing_but_defects() -> None:
 def test_through_a_real_server(config: ClassificationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`swift deploy` of a tiny MiniCPM-V with random weights, asked through the openai client."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    swift = pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
-    from swift.pipelines import run_deploy
 
     from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
     from train.eddm_base.build import tiny_tokenizer
@@ -226,25 +224,7 @@ def test_through_a_real_server(config: ClassificationConfig, tmp_path: Path, mon
         ]
         model.get_input_embeddings().weight[silent] *= 0.01
     save_checkpoint(folder, model, build_processor(tiny, tokenizer))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = swift.DeployArguments(
-        model=str(folder),
-        model_type="minicpmv4_6",
-        template="minicpmv4_6",
-        torch_dtype="float32",
-        attn_impl="sdpa",
-        host="127.0.0.1",
-        port=port,
-        served_model_name="tiny",
-        infer_backend="transformers",
-        device_map="cpu",
-        log_interval=-1,
-        verbose=False,
-        load_args=False,
-    )
-    with run_deploy(arguments, return_url=True) as url:
+    with serve(folder, "tiny") as url:
         asked = replace(
             config,
             mllm="tiny",

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
-from models.checkpoint import COMMIT, Identity, count_parameters, identify, list_weights, locate, require
+from models.checkpoint import COMMIT, Identity, identify, locate, require
 
 ONE, TWO = "1" * 40, "2" * 40
 
@@ -72,21 +72,9 @@ def test_a_hub_id_is_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = write(tmp_path / "one")
-    assert count_parameters(list_weights(place)) == 12
-    (place / "model-1.safetensors").write_bytes(b"cut")
-    with pytest.raises(UserError, match=r"model-1\.safetensors is no whole safetensors file"):
-        count_parameters(list_weights(place))
     (place / "model-1.safetensors").unlink()
-    with pytest.raises(UserError, match=r"Missing shard model-1\.safetensors .*1 of 2"):
+    with pytest.raises(UserError, match=r"1 of 2 shards are missing .*model-1\.safetensors first"):
         identify(str(place))
-    pickled = tmp_path / "pickled"
-    pickled.mkdir()
-    (pickled / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="No weights in"):
-        identify(str(pickled))
-    (pickled / "pytorch_model.bin").touch()
-    with pytest.raises(UserError, match=r"holds pickled weights \(pytorch_model\.bin\)"):
-        identify(str(pickled))
     with pytest.raises(UserError, match="No checkpoint at /nowhere/at/all"):
         locate("/nowhere/at/all")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

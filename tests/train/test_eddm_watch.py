@@ -14,7 +14,7 @@ from scripts.command import CONFIGS, to_dataclass
 from train import ranks
 from train.eddm_checkpoints import find_damage
 from train.eddm_config import EDDMConfig
-from train.eddm_watch import Numbered, NumberedCollator, Watch, allow_gradients_on_cpu, audit
+from train.eddm_watch import Numbered, NumberedCollator, Watch, audit
 from train.stop import Stop
 
 
@@ -148,10 +148,3 @@ def test_a_saved_checkpoint_is_sealed(tmp_path: Path) -> None:
     (folder / "trainer_state.json").write_text("{}")
     make_watch(tmp_path).on_save(SimpleNamespace(output_dir=str(tmp_path)), SimpleNamespace(global_step=3), None)
     assert find_damage(folder) is None
-
-
-def test_4_bit_layers_keep_their_gradient_on_a_cpu() -> None:
-    layer = nn.Linear(2, 2)
-    layer.support_avx512bf16_for_cpu = True  # type: ignore[assignment]
-    allow_gradients_on_cpu(nn.Sequential(layer, nn.Linear(2, 2)))
-    assert layer.support_avx512bf16_for_cpu is False

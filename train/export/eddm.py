@@ -15,9 +15,10 @@ from data.files import read_json, write_json
 from data.run import Run
 from models.adapter import ADAPTER, TOKENIZER
 from models.chat import ChatModel
-from models.checkpoint import PICKLES, count_parameters, identify, list_weights, locate
+from models.checkpoint import identify, locate
 from models.eddm import load_trained_chat
 from models.exported import MODEL
+from models.shards import count_parameters, list_pickles, list_shards
 from train.export.config import ExportConfig
 from train.export.part import (
     PROCESSOR_FILES,
@@ -41,9 +42,8 @@ def missing_eddm(run: Run) -> str:
     """
     adapter = run.eddm / "adapter"
     if not (adapter / "adapter_model.safetensors").is_file():
-        for path in sorted(adapter.glob("adapter_model*")):
-            if path.suffix in PICKLES:
-                raise UserError(f"{path} is a pickle, which may run code when loaded. Train EDDM again: safetensors.")
+        for path in list_pickles(adapter, "adapter_model"):
+            raise UserError(f"{path} is a pickle, which may run code when loaded. Train EDDM again: safetensors.")
         return f"no trained adapter in {adapter}"
     if not (run.eddm / "config.json").is_file():
         return f"the training in {run.eddm} is not finished"
@@ -56,7 +56,7 @@ def size_eddm(run: Run, config: ExportConfig) -> int:
         return _size(run.eddm / "adapter") + 2**24
     trained = read_json(run.eddm / "config.json")["trained"]
     bytes_each = getattr(torch, str(config.dtype or trained["torch_dtype"])).itemsize
-    return count_parameters(list_weights(_base(run, trained))) * bytes_each + 2**24
+    return count_parameters(list_shards(_base(run, trained))) * bytes_each + 2**24
 
 
 def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:

@@ -14,10 +14,11 @@ from data.files import read_json
 from data.grounding import DescriptionMode
 from data.run import Run
 from models.adapter import ADAPTER, HEADS, MANIFEST, load_trained, read_config, save_adapter
-from models.checkpoint import PICKLES, count_parameters, identify, list_weights, locate
+from models.checkpoint import identify, locate
 from models.exported import LLAVA, SAM
 from models.llava import SEG_TOKEN
 from models.mdlm import MDLM, MDLMConfig
+from models.shards import count_parameters, list_pickles, list_shards
 from train.export.config import ExportConfig
 from train.export.part import (
     PROCESSOR_FILES,
@@ -41,9 +42,8 @@ def missing_mdlm(run: Run, mode: DescriptionMode) -> str:
     folder = run.mdlm / mode.value
     for place, name in ((folder / ADAPTER, "adapter_model"), (folder, Path(HEADS).stem)):
         if place.is_dir() and not (place / f"{name}.safetensors").is_file():
-            for path in sorted(place.glob(f"{name}*")):
-                if path.suffix in PICKLES:
-                    raise UserError(f"{path} is a pickle, which may run code when loaded. Train the MDLM again.")
+            for path in list_pickles(place, name):
+                raise UserError(f"{path} is a pickle, which may run code when loaded. Train the MDLM again.")
     if not (folder / MANIFEST).is_file() or not (folder / "config.json").is_file():
         return f"the training in {folder} is not finished" if folder.is_dir() else f"no MDLM in {folder}"
     return ""
@@ -69,7 +69,7 @@ def size_mdlm(run: Run, mode: DescriptionMode, config: ExportConfig) -> int:
     if not config.merge:
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) + 2**24
     settings = read_config(folder)
-    llava = count_parameters(list_weights(locate(settings.llava.path, _revision(settings))))
+    llava = count_parameters(list_shards(locate(settings.llava.path, _revision(settings))))
     bytes_each = getattr(torch, str(config.dtype or settings.llava.precision)).itemsize
     sam = Path(settings.sam.checkpoint).stat().st_size if settings.sam.checkpoint else 0
     return llava * bytes_each + sam + (folder / HEADS).stat().st_size + 2**24

@@ -1,6 +1,5 @@
 """A merged EDDM behind `swift deploy`, on loopback, asked through the openai client."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from data.run import Run
 from models.chat import ChatRequest
 from models.chat_api import ApiChat, ApiConfig
 from models.eddm import load_eddm
+from tests.models.swift_server import serve
 from train.export.config import ExportConfig
 from train.export.eddm import write_eddm
 from train.export.probe import write_images
@@ -18,32 +18,11 @@ from train.export.probe import write_images
 @pytest.mark.slow
 def test_a_merged_export_serves_the_runs_own_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    swift = pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
-    from swift.pipelines import run_deploy
-
     config = ExportConfig(preset="test", run=str(run.path), out=str(tmp_path / "out"), merge=True)
     write_eddm(run, tmp_path / "out" / "eddm", config)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = swift.DeployArguments(
-        model=str(tmp_path / "out" / "eddm" / "model"),
-        model_type="minicpmv4_6",
-        template="minicpmv4_6",
-        torch_dtype="float32",
-        attn_impl="sdpa",
-        host="127.0.0.1",
-        port=port,
-        served_model_name="eddm",
-        infer_backend="transformers",
-        device_map="cpu",
-        log_interval=-1,
-        verbose=False,
-        load_args=False,
-    )
     requests = [ChatRequest(path, FREE_PROMPT, 8) for path in write_images(tmp_path)]
     expected = load_eddm(run).chat.chat(requests)
-    with run_deploy(arguments, return_url=True) as url:
+    with serve(tmp_path / "out" / "eddm" / "model", "eddm") as url:
         replies = ApiChat("eddm", ApiConfig(base_url=url, concurrency=1, retries=1)).chat(requests)
     assert replies == expected
     assert load_eddm(run, use_adapter=False).chat.chat(requests) != expected
