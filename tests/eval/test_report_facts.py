@@ -22,7 +22,7 @@ def test_curves_by_module_and_stage(run: Run) -> None:
 
 
 def test_losses_by_name(run: Run) -> None:
-    rows = [{"stage": "base", "part": "joint", "step": n, "dense": 2.0, "naming": 1.0, "lr": 0.1} for n in (10, 20)]
+    rows = [{"stage": "base", "part": "reading", "step": n, "dense": 2.0, "naming": 1.0, "lr": 0.1} for n in (10, 20)]
     append_jsonl(run.eddm / "log.jsonl", rows)
     assert read_curves(run) == {"EDDM, base": {"dense": ([10, 20], [2.0, 2.0]), "naming": ([10, 20], [1.0, 1.0])}}
 

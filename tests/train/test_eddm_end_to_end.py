@@ -24,7 +24,13 @@ from train.eddm import train_eddm
 from train.eddm_config import EDDMConfig
 
 pytestmark = pytest.mark.slow
-STEPS = ["base.language_steps=4", "base.vision_steps=3", "base.joint_steps=3", "base.save_every=4", "optim.max_steps=3"]
+STEPS = [
+    "base.language_steps=4",
+    "base.vision_steps=3",
+    "base.reading_steps=3",
+    "base.save_every=4",
+    "optim.max_steps=3",
+]
 
 
 def write_ddqa(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Trains the base: language and vision apart, in any order or side by side, then both together."""
+"""Trains the base: language and vision apart, in any order or side by side, then reading what is seen."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from models.minicpmv import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
 from train.durable import replace_durably, sync_tree
 from train.eddm_base.config import BaseConfig
-from train.eddm_base.joint import JointLoss
 from train.eddm_base.language import LanguageLoss, Reader
+from train.eddm_base.reading import ReadingLoss
 from train.eddm_base.scenes import Scenes
 from train.eddm_base.spelling import Spelling
 from train.eddm_base.steps import Steps, make_optimizers
@@ -37,8 +37,7 @@ from train.stop import Stop
 
 log = logging.getLogger(__name__)
 
-
-JOINT = "joint"
+READING = "reading"
 
 
 class Part(StrEnum):
@@ -88,7 +87,7 @@ def train_base(
     resume: bool = True,
     stop: Stop | None = None,
 ) -> None:
-    """Trains the parts that are missing, then both together, and writes the base to `folder`.
+    """Trains the parts that are missing, then reading, and writes the base to `folder`.
 
     Args:
         config: How.
@@ -103,8 +102,8 @@ def train_base(
         train_part(config, folder, part, seed=seed, resume=resume, stop=stop)
     bench = _Bench(config, folder, seed, resume=resume, stop=stop)
     with fast_math(config.fast_matmul):
-        bench.train_joint()
-    for name in (*Part, JOINT):
+        bench.train_reading()
+    for name in (*Part, READING):
         for values in read_jsonl(bench.log_of(name)):
             row(values)
     partial = folder.with_suffix(".partial")
@@ -186,22 +185,26 @@ class _Bench:
         replace_durably(partial, target)
         steps.forget()
 
-    def train_joint(self) -> None:
-        """Loads both parts and trains them together."""
+    def train_reading(self) -> None:
+        """Loads both parts and trains the language model to read the vision tower.
+
+        On scenes that the tower has not been trained on: there it errs as it will on products.
+        """
         config = self.config
         for part in Part:
             self._module(part).load_state_dict(load_file(_weights(self.folder, part)))
-        looking = make_optimizers(self.seeing.modules, config.matrix_lr, config.vision_lr, config.weight_decay)
-        speaking = make_optimizers(self._module(Part.language), config.matrix_lr, config.other_lr, config.weight_decay)
-        steps = self._steps(JOINT, config.joint_steps, [*looking, *speaking])
-        with self._scenes(config.joint_scenes) as scenes, explicit_attention(self.model):
+        self.seeing.modules.requires_grad_(False)
+        optimizers = make_optimizers(
+            self._module(Part.language), config.matrix_lr, config.other_lr, config.weight_decay
+        )
+        steps = self._steps(READING, config.reading_steps, optimizers)
+        with (
+            self._scenes(config.reading_scenes, first=config.scenes.count) as scenes,
+            explicit_attention(self.model),
+        ):
             steps.run(
-                JointLoss(config, self.reader, self.seeing, scenes),
-                lambda share: [
-                    factor * falling(share, 0.0)
-                    for factor in (config.joint_vision_lr, config.joint_language_lr)
-                    for _ in range(2)
-                ],
+                ReadingLoss(config, self.reader, scenes),
+                lambda share: [config.reading_lr * falling(share, 0.0)] * 2,
             )
 
     def _module(self, part: Part) -> nn.Module:
@@ -223,8 +226,8 @@ class _Bench:
             stop=self.stop,
         )
 
-    def _scenes(self, count: int) -> Scenes:
-        return Scenes(self.config.scenes, count=count, size=self.config.model.image_size, seed=self.seed)
+    def _scenes(self, count: int, first: int = 0) -> Scenes:
+        return Scenes(self.config.scenes, count=count, size=self.config.model.image_size, seed=self.seed, first=first)
 
 
 def falling(share: float, flat: float) -> float:

@@ -17,21 +17,19 @@ class BaseConfig:
         scenes: Generic scenes.
         language_steps: Steps of the language model alone.
         vision_steps: Steps of the vision tower alone.
-        joint_steps: Steps of both.
+        reading_steps: Steps of the language model on what the vision tower writes.
         language_batch: Texts a step of the language model alone.
         vision_batch: Images a step of the vision tower alone.
-        joint_batch: Images a step of both.
-        joint_scenes: How many of the scenes both are trained on.
+        reading_batch: Images a step of reading.
+        reading_scenes: How many further scenes reading is trained on.
         turns: Questions an image.
         matrix_lr: Peak learning rate of the weight matrices (Muon, scaled to AdamW's size of update).
         other_lr: Peak learning rate of everything else in the language model (AdamW).
         vision_lr: Peak learning rate of everything else in the vision tower (AdamW).
-        joint_vision_lr: Peak of the vision tower while both are trained, relative to its own peak.
-        joint_language_lr: The same for the language model.
+        reading_lr: Peak of the language model's rates in reading, relative to those before.
         weight_decay: Of the weight matrices.
         clean_weight: Weight of a cell without a mark in the loss of the cells.
         spelling_weight: Weight of the visual tokens' distance to what they should say.
-        seeing_weight: Weight of both losses of the vision tower while both are trained.
         box_share: Share of the texts and images about which a box may be asked.
         fast_matmul: Let float32 products run on the CPU's bfloat16 units where it has them.
         save_every: Steps between checkpoints to resume from.
@@ -41,21 +39,19 @@ class BaseConfig:
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
     language_steps: int = 900
     vision_steps: int = 1000
-    joint_steps: int = 250
+    reading_steps: int = 150
     language_batch: int = 32
     vision_batch: int = 32
-    joint_batch: int = 24
-    joint_scenes: int = 2000
+    reading_batch: int = 24
+    reading_scenes: int = 2000
     turns: int = 3
     matrix_lr: float = 4e-3
     other_lr: float = 4e-3
     vision_lr: float = 1e-3
-    joint_vision_lr: float = 0.1
-    joint_language_lr: float = 0.5
+    reading_lr: float = 0.5
     weight_decay: float = 0.05
     clean_weight: float = 0.3
     spelling_weight: float = 1.0
-    seeing_weight: float = 0.5
     box_share: float = 0.3
     fast_matmul: bool = True
     save_every: int = 200

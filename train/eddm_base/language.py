@@ -20,19 +20,23 @@ USER_START = "<|im_start|>user\n"
 
 
 class Reader:
-    """Asks the language model about visual tokens and compares its answers."""
+    """Asks the language model about visual tokens and compares its answers.
+
+    Attributes:
+        model: The whole model.
+    """
 
     def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerFast, tokens: int) -> None:
-        self._model: Any = model
+        self.model: Any = model
         self._tokenizer = tokenizer
         (self._prefix,) = encode(tokenizer, [USER_START + "<image>" + "<|image_pad|>" * tokens + "</image>\n"])
 
     def loss(self, turns: list[list[Turn]], seen: Tensor) -> Tensor:
         """Cross-entropy of the answers to the questions about B images, given their visual tokens, (B, T, D)."""
         packed = pack(self._tokenizer, [self._prefix] * len(turns), turns)
-        embedded = self._model.get_input_embeddings()(packed.ids)
-        where = (packed.ids == self._model.config.image_token_id).unsqueeze(-1)
-        hidden = self._model.model.language_model(
+        embedded = self.model.get_input_embeddings()(packed.ids)
+        where = (packed.ids == self.model.config.image_token_id).unsqueeze(-1)
+        hidden = self.model.model.language_model(
             inputs_embeds=embedded.masked_scatter(where, seen.to(embedded.dtype)),
             attention_mask=packed.bias,
             position_ids=packed.positions,
@@ -40,7 +44,7 @@ class Reader:
         ).last_hidden_state
         chosen = packed.labels != IGNORED
         weights = packed.weights[chosen]
-        logits = self._model.lm_head(hidden[chosen])
+        logits = self.model.lm_head(hidden[chosen])
         losses = F.cross_entropy(logits, packed.labels[chosen], reduction="none")
         return (losses * weights).sum() / weights.sum()
 

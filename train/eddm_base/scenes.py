@@ -17,7 +17,7 @@ GROWING = 0.35  # share of the steps over which the pool grows to its full size
 class Scenes:
     """A pool that grows; which scenes a step may see depends on the step alone, not on how fast they are drawn."""
 
-    def __init__(self, config: ScenePoolConfig, *, count: int, size: int, seed: int) -> None:
+    def __init__(self, config: ScenePoolConfig, *, count: int, size: int, seed: int, first: int = 0) -> None:
         """Starts drawing.
 
         Args:
@@ -25,11 +25,14 @@ class Scenes:
             count: How many scenes in all.
             size: Side of the images, in pixels.
             seed: Seed.
+            first: Number of the first scene.
         """
         self._process = ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),))
         self._chunks: list[Future[ScenePool]] = [
-            self._process.submit(draw_pool, config, size=size, seed=seed, first=first, count=min(CHUNK, count - first))
-            for first in range(0, count, CHUNK)
+            self._process.submit(
+                draw_pool, config, size=size, seed=seed, first=first + done, count=min(CHUNK, count - done)
+            )
+            for done in range(0, count, CHUNK)
         ]
         self._joined = 0
         self._pool: ScenePool | None = None

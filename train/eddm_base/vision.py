@@ -38,7 +38,7 @@ class Seeing:
     def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._inner = inputs[0]
 
-    def losses(self, images: np.ndarray, kinds: np.ndarray, facts: list[Facts]) -> tuple[Tensor, Losses]:
+    def losses(self, images: np.ndarray, kinds: np.ndarray, facts: list[Facts]) -> Losses:
         """Looks at images.
 
         Args:
@@ -47,8 +47,8 @@ class Seeing:
             facts: What is true of each image.
 
         Returns:
-            Visual tokens, (B, T, D), and the losses: `cells`, cross-entropy of what is in each; `spelling`, squared
-            distance of the tokens to what they should say.
+            `cells`, cross-entropy of what is in each; `spelling`, squared distance of the visual tokens to what they
+            should say.
         """
         seen = encode_images(self._model, torch.from_numpy(images))
         assert self._inner is not None
@@ -59,7 +59,7 @@ class Seeing:
         weight[0] = self._config.clean_weight
         target = self._spelling.spell(self._spelling.read(facts))
         distance = (seen - target).square().sum(-1).mean()
-        return seen, {
+        return {
             "cells": (1.0, F.cross_entropy(logits, cells.reshape(-1), weight)),
             "spelling": (self._config.spelling_weight, distance),
         }
@@ -75,7 +75,17 @@ class VisionLoss:
         """Any scenes, crowded ones included."""
         scenes = self._scenes.at(share)
         chosen = rng.integers(0, len(scenes.facts), self._config.vision_batch)
-        return self._seeing.losses(*show(scenes, chosen, rng))[1]
+        images, kinds, facts = show(scenes, chosen, rng)
+        return self._seeing.losses(recolour(images, rng), kinds, facts)
+
+
+def recolour(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other colours for each image: its channels in another order, each a little brighter or darker."""
+    batch = len(images)
+    order = np.argsort(rng.random((batch, 3)), axis=1)
+    gains = (rng.uniform(0.8, 1.2, (batch, 1)) * rng.uniform(0.9, 1.1, (batch, 3))).astype(np.float32)
+    shuffled = np.take_along_axis(images, order[:, None, None, :], axis=3)
+    return np.clip(shuffled * gains[:, None, None, :] + 0.5, 0, 255).astype(np.uint8)
 
 
 def show(scenes: ScenePool, chosen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Facts]]:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from data.files import read_jsonl
 from data.scene_pool import ScenePoolConfig
@@ -21,11 +23,11 @@ SMALL = BaseConfig(
     scenes=ScenePoolConfig(count=6),
     language_steps=2,
     vision_steps=2,
-    joint_steps=2,
+    reading_steps=2,
     language_batch=2,
     vision_batch=2,
-    joint_batch=2,
-    joint_scenes=6,
+    reading_batch=2,
+    reading_scenes=6,
 )
 
 
@@ -38,8 +40,12 @@ def test_parts_are_trained_once_and_put_together(tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == before
     rows: list[dict[str, object]] = []
     train_base(SMALL, folder, seed=0, row=rows.append)
-    assert [row["part"] for row in rows] == ["language", "vision", "joint"]
+    assert [row["part"] for row in rows] == ["language", "vision", "reading"]
     assert json.loads((folder / "config.json").read_text())["model_type"] == "minicpmv4_6"
+    parts, base = load_file(kept), load_file(folder / "model.safetensors")
+    for number, module in enumerate(("vision_tower", "merger")):  # reading leaves them as they are
+        own = {name.partition(".")[2]: value for name, value in parts.items() if name.startswith(f"{number}.")}
+        assert own and all(torch.equal(base[f"model.{module}.{name}"], value) for name, value in own.items())
     forget_parts(folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]
 
@@ -75,9 +81,9 @@ def test_the_rate_falls_after_a_plateau(share: float, factor: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_kill_9_in_every_part_changes_no_bit(tmp_path: Path) -> None:
-    sizes = ["model.vision_layers=2", "model.text_layers=1", "scenes.count=6", "joint_scenes=6", "save_every=2"]
-    sizes += [f"{part}_batch=2" for part in ("language", "vision", "joint")]
-    sizes += [f"{part}_steps=30" for part in ("language", "vision", "joint")]
+    sizes = ["model.vision_layers=2", "model.text_layers=1", "scenes.count=6", "reading_scenes=6", "save_every=2"]
+    sizes += [f"{part}_batch=2" for part in ("language", "vision", "reading")]
+    sizes += [f"{part}_steps=30" for part in ("language", "vision", "reading")]
 
     def start(run: Path) -> "subprocess.Popen[bytes]":
         settings = [f"run_dir={run}", "stage=base", *(f"base.{size}" for size in sizes)]
@@ -87,7 +93,7 @@ def test_kill_9_in_every_part_changes_no_bit(tmp_path: Path) -> None:
 
     assert start(tmp_path / "whole").wait() == 0
     parts = tmp_path / "cut" / "eddm" / "base.parts"
-    for part in ("language", "vision", "joint"):
+    for part in ("language", "vision", "reading"):
         process = start(tmp_path / "cut")
         while not (parts / f"{part}.resume.pt").exists():
             assert process.poll() is None, f"{part} ended before it could be interrupted"

@@ -15,3 +15,11 @@ def test_what_a_step_sees_depends_on_the_step_alone(monkeypatch) -> None:  # typ
     whole = draw_pool(config, size=96, seed=1)
     np.testing.assert_array_equal(full.images, whole.images)
     assert full.facts == whole.facts
+
+
+def test_a_pool_may_begin_where_another_ends(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(module, "CHUNK", 3)
+    config = ScenePoolConfig(count=8)
+    with Scenes(config, count=4, size=96, seed=1, first=4) as further:
+        pool = further.at(1.0)
+    np.testing.assert_array_equal(pool.images, draw_pool(config, size=96, seed=1).images[4:])

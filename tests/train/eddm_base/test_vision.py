@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 
 from data.scene_pool import ScenePoolConfig, draw_pool
@@ -6,7 +7,7 @@ from train.eddm_base.build import tiny_tokenizer
 from train.eddm_base.config import BaseConfig
 from train.eddm_base.spelling import Spelling
 from train.eddm_base.steps import make_optimizers
-from train.eddm_base.vision import Seeing
+from train.eddm_base.vision import Seeing, recolour
 
 
 def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
@@ -22,8 +23,7 @@ def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
             group["lr"] = group["peak"]
     history = []
     for _ in range(8):
-        seen, losses = seeing.losses(pool.images, pool.kinds, pool.facts)
-        assert seen.shape == (8, 9, 128)
+        losses = seeing.losses(pool.images, pool.kinds, pool.facts)
         loss = torch.stack([weight * value for weight, value in losses.values()]).sum()
         for optimizer in optimizers:
             optimizer.zero_grad()
@@ -33,3 +33,18 @@ def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
         history.append({name: float(value) for name, (_, value) in losses.items()})
     assert history[-1]["spelling"] < 0.7 * history[0]["spelling"]
     assert history[-1]["cells"] < history[0]["cells"]
+
+
+def test_other_colours_change_neither_place_nor_contrast_by_much() -> None:
+    images = draw_pool(ScenePoolConfig(count=6), size=96, seed=0).images
+    before = images.copy()
+    changed = recolour(images, np.random.default_rng(0))
+    assert changed.dtype == np.uint8 and (images == before).all()
+    np.testing.assert_array_equal(changed, recolour(images, np.random.default_rng(0)))
+    orders = set()
+    for old, new in zip(images, changed, strict=True):
+        likeness = np.corrcoef(old.reshape(-1, 3).T, new.reshape(-1, 3).T)[:3, 3:]
+        assert likeness.max(axis=0).min() > 0.98  # every new channel is one of the old ones
+        orders.add(tuple(likeness.argmax(axis=0).tolist()))
+        assert 0.6 < new.mean() / old.mean() < 1.4
+    assert len(orders) > 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data.scene_pool import ScenePoolConfig, draw_pool
-from train.eddm_base.joint import SHARES, scene_odds
+from train.eddm_base.reading import SHARES, scene_odds
 
 
 def test_scenes_without_a_mark_get_their_share() -> None:

@@ -1,35 +1,37 @@
-"""Both together, on questions about images: the language model learns to read what the vision tower really writes."""
+"""The language model on questions about images: it learns to read what the vision tower really writes."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from data.captions import make_turns
 from data.scene_pool import ScenePool
+from models.minicpmv import encode_images
 from train.eddm_base.config import BaseConfig
 from train.eddm_base.language import Reader
 from train.eddm_base.scenes import Scenes
 from train.eddm_base.steps import Losses
-from train.eddm_base.vision import Seeing, show
+from train.eddm_base.vision import show
 
 SHARES = {"clean": 0.45, "marked": 0.45, "crowded": 0.1}  # of the scenes of a step
 
 
-class JointLoss:
-    """Losses of a step of both."""
+class ReadingLoss:
+    """Loss of a step; the vision tower stays as it is."""
 
-    def __init__(self, config: BaseConfig, reader: Reader, seeing: Seeing, scenes: Scenes) -> None:
-        self._config, self._reader, self._seeing, self._scenes = config, reader, seeing, scenes
+    def __init__(self, config: BaseConfig, reader: Reader, scenes: Scenes) -> None:
+        self._config, self._reader, self._scenes = config, reader, scenes
 
     def __call__(self, rng: np.random.Generator, share: float) -> Losses:
         """As many scenes without a mark as with one, or the answer to "is there a mark" would be yes."""
         scenes, config = self._scenes.at(share), self._config
         odds = scene_odds(scenes)
-        images, kinds, facts = show(scenes, rng.choice(len(odds), config.joint_batch, p=odds), rng)
-        seen, losses = self._seeing.losses(images, kinds, facts)
+        images, _, facts = show(scenes, rng.choice(len(odds), config.reading_batch, p=odds), rng)
+        with torch.no_grad():
+            seen = encode_images(self._reader.model, torch.from_numpy(images))
         turns = [make_turns(f, rng, config.turns, boxes=bool(rng.random() < config.box_share)) for f in facts]
-        watched = {name: (weight * config.seeing_weight, loss) for name, (weight, loss) in losses.items()}
-        return {"answers": (1.0, self._reader.loss(turns, seen)), **watched}
+        return {"answers": (1.0, self._reader.loss(turns, seen))}
 
 
 def scene_odds(scenes: ScenePool) -> np.ndarray:
