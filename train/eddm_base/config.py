@@ -38,7 +38,7 @@ class BaseConfig:
     model: TinyMiniCPMVConfig = field(default_factory=TinyMiniCPMVConfig)
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
     language_steps: int = 900
-    vision_steps: int = 1000
+    vision_steps: int = 1300
     reading_steps: int = 150
     language_batch: int = 32
     vision_batch: int = 32
