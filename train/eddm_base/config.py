@@ -37,8 +37,8 @@ class BaseConfig:
 
     model: TinyMiniCPMVConfig = field(default_factory=TinyMiniCPMVConfig)
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
-    language_steps: int = 900
-    vision_steps: int = 1300
+    language_steps: int = 800
+    vision_steps: int = 1050
     reading_steps: int = 150
     language_batch: int = 32
     vision_batch: int = 32
