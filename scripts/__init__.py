@@ -1,5 +1,6 @@
 """The commands. Ctrl-C ends quietly even while the heavy libraries are still being imported."""
 
+import logging
 import sys
 from types import TracebackType
 
@@ -12,3 +13,4 @@ def _quiet_interrupt(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 sys.excepthook = _quiet_interrupt
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advertises a kernel at every import

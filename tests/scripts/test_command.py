@@ -68,3 +68,8 @@ def test_the_command_line_explains_itself(arguments: list[str], message: str, tm
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_begins_without_advice_of_its_libraries() -> None:
+    begun = [sys.executable, "-c", "import scripts, bitsandbytes"]
+    assert "kernels" not in subprocess.run(begun, cwd=ROOT, capture_output=True, text=True, check=True).stderr
