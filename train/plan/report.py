@@ -101,8 +101,8 @@ def compose_text(config: PlanConfig, parts: Sequence[PartPlan]) -> str:
         lines += ["", *_part_text(part)]
     lines += [
         "",
-        f"Memory in GiB a GPU; needs = peak + {config.margin:.0%} margin + {config.overhead_gib:g} GiB for driver and libraries. "
-        f"Time: {config.gpu_tflops:g} TFLOP/s a GPU at {config.utilisation:.0%}.",
+        f"Memory in GiB a GPU; needs = peak + {config.margin:.0%} margin + {config.overhead_gib:g} GiB for driver and "
+        f"libraries. Time: {config.gpu_tflops:g} TFLOP/s a GPU at {config.utilisation:.0%}.",
         "Predicted, not measured: the model is described in train/plan/ and compared with real steps in its tests.",
     ]
     return "\n".join(lines)
