@@ -23,7 +23,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ from models.sam import Sam, SamAttention, SamConfig
 from models.sam_lora import SamLora
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from scripts.benchmark_mdlm_gpu import print_table
-from scripts.command import CONFIGS, compose_config
+from scripts.command import compose_config
 from train.losses import LossConfig, mask_loss
 from train.mdlm import TrainMDLMConfig
 from train.optim import OptimConfig, build_optimizer
@@ -94,8 +93,7 @@ def main() -> None:
 
 def tiny_sizes() -> Sizes:
     """Those of the tiny preset."""
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        preset = compose_config("train_mdlm", TrainMDLMConfig, ["preset=tiny", "run_dir=unused"])
+    preset = compose_config("train_mdlm", TrainMDLMConfig, ["preset=tiny", "run_dir=unused"])
     assert preset.base is not None
     return Sizes(preset.mdlm.sam, preset.base.llava, preset.loop.batch_size)
 

@@ -9,11 +9,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -96,7 +98,7 @@ def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
 
 
 def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Config:
-    """Another command's configuration, as its own command line would give it; only inside a command.
+    """Another command's configuration, as its own command line would give it.
 
     Args:
         name: Name of its YAML in `configs/`, without the suffix.
@@ -106,8 +108,11 @@ def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Con
     Raises:
         UserError: If a word is no setting of that command, or a value is missing or of a wrong type.
     """
+    inside = GlobalHydra.instance().is_initialized()  # a benchmark is no command
+    ready = nullcontext() if inside else hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS))
     try:
-        cfg = hydra.compose(name, overrides)
+        with ready:
+            cfg = hydra.compose(name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"scripts.{name} does not take {' '.join(overrides)}: {reason}") from error

@@ -147,7 +147,7 @@ def test_pickled_weights_and_a_missing_kernel_are_named(tmp_path: Path) -> None:
     for path in folder.glob("model*"):
         path.unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="a pickle"):
+    with pytest.raises(UserError, match="pickled weights"):
         load_llava(LlavaConfig(path=str(folder)))
 
 

@@ -9,7 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from data.errors import UserError
-from scripts.command import readable_errors, to_dataclass
+from scripts.command import compose_config, readable_errors, to_dataclass
+from train.plan.config import PlanConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +69,13 @@ def test_the_command_line_explains_itself(arguments: list[str], message: str, tm
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_another_commands_configuration_outside_a_command() -> None:
+    config = compose_config("plan", PlanConfig, ["preset=tiny", "gpus=1", "gpu_gib=24"])
+    assert (config.preset, config.gpus) == ("tiny", 1)
+    with pytest.raises(UserError, match=r"scripts\.plan does not take .*gqus=1"):
+        compose_config("plan", PlanConfig, ["preset=tiny", "gqus=1", "gpu_gib=24"])
 
 
 def test_a_command_begins_without_advice_of_its_libraries() -> None:
