@@ -171,12 +171,12 @@ class _Bench:
         config, module = self.config, self._module(part)
         if part is Part.language:
             optimizers = make_optimizers(module, config.matrix_lr, config.other_lr, config.weight_decay)
-            steps = self._steps(part, config.language_steps, optimizers)
+            steps = self._steps(part, config.language_steps, module, optimizers)
             with explicit_attention(self.model):
                 steps.run(LanguageLoss(config, self.reader, self.spelling), lambda share: [falling(share, 0.5)] * 2)
         else:
             optimizers = make_optimizers(module, config.matrix_lr, config.vision_lr, config.weight_decay)
-            steps = self._steps(part, config.vision_steps, optimizers)
+            steps = self._steps(part, config.vision_steps, module, optimizers)
             with self._scenes(config.scenes.count) as scenes:
                 steps.run(VisionLoss(config, self.seeing, scenes), lambda share: [falling(share, 0.45)] * 2)
         target = _weights(self.folder, part)
@@ -193,11 +193,9 @@ class _Bench:
         config = self.config
         for part in Part:
             self._module(part).load_state_dict(load_file(_weights(self.folder, part)))
-        self.seeing.modules.requires_grad_(False)
-        optimizers = make_optimizers(
-            self._module(Part.language), config.matrix_lr, config.other_lr, config.weight_decay
-        )
-        steps = self._steps(READING, config.reading_steps, optimizers)
+        module = self._module(Part.language)
+        optimizers = make_optimizers(module, config.matrix_lr, config.other_lr, config.weight_decay)
+        steps = self._steps(READING, config.reading_steps, module, optimizers)
         with (
             self._scenes(config.reading_scenes, first=config.scenes.count) as scenes,
             explicit_attention(self.model),
@@ -210,12 +208,11 @@ class _Bench:
     def _module(self, part: Part) -> nn.Module:
         return self.model.model.language_model if part is Part.language else self.seeing.modules
 
-    def _steps(self, part: str, count: int, optimizers: list[torch.optim.Optimizer]) -> Steps:
-        both = nn.ModuleDict({"language": self._module(Part.language), "vision": self.seeing.modules})
+    def _steps(self, part: str, count: int, module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Steps:
         return Steps(
             part,
             count,
-            both,
+            module,
             optimizers,
             state=self.parts / f"{part}.resume.pt",
             fingerprint=self.fingerprint,

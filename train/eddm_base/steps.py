@@ -27,13 +27,13 @@ Losses = dict[str, tuple[float, Tensor]]  # name → (weight, loss)
 
 
 class Steps:
-    """The optimisation of some modules; every random draw depends on (seed, part, step) only."""
+    """The optimisation of a module; every random draw depends on (seed, part, step) only."""
 
     def __init__(
         self,
         part: str,
         count: int,
-        modules: nn.ModuleDict,
+        module: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         *,
         state: Path,
@@ -49,7 +49,7 @@ class Steps:
         Args:
             part: Name of the part, as it is logged.
             count: Steps in all.
-            modules: What the state holds.
+            module: What is trained; the state holds it.
             optimizers: What is stepped; groups keep their peak rate under `peak`.
             state: File to resume from; the one before it is kept beside it. `forget` removes both.
             fingerprint: What must agree to resume.
@@ -62,7 +62,7 @@ class Steps:
         Raises:
             UserError: If the state would not fit on the disk.
         """
-        self.part, self.count, self.modules, self.optimizers = part, count, modules, optimizers
+        self.part, self.count, self.module, self.optimizers = part, count, module, optimizers
         self._state, self._fingerprint, self._save_every = state, fingerprint, save_every
         self._log = LogRows(log_to, stage="base")
         self._stop = stop or Stop()
@@ -72,7 +72,7 @@ class Steps:
             self._resume()
         else:
             self.forget()
-        numbers = sum(value.numel() * value.element_size() for value in self.modules.state_dict().values())
+        numbers = sum(value.numel() * value.element_size() for value in self.module.state_dict().values())
         state.parent.mkdir(parents=True, exist_ok=True)
         check_space(state.parent, 3 * numbers, what=f"the state of {part}")  # weights, and two numbers of AdamW each
 
@@ -154,9 +154,9 @@ class Steps:
     def _save(self) -> None:
         partial = self._state.with_suffix(".partial")
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
-        modules = self.modules.state_dict()
+        weights = self.module.state_dict()
         torch.save(
-            {"fingerprint": self._fingerprint, "step": self.done, "modules": modules, "optimizers": optimizers}, partial
+            {"fingerprint": self._fingerprint, "step": self.done, "module": weights, "optimizers": optimizers}, partial
         )
         if self._state.is_file():
             self._state.replace(self._previous)
@@ -172,7 +172,7 @@ class Steps:
                 "EDDM base, %s: %s is of another configuration: starting from the beginning", self.part, self._state
             )
             return
-        self.modules.load_state_dict(state["modules"])
+        self.module.load_state_dict(state["module"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.done = state["step"]
