@@ -111,7 +111,7 @@ def test_everything_is_in_the_page(full_run: Run) -> None:
         "82.5 %",
         "73.5 %",
         "44.5 %",
-        "seed 2",  # the training's, not that of the shuffled texts
+        "· seed 2 · preset tiny",  # the training's seed, not that of the shuffled texts
         "preset tiny",
         "build ddqa",
         "decoy",
