@@ -59,6 +59,7 @@ def to_sft_arguments(
         "gradient_checkpointing": optim.gradient_checkpointing,
         "vit_gradient_checkpointing": optim.gradient_checkpointing,
         "dataloader_num_workers": optim.workers,
+        "dataloader_persistent_workers": False,  # their seed is drawn once a start, not once an epoch: no exact resume
         "dataset_num_proc": 1,
         "output_dir": str(output),
         "add_version": False,
