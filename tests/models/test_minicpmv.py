@@ -29,6 +29,19 @@ def test_dense_batches_give_the_stock_result() -> None:
     torch.testing.assert_close(seen, torch.stack(list(expected)), atol=1e-4, rtol=1e-4)
 
 
+def test_gradients_are_the_stock_ones() -> None:
+    model, processor = make_model()
+    images = make_images(2)
+    stock = processor.image_processor(list(images), return_tensors="pt")
+    names = [name for name, _ in model.model.vision_tower.named_parameters()]
+    parameters = list(model.model.vision_tower.parameters())
+    tokens = model.model.get_image_features(stock["pixel_values"], stock["target_sizes"]).pooler_output
+    expected = torch.autograd.grad(torch.stack(list(tokens)).square().sum(), parameters)
+    seen = torch.autograd.grad(encode_images(model, torch.from_numpy(images)).square().sum(), parameters)
+    for name, one, other in zip(names, seen, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_images_of_different_sizes_fall_back() -> None:
     model, processor = make_model()
     images = [make_images(1)[0], np.zeros((48, 192, 3), np.uint8)]
@@ -41,8 +54,11 @@ def test_images_of_different_sizes_fall_back() -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_patchify_equals_the_processor() -> None:
+def test_patchify_equals_the_processor_and_leaves_the_images_alone() -> None:
     _, processor = make_model()
     images = make_images(2)
+    pixels = torch.from_numpy(images).float()
+    patchify(pixels, patch_size=8)
+    assert (pixels.numpy() == images).all()
     expected = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(patchify(torch.from_numpy(images), patch_size=8), expected, atol=1e-5, rtol=1e-5)

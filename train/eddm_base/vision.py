@@ -38,11 +38,11 @@ class Seeing:
     def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._inner = inputs[0]
 
-    def losses(self, images: np.ndarray, kinds: np.ndarray, facts: list[Facts]) -> Losses:
+    def losses(self, images: Tensor, kinds: np.ndarray, facts: list[Facts]) -> Losses:
         """Looks at images.
 
         Args:
-            images: (B, S, S, 3) uint8.
+            images: (B, S, S, 3), 0..255.
             kinds: (B, S, S) as in `ScenePool`.
             facts: What is true of each image.
 
@@ -50,7 +50,7 @@ class Seeing:
             `cells`, cross-entropy of what is in each; `spelling`, squared distance of the visual tokens to what they
             should say.
         """
-        seen = encode_images(self._model, torch.from_numpy(images))
+        seen = encode_images(self._model, images)
         assert self._inner is not None
         cells = torch.from_numpy(cell_kinds(kinds, self.grid))
         batch, side, types = len(images), self.grid // 4, len(KINDS) + 1
@@ -79,13 +79,21 @@ class VisionLoss:
         return self._seeing.losses(recolour(images, rng), kinds, facts)
 
 
-def recolour(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other colours for each image: its channels in another order, each a little brighter or darker."""
+def recolour(images: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Other colours for each image: its channels in another order, each a little brighter or darker.
+
+    Args:
+        images: (B, H, W, 3), 0..255.
+        rng: Source of the colours.
+
+    Returns:
+        The same as float32; the images are left as they are.
+    """
     batch = len(images)
-    order = np.argsort(rng.random((batch, 3)), axis=1)
-    gains = (rng.uniform(0.8, 1.2, (batch, 1)) * rng.uniform(0.9, 1.1, (batch, 3))).astype(np.float32)
-    shuffled = np.take_along_axis(images, order[:, None, None, :], axis=3)
-    return np.clip(shuffled * gains[:, None, None, :] + 0.5, 0, 255).astype(np.uint8)
+    order = torch.from_numpy(np.argsort(rng.random((batch, 3)), axis=1))
+    gains = torch.from_numpy(rng.uniform(0.8, 1.2, (batch, 1)) * rng.uniform(0.9, 1.1, (batch, 3)))
+    channels = torch.from_numpy(images).permute(0, 3, 1, 2)[torch.arange(batch)[:, None], order]
+    return (channels * gains.float()[..., None, None]).clamp_(max=255).permute(0, 2, 3, 1)
 
 
 def show(scenes: ScenePool, chosen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Facts]]:
