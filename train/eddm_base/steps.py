@@ -200,7 +200,7 @@ def make_optimizers(
         inner = parameter.ndim == 2 and "embed" not in name and min(parameter.shape) >= 48
         (matrices if inner else others).append(parameter)
     optimizers = [
-        torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=3),
         torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     for optimizer in optimizers:
