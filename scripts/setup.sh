@@ -22,4 +22,5 @@ if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>
     { echo "error: EIAD needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
   "$python" -m venv "$venv" || { echo "error: cannot create $venv; set EIAD_VENV to another path" >&2; exit 2; }
 fi
+unset PYTHONDONTWRITEBYTECODE # a new environment holds no bytecode: without a cache every start compiles torch and all
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
