@@ -66,16 +66,14 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("ranks", "strategy", "moments"), [(1, "ddp", MOMENTS), (2, "ddp", MOMENTS[1::2]), (2, "zero2", MOMENTS[::3])]
-)
+@pytest.mark.parametrize(("ranks", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "zero2")])
 def test_killed_anywhere_every_loss_is_the_same(
-    tmp_path: Path, write_mvtec: Callable[..., Path], ranks: int, strategy: str, moments: list[str]
+    tmp_path: Path, write_mvtec: Callable[..., Path], ranks: int, strategy: str
 ) -> None:
     root = write_mvtec()
     assert run(tmp_path / "whole", root, ranks, strategy) == 0
     killed = tmp_path / "killed"
-    for moment in moments:
+    for moment in MOMENTS:
         assert run(killed, root, ranks, strategy, until=moment) != 0
         assert not (killed / "mdlm" / "fixed" / "manifest.json").exists()
     assert run(killed, root, ranks, strategy) == 0

@@ -79,6 +79,7 @@ def test_the_rate_falls_after_a_plateau(share: float, factor: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kill_9_in_every_part_changes_no_bit(tmp_path: Path) -> None:
     sizes = ["model.vision_layers=2", "model.text_layers=1", "scenes.count=6", "reading_scenes=6", "save_every=2"]
     sizes += [f"{part}_batch=2" for part in ("language", "vision", "reading")]

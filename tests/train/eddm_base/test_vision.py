@@ -39,7 +39,8 @@ def test_other_colours_change_neither_place_nor_contrast_by_much() -> None:
     images = draw_pool(ScenePoolConfig(count=6), size=96, seed=0).images
     before = images.copy()
     changed = recolour(images, np.random.default_rng(0)).numpy()
-    assert (images == before).all() and changed.min() >= 0 and changed.max() <= 255
+    assert changed.dtype == np.float32 and (images == before).all()
+    assert changed.min() >= 0 and changed.max() <= 255
     np.testing.assert_array_equal(changed, recolour(images, np.random.default_rng(0)).numpy())
     orders = set()
     for old, new in zip(images, changed, strict=True):
