@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from data.errors import UserError
 from data.masks import MaskSource, read_mask
@@ -61,6 +62,16 @@ def load_image(path: Path) -> ImageArray:
     if decoded is None:
         raise UserError(f"Corrupt image: {path} does not decode. Replace the file, or download it again.")
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def resize_image(image: ImageArray, size: tuple[int, int]) -> ImageArray:
+    """Resizes as MiniCPM-V's processor does, so that what is kept small looks as what it sees: antialiased bicubic.
+
+    Args:
+        image: (H, W, 3).
+        size: (height, width) wanted.
+    """
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def load_mask(sample: Sample, size: tuple[int, int]) -> MaskArray:

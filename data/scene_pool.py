@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data.captions import KINDS, Fact, Facts, name_surface
 from data.masks import Box
+from data.sample import resize_image
 from data.scenes import make_scene
 
 CELL_SHARE = 0.12  # of a cell's pixels that a mark must cover to count there
@@ -29,7 +30,7 @@ class ScenePoolConfig:
 
     count: int = 3000
     draw_size: int = 128
-    crowded_share: float = 0.5
+    crowded_share: float = 0.25
     clutter: float = 0.8
 
 
@@ -77,7 +78,7 @@ def draw_pool(config: ScenePoolConfig, *, size: int, seed: int, first: int = 0, 
         crowded[index] = rng.random() < config.crowded_share
         marked = int(rng.integers(3, 8)) if crowded[index] else None
         scene = make_scene(rng, config.draw_size, marks=marked, clutter=config.clutter)
-        images[index] = cv2.resize(scene.image, (size, size), interpolation=cv2.INTER_AREA)
+        images[index] = resize_image(scene.image, (size, size))
         factor = size / config.draw_size
         marks = []
         for mark in sorted(scene.marks, key=lambda mark: -int(mark.mask.sum())):

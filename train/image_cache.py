@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from data.files import make_dir
-from data.sample import load_image
+from data.sample import load_image, resize_image
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,7 @@ def _shrink(path: Path, folder: Path, size: int) -> Path:
         image = load_image(path)
         height, width = image.shape[:2]
         factor = min(1.0, size / max(height, width))
-        shape = (max(1, round(width * factor)), max(1, round(height * factor)))
-        small = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+        small = resize_image(image, (max(1, round(height * factor)), max(1, round(width * factor))))
         partial = target.with_suffix(".partial.png")
         cv2.imwrite(str(partial), cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
         partial.replace(target)

@@ -29,6 +29,7 @@ class BaseConfig:
         reading_lr: Peak of the language model's rates in reading, relative to those before.
         weight_decay: Of the weight matrices.
         clean_weight: Weight of a cell without a mark in the loss of the cells.
+        depth_weight: Weight of the same loss of the cells where the tower's inner layers leave off.
         spelling_weight: Weight of the visual tokens' distance to what they should say.
         box_share: Share of the texts and images about which a box may be asked.
         fast_matmul: Let float32 products run on the CPU's bfloat16 units where it has them.
@@ -38,10 +39,10 @@ class BaseConfig:
     model: TinyMiniCPMVConfig = field(default_factory=TinyMiniCPMVConfig)
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
     language_steps: int = 800
-    vision_steps: int = 1050
+    vision_steps: int = 1700
     reading_steps: int = 150
     language_batch: int = 32
-    vision_batch: int = 32
+    vision_batch: int = 16
     reading_batch: int = 24
     reading_scenes: int = 2000
     turns: int = 3
@@ -51,7 +52,8 @@ class BaseConfig:
     reading_lr: float = 0.5
     weight_decay: float = 0.05
     clean_weight: float = 0.3
-    spelling_weight: float = 1.0
+    depth_weight: float = 1.0
+    spelling_weight: float = 0.3
     box_share: float = 0.3
     fast_matmul: bool = True
     save_every: int = 200

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from data.scene_pool import ScenePoolConfig, draw_pool
@@ -7,11 +8,11 @@ from train.eddm_base.build import tiny_tokenizer
 from train.eddm_base.config import BaseConfig
 from train.eddm_base.spelling import Spelling
 from train.eddm_base.steps import make_optimizers
-from train.eddm_base.vision import Seeing, recolour
+from train.eddm_base.vision import TYPES, Seeing, recolour
 
 
 def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
-    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=2, text_layers=1))
+    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, text_layers=1))
     tokenizer = tiny_tokenizer(1536)
     torch.manual_seed(0)
     model = build_model(config.model, tokenizer)
@@ -33,6 +34,35 @@ def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
         history.append({name: value.item() for name, (_, value) in losses.items()})
     assert history[-1]["spelling"] < 0.7 * history[0]["spelling"]
     assert history[-1]["cells"] < history[0]["cells"]
+    assert history[-1]["depth"] < history[0]["depth"]
+
+
+@pytest.mark.parametrize("across", [2, 4])
+def test_a_head_that_says_what_is_in_its_cells_has_no_loss(across: int) -> None:
+    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, text_layers=1))
+    tokenizer = tiny_tokenizer(1536)
+    model = build_model(config.model, tokenizer)
+    seeing = Seeing(model, config, Spelling(model, tokenizer, 3))
+    cells = torch.from_numpy(np.random.default_rng(0).integers(0, TYPES, (2, 12, 12)))
+    tokens = [
+        cells[image, row : row + across, column : column + across].reshape(-1)
+        for image in range(2)
+        for row in range(0, 12, across)
+        for column in range(0, 12, across)
+    ]
+    said = 50 * torch.nn.functional.one_hot(torch.stack(tokens), TYPES).float().flatten(1)
+    assert seeing._cell_loss(said, cells, across=across) < 1e-6
+    assert seeing._cell_loss(said.flip(0), cells, across=across) > 1
+
+
+def test_nothing_listens_after_a_step() -> None:
+    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, text_layers=1))
+    tokenizer = tiny_tokenizer(1536)
+    model = build_model(config.model, tokenizer)
+    seeing = Seeing(model, config, Spelling(model, tokenizer, 3))
+    pool = draw_pool(ScenePoolConfig(count=2), size=96, seed=0)
+    seeing.losses(torch.from_numpy(pool.images), pool.kinds, pool.facts)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_other_colours_change_neither_place_nor_contrast_by_much() -> None:
