@@ -41,7 +41,7 @@ class Seeing:
         self._inner = core.model.vision_tower.encoder.layers[
             config.model.insert_layer + 1 : -1
         ]  # of 2 × 2 patches each
-        self._head = nn.Linear(self._last.in_features, 16 * TYPES)  # a visual token covers 4 × 4 cells
+        self._head = nn.Linear(self._last.in_features, 16 * TYPES)  # 4 × 4 cells a token
         self._inner_heads = nn.ModuleList([nn.Linear(config.model.vision_hidden, 4 * TYPES) for _ in self._inner])
         self.modules = nn.ModuleList([core.model.vision_tower, core.model.merger, self._head, self._inner_heads])
 
