@@ -68,9 +68,9 @@ class TinyMiniCPMVConfig:
     patch_size: int = 8
     vision_hidden: int = 128
     vision_layers: int = 4
-    vision_heads: int = 2
+    vision_heads: int = 4
     vision_intermediate: int = 256
-    insert_layer: int = 0
+    insert_layer: int = 1
     text_hidden: int = 128
     text_layers: int = 3
     text_heads: int = 4

@@ -38,8 +38,8 @@ class BaseConfig:
 
     model: TinyMiniCPMVConfig = field(default_factory=TinyMiniCPMVConfig)
     scenes: ScenePoolConfig = field(default_factory=ScenePoolConfig)
-    language_steps: int = 800
-    vision_steps: int = 1700
+    language_steps: int = 700
+    vision_steps: int = 1550
     reading_steps: int = 150
     language_batch: int = 32
     vision_batch: int = 16

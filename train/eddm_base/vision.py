@@ -20,6 +20,7 @@ from train.eddm_base.spelling import Spelling
 from train.eddm_base.steps import Losses
 
 TYPES = len(KINDS) + 1  # of a cell: clean, or a kind of mark
+MERGED = 4  # cells across a visual token
 
 
 class Seeing:
@@ -35,14 +36,15 @@ class Seeing:
 
     def __init__(self, model: nn.Module, config: BaseConfig, spelling: Spelling) -> None:
         core: Any = model
+        sizes = config.model
         self._model, self._config, self._spelling = model, config, spelling
-        self.grid = config.model.image_size // config.model.patch_size
+        self.grid = sizes.image_size // sizes.patch_size
         self._last = core.model.merger.mlp[-1].linear_2
-        self._inner = core.model.vision_tower.encoder.layers[
-            config.model.insert_layer + 1 : -1
-        ]  # of 2 × 2 patches each
-        self._head = nn.Linear(self._last.in_features, 16 * TYPES)  # 4 × 4 cells a token
-        self._inner_heads = nn.ModuleList([nn.Linear(config.model.vision_hidden, 4 * TYPES) for _ in self._inner])
+        inner = range(1, sizes.vision_layers - 1)
+        self._inner = [core.model.vision_tower.encoder.layers[index] for index in inner]
+        self._across = [1 if index <= sizes.insert_layer else 2 for index in inner]  # cells across one of its tokens
+        self._head = nn.Linear(self._last.in_features, MERGED**2 * TYPES)
+        self._inner_heads = nn.ModuleList([nn.Linear(sizes.vision_hidden, n * n * TYPES) for n in self._across])
         self.modules = nn.ModuleList([core.model.vision_tower, core.model.merger, self._head, self._inner_heads])
 
     def losses(self, images: Tensor, kinds: np.ndarray, facts: list[Facts]) -> Losses:
@@ -63,12 +65,12 @@ class Seeing:
         cells = torch.from_numpy(cell_kinds(kinds, self.grid))
         target = self._spelling.spell(self._spelling.read(facts))
         losses = {
-            "cells": (1.0, self._cell_loss(self._head(last[0]), cells, across=4)),
+            "cells": (1.0, self._cell_loss(self._head(last[0]), cells, across=MERGED)),
             "spelling": (config.spelling_weight, (seen - target).square().sum(-1).mean()),
         }
         if inner:
-            pairs = zip(self._inner_heads, inner, strict=True)
-            depth = [self._cell_loss(head(hidden), cells, across=2) for head, hidden in pairs]
+            read = zip(self._inner_heads, inner, self._across, strict=True)
+            depth = [self._cell_loss(head(hidden), cells, across=across) for head, hidden, across in read]
             losses["depth"] = (config.depth_weight, torch.stack(depth).mean())
         return losses
 
