@@ -39,7 +39,6 @@ class ReferringConfig:
         denied_share: Share of the scenes with marks of which one sentence denies them: it means all marks too.
         invented_share: Share of the scenes without marks of which one sentence claims one: it means nothing.
         untyped_share: Share of the sentences that say "defect" instead of its type, so that the place must count.
-        clutter: Share of the scenes with harmless detail, so that not every detail is taken for a mark.
         augment: Photometric augmentation.
     """
 
@@ -51,7 +50,6 @@ class ReferringConfig:
     denied_share: float = 0.05
     invented_share: float = 0.3
     untyped_share: float = 0.4
-    clutter: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -94,8 +92,7 @@ class ReferringScenes:
         """A scene under the symmetry of this epoch, before augmentation."""
         if index not in self._scenes:
             rng = np.random.default_rng([self.seed, index])
-            marks = int(rng.choice(len(self._shares), p=self._shares))
-            self._scenes[index] = make_scene(rng, self._size, marks=marks, clutter=self._config.clutter)
+            self._scenes[index] = make_scene(rng, self._size, marks=int(rng.choice(len(self._shares), p=self._shares)))
         scene, turn = self._scenes[index], int(np.random.default_rng([self.seed, epoch, index, 0]).integers(8))
         return Scenery(_turn(scene.image, turn), [(mark.defect, _turn(mark.mask, turn)) for mark in scene.marks])
 
