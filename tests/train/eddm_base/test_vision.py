@@ -11,8 +11,10 @@ from train.eddm_base.steps import make_optimizers
 from train.eddm_base.vision import TYPES, Seeing, recolour
 
 
-def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
-    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, text_layers=1))
+@pytest.mark.parametrize("merged_after", [0, 1])
+def test_a_few_steps_teach_the_tokens_where_they_are(merged_after: int) -> None:
+    """The inner layer's tokens are 2 × 2 patches behind the first merging, single patches before it."""
+    config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, insert_layer=merged_after, text_layers=1))
     tokenizer = tiny_tokenizer(1536)
     torch.manual_seed(0)
     model = build_model(config.model, tokenizer)
@@ -37,7 +39,7 @@ def test_a_few_steps_teach_the_tokens_where_they_are() -> None:
     assert history[-1]["depth"] < history[0]["depth"]
 
 
-@pytest.mark.parametrize("across", [2, 4])
+@pytest.mark.parametrize("across", [1, 2, 4])
 def test_a_head_that_says_what_is_in_its_cells_has_no_loss(across: int) -> None:
     config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, text_layers=1))
     tokenizer = tiny_tokenizer(1536)
