@@ -3,10 +3,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from transformers.models.minicpmv4_6.image_processing_minicpmv4_6 import MiniCPMV4_6ImageProcessor
 
 from data.errors import UserError
 from data.masks import MaskFile
-from data.sample import Sample, load_image, load_mask
+from data.sample import Sample, load_image, load_mask, resize_image
+from models.minicpmv import patchify
 
 
 def make_sample(folder: Path, **changes) -> Sample:
@@ -49,3 +53,13 @@ def test_mask_rules(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "m.png"), np.zeros((2, 3), np.uint8))
     with pytest.raises(UserError, match="Empty mask"):
         load_mask(make_sample(tmp_path, defect="scratch", mask=MaskFile(tmp_path / "m.png")), (2, 3))
+
+
+def test_an_image_is_resized_as_the_processor_of_minicpm_v_does() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (256, 192, 3), np.uint8)
+    processor = MiniCPMV4_6ImageProcessor(scale_resolution=96, patch_size=8, slice_mode=False, max_slice_nums=1)
+    seen = processor(images=[Image.fromarray(image)], return_tensors="pt")
+    rows, columns = (8 * int(side) for side in seen["target_sizes"][0])
+    resized = torch.from_numpy(resize_image(image, (rows, columns)).copy())
+    difference = seen["pixel_values"] - patchify(resized[None], patch_size=8)
+    assert 127.5 * difference.abs().max() < 1.5  # grey levels; an average over areas is off by tens

@@ -31,7 +31,7 @@ from train.eddm_base.reading import ReadingLoss
 from train.eddm_base.scenes import Scenes
 from train.eddm_base.spelling import Spelling
 from train.eddm_base.steps import Steps, make_optimizers
-from train.eddm_base.vision import Seeing, VisionLoss
+from train.eddm_base.vision import MERGED, Seeing, VisionLoss
 from train.eddm_base.whitening import whiten_patches
 from train.stop import Stop
 
@@ -151,7 +151,7 @@ class _Bench:
         torch.manual_seed(seed)
         self.tokenizer = tiny_tokenizer(config.model.vocab_size)
         self.model = build_model(config.model, self.tokenizer)
-        side = config.model.image_size // config.model.patch_size // 4
+        side = config.model.image_size // config.model.patch_size // MERGED
         self.spelling = Spelling(self.model, self.tokenizer, side)
         self.reader = Reader(self.model, self.tokenizer, side**2)
         self.seeing = Seeing(self.model, config, self.spelling)
