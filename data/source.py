@@ -13,8 +13,8 @@ from typing import Any
 from data.errors import UserError
 from data.faults import reporting
 from data.masks import MaskFile, MaskFiles, decode_mask
-from data.readers import READERS, Reader
 from data.readers.listing import Listed, Skipped
+from data.readers.registry import READERS, Reader
 from data.sample import Sample
 
 

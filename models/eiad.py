@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
 from data.files import make_dir, write_json
-from data.grounding import DescriptionMode, build_prompt
 from data.run import Run, open_run
 from data.sample import ImageArray, MaskArray, load_image
-from models.adapter import load_mdlm
+from data.training.grounding import DescriptionMode, build_prompt
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
-from models.eddm import DescribeMode, load_eddm
-from models.judge import Judge, Verdict, read_product
+from models.eddm.eddm import DescribeMode, load_eddm
+from models.mdlm.files import load_mdlm
 from models.predictor import Predictor
+from models.velm.judge import Judge, Verdict, read_product
 
 
 class Overlay(StrEnum):
@@ -48,7 +48,7 @@ class InspectConfig:
         contour: Threshold of the mask (0.5 of a probability unless changed) and width of the outline.
         classes: Class descriptions (`data/classes/template.yaml`); with them EDDM names the class of what is found.
         category: Which of their categories; may be left out where there is one.
-        policy: What to do with each class (`data/policies/template.yaml`); needs `classes`.
+        policy: What to do with each class (`data/classes/policies/template.yaml`); needs `classes`.
     """
 
     preset: str
@@ -88,7 +88,7 @@ class Inspection:
 
 
 class Describer(Protocol):
-    """Describes images; `models.eddm.EDDM` does."""
+    """Describes images; `models.eddm.eddm.EDDM` does."""
 
     def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
         """One description an image."""

@@ -19,13 +19,13 @@ from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
 
 from data.errors import UserError
 from data.files import hash_file, read_json
-from models.adapter import ADAPTER, HEADS, MANIFEST, load_trained, read_config
-from models.checkpoint import Identity, hash_weights, require
-from models.eddm import EDDM, load_trained_chat
-from models.llava import SEG_TOKEN
-from models.mdlm import MDLM, assemble, build_processor
-from models.sam import build_sam
-from models.shards import list_pickles
+from models.eddm.eddm import EDDM, load_trained_chat
+from models.mdlm.files import ADAPTER, HEADS, MANIFEST, load_trained, read_config
+from models.mdlm.llava import SEG_TOKEN
+from models.mdlm.model import MDLM, assemble, build_processor
+from models.mdlm.sam import build_sam
+from models.weights.checkpoint import Identity, hash_weights, require
+from models.weights.shards import list_pickles
 
 MODEL, LLAVA, SAM = "model", "llava", "sam.safetensors"
 EXPORT_FORMAT = 1

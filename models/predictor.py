@@ -24,7 +24,7 @@ class Predicted(Protocol):
 
 
 class Predictor(Protocol):
-    """Anything that turns images and prompts into anomaly maps; `models.mdlm.MDLM` does."""
+    """Anything that turns images and prompts into anomaly maps; `models.mdlm.model.MDLM` does."""
 
     def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> Sequence[Predicted]:
         """One prediction an image."""

@@ -4,7 +4,7 @@ Builds MVTec-AC from raw MVTec AD, or VisA-AC from raw VisA (dataset=visa_ac), a
 prints its counts beside the release's.
 """
 
-from data.anomaly_classes.build import ACConfig, build_ac
+from data.classes.refined.build import ACConfig, build_ac
 from scripts.command import command
 
 

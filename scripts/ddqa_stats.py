@@ -3,7 +3,7 @@
 Prints Table I (ours / the paper's) and writes OUT/ddqa_stats.json and OUT/ddqa_stats.html, a page on its own.
 """
 
-from eval.ddqa_stats import StatsConfig, build_stats
+from eval.ddqa.statistics import StatsConfig, build_stats
 from scripts.command import command
 
 

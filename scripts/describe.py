@@ -3,7 +3,7 @@
 Writes RUN/descriptions/<part or folder>.jsonl; what is there by the same model is kept.
 """
 
-from models.describe import DescribeConfig, describe
+from models.eddm.describe import DescribeConfig, describe
 from scripts.command import command
 
 

@@ -20,10 +20,10 @@ def main(config: DoctorConfig) -> None:
 
 def examine_preset(config: DoctorConfig) -> bool:
     """Examines the checkpoints that the preset's own training commands would load."""
-    from train.eddm_config import EDDMConfig  # slow to import, and no dataset needs them
-    from train.mdlm import TrainMDLMConfig
+    from train.eddm.config import EDDMConfig  # slow to import, and no dataset needs them
+    from train.mdlm.train import TrainMDLMConfig
     from train.plan.config import flatten_overrides
-    from train.weights import diagnose_weights
+    from train.plan.weights import diagnose_weights
 
     chosen = [f"preset={config.weights}", "run_dir=RUN"]
     eddm = compose_config("train_eddm", EDDMConfig, [*chosen, *flatten_overrides(config.eddm)])

@@ -7,9 +7,9 @@ Runs VELM's pipeline (expert, gate, outline, MLLM) and scores its classes; or sc
 Writes DIR/results.json (percent); the pipeline also DIR/replies.jsonl, the log it resumes from, and DIR/report.html.
 """
 
-from eval.classification import ClassificationConfig, run_classification
+from eval.classification.evaluate import ClassificationConfig, run_classification
 from scripts.command import command
-from train.expert import fit_missing_expert
+from train.experts.fit import fit_missing_expert
 
 
 @command("eval_classification", ClassificationConfig)

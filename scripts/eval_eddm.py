@@ -3,7 +3,7 @@
 Examines EDDM on RUN/ddqa/<part>.jsonl; writes RUN/eval/eddm.json (percent).
 """
 
-from eval.ddqa import ExamConfig, run_exam
+from eval.ddqa.exam import ExamConfig, run_exam
 from scripts.command import command
 
 

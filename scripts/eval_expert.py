@@ -3,7 +3,7 @@
 Pixel and image metrics of a vision expert on images that it was not fitted on; writes DIR/expert.json and the maps.
 """
 
-from eval.expert import EvalExpertConfig, evaluate_expert
+from eval.segmentation.expert import EvalExpertConfig, evaluate_expert
 from scripts.command import command
 
 

@@ -6,7 +6,7 @@ results.json, mmad.md, mmad.html and skipped.jsonl to out=; prints the mean figu
 
 import json
 
-from eval.mmad import EvalMMADConfig, evaluate_mmad
+from eval.mmad.evaluate import EvalMMADConfig, evaluate_mmad
 from scripts.command import command
 
 

@@ -7,11 +7,11 @@ Several processes: torchrun --nproc_per_node 2 -m scripts.eval_segmentation … 
 
 import json
 
+from data.ranks import join_ranks
 from data.run import open_run
-from eval.map_evaluation import evaluate_maps
-from eval.ranks import join_ranks
-from eval.results import write_results
-from eval.segmentation import SegmentationConfig, evaluate_segmentation
+from eval.report.results import write_results
+from eval.segmentation.evaluate import SegmentationConfig, evaluate_segmentation
+from eval.segmentation.map_evaluation import evaluate_maps
 from scripts.command import command
 
 

@@ -4,7 +4,7 @@ Fits a vision expert on normal images, sets its gate on held-out ones, and write
 """
 
 from scripts.command import command
-from train.expert import FitExpertConfig, fit_expert
+from train.experts.fit import FitExpertConfig, fit_expert
 
 
 @command("fit_expert", FitExpertConfig)

@@ -3,7 +3,7 @@
 Draws the generated factory: `RUN/data/seen` and `RUN/data/unseen` in the MVTec AD layout.
 """
 
-from data.synthetic import SyntheticConfig, make_factory
+from data.factory.synthetic import SyntheticConfig, make_factory
 from scripts.command import command
 
 

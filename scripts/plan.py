@@ -4,8 +4,8 @@ Predicts memory and time of both trainings of a preset for every strategy, says 
 """
 
 from scripts.command import command, compose_config
-from train.eddm_config import EDDMConfig
-from train.mdlm import TrainMDLMConfig
+from train.eddm.config import EDDMConfig
+from train.mdlm.train import TrainMDLMConfig
 from train.plan.config import PlanConfig, flatten_overrides
 from train.plan.plan import plan
 

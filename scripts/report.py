@@ -3,7 +3,7 @@
 Writes RUN/report.html (self-contained), report.json, report.md and results.json from what the run holds so far.
 """
 
-from eval.report import ReportConfig, build_report
+from eval.report.write import ReportConfig, build_report
 from scripts.command import command
 
 

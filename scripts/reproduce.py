@@ -5,8 +5,8 @@ not run what is missing and how to get it, and writes OUT/<table>.json and OUT/<
 `+answers.gpt_4o=FILE` (MMAD) and `+classified.oracle_gpt_4o=DIR` (VELM).
 """
 
-from eval.reproduce.config import ReproduceConfig
-from eval.reproduce.registry import reproduce
+from eval.tables.config import ReproduceConfig
+from eval.tables.reproduce import reproduce
 from scripts.command import command
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from data.run import Run
 from scripts.command import command
-from scripts.pipeline import RunAllConfig, plan_stages
-from scripts.stages import Pipeline
+from scripts.pipeline.plan import RunAllConfig, plan_stages
+from scripts.pipeline.stages import Pipeline
 
 
 @command("run_all", RunAllConfig)

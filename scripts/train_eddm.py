@@ -5,8 +5,8 @@ python -m scripts.train_eddm. Run it again to go on after an interruption.
 """
 
 from scripts.command import command
-from train.eddm import train_eddm
-from train.eddm_config import EDDMConfig
+from train.eddm.config import EDDMConfig
+from train.eddm.train import train_eddm
 
 
 @command("train_eddm", EDDMConfig)

@@ -7,7 +7,7 @@ preset, RUN/mdlm/base/ before it). Run it again to go on after an interruption.
 from __future__ import annotations
 
 from scripts.command import command
-from train.mdlm import TrainMDLMConfig, train_mdlm
+from train.mdlm.train import TrainMDLMConfig, train_mdlm
 
 
 @command("train_mdlm", TrainMDLMConfig)

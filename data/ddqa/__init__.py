@@ -1,1 +1,4 @@
-"""DDQA: rule-built question-answer pairs from masks and defect names (EIAD, Sec. III-A)."""
+"""DDQA: rule-built question-answer pairs from masks and defect names (EIAD, Sec. III-A).
+
+Public modules: `build`, `compose`, `config`, `regions`, `summary`, `table`, `tasks`, `vocabulary`, `wording`.
+"""

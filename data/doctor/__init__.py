@@ -1,1 +1,4 @@
-"""The doctor: which dataset lies at a path, whether it is whole, and what to do about each fault."""
+"""The doctor: which dataset lies at a path, whether it is whole, and what to do about each fault.
+
+Public modules: `examine`, `problems`, `report`.
+"""

@@ -15,7 +15,8 @@ from data.doctor.tree import Tree
 from data.errors import UserError
 from data.faults import collect_faults
 from data.masks import MaskFile, MaskFiles
-from data.readers import READERS, Reader, listing
+from data.readers import listing
+from data.readers.registry import READERS, Reader
 from data.sample import Sample
 
 

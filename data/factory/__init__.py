@@ -1,1 +1,4 @@
-"""Procedural products and defects: what the generated factory and the generic scenes are drawn with."""
+"""Procedural products and defects: the generated dataset, and what it and the generic scenes are drawn with.
+
+Public modules: `canvas`, `clutter`, `defects`, `placement`, `sheet`, `synthetic`.
+"""

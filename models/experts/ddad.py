@@ -4,7 +4,8 @@ An image is noised part of the way and denoised again, each step drawn towards t
 denoising), by a model that has only seen normal ones: what is normal comes back, a defect does not. The anomaly map
 adds the distance in pixels to the distance between features, from a backbone adapted to such reconstructions.
 
-A fitted expert is a folder: `expert.json`, `gate.json` and `<category>/ddad.safetensors`. Trained by `train.ddad`.
+A fitted expert is a folder: `expert.json`, `gate.json` and `<category>/ddad.safetensors`. `train.experts.ddad` trains
+it.
 
 Shapes: images (N, 3, S, S) in −1..1; maps (N, S, S).
 """

@@ -12,13 +12,13 @@ from pathlib import Path
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
 from data.files import hash_file, hash_value
-from data.grounding import DescriptionMode, build_prompt
 from data.run import open_run
 from data.sample import ImageArray, Sample
-from models.adapter import load_mdlm
-from models.eddm import DescribeMode, load_eddm
+from data.training.grounding import DescriptionMode, build_prompt
+from models.eddm.eddm import DescribeMode, load_eddm
 from models.experts.expert import Detection, Gate, MapArray
 from models.experts.store import read_expert, read_gates, write_expert, write_gates
+from models.mdlm.files import load_mdlm
 
 PATTERNS = ("*.safetensors", "*.pt", "*.pth")
 

@@ -5,8 +5,8 @@
     FOLDER/gate.json        written by scripts.fit_expert
 
 A sample id is `<dataset>/<path of the image below the dataset's root>`; the dataset may be left out of the path. How
-a map is read: `models.map_file`, as everywhere. A map of another size than its image is resized. Without `scores.json`
-the score of an image is the maximum of its map.
+a map is read: `models.experts.map_file`, as everywhere. A map of another size than its image is resized. Without
+`scores.json` the score of an image is the maximum of its map.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from data.errors import UserError
 from data.files import read_json
 from data.sample import ImageArray, Sample
 from models.experts.expert import Detection, Gate, MapArray
+from models.experts.map_file import SUFFIXES, read_map
 from models.experts.store import read_gates
-from models.map_file import SUFFIXES, read_map
 
 
 class PrecomputedExpert:

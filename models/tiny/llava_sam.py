@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from models.llava import IMAGE_TOKEN, SEG_TOKEN
+from models.mdlm.llava import IMAGE_TOKEN, SEG_TOKEN
 
 PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
 

@@ -1,7 +1,7 @@
 """A few-million-parameter MiniCPM-V 4.6: the real architecture, processor and chat format, with random weights.
 
 Nothing here is a stand-in: the classes are those of transformers, and ms-swift loads the written folder as
-`minicpmv4_6`. Only the sizes are small, and the weights are not trained yet (`train.eddm_base` does that).
+`minicpmv4_6`. Only the sizes are small, and the weights are not trained yet (`train.tiny` does that).
 """
 
 from __future__ import annotations

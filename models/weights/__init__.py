@@ -1,1 +1,4 @@
-"""The pre-trained checkpoints that the presets start from: what they are, where they lie, whether they are whole."""
+"""The pre-trained checkpoints: what they are, where they lie, whether they are whole.
+
+Public modules: `checkpoint`, `diagnosis`, `shapes`, `shards`, `table`.
+"""

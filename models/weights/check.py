@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from data.doctor.problems import Problem, problem
 from data.errors import UserError
 from data.files import read_json
-from models.sam import SamConfig
-from models.shards import INDEX, list_pickles
+from models.mdlm.sam import SamConfig
 from models.weights.shapes import architecture, build_sam_shape
+from models.weights.shards import INDEX, list_pickles
 from models.weights.table import Checkpoint, read_key
 
 SIZE_TOLERANCE = 0.05  # of the table's rounded gigabytes

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from data.doctor.problems import Problem, count_severities, problem, settle
 from data.doctor.report import list_problems
 from data.files import hash_file
-from models.sam import SamConfig
+from models.mdlm.sam import SamConfig
 from models.weights.check import check_folder, check_pin, check_sam
 from models.weights.table import Checkpoint, TrainedPart, checkpoints, find_checkpoint
 

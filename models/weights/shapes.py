@@ -25,7 +25,7 @@ from transformers import (
 
 from data.errors import UserError
 from data.files import read_json
-from models.sam import Sam, SamConfig
+from models.mdlm.sam import Sam, SamConfig
 from models.weights.table import checkpoints, find_checkpoint
 
 REMOTE = "minicpmv"  # model_type of MiniCPM-V 2.6

@@ -14,7 +14,7 @@ from data.mmad import (
     read_knowledge,
     read_mmad,
 )
-from tests.eval.mmad_tree import write_mmad
+from tests.eval.mmad.mmad_tree import write_mmad
 
 BOTTLE = "DS-MVTec/bottle/image/broken_large/000.png"
 

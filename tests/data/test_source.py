@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.readers import READERS
+from data.readers.registry import READERS
 from data.source import Source, load_samples
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.dam import DamConfig
-from models.llava import LlavaConfig, add_seg_token
-from models.mdlm import MDLM, MDLMConfig, build_mdlm, build_processor
-from models.sam import SamConfig, build_sam
+from models.mdlm.dam import DamConfig
+from models.mdlm.llava import LlavaConfig, add_seg_token
+from models.mdlm.model import MDLM, MDLMConfig, build_mdlm, build_processor
+from models.mdlm.sam import SamConfig, build_sam
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 
 TEXTS = ["The image shows a washer. There is a scratch at the top left.", "There is no visible defect."]

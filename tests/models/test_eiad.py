@@ -11,11 +11,11 @@ import pytest
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
-from data.grounding import DescriptionMode
 from data.run import Run
 from data.sample import ImageArray, load_image
+from data.training.grounding import DescriptionMode
 from models.contour import RED
-from models.eddm import DescribeMode
+from models.eddm.eddm import DescribeMode
 from models.eiad import EIAD, InspectConfig, Overlay, inspect_image, load_eiad, save_inspection
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.grounding import GroundingItem
-from models.llava import LlavaConfig
-from models.mdlm import MDLM, MDLMConfig, create_mdlm
+from data.training.grounding import GroundingItem
+from models.mdlm.llava import LlavaConfig
+from models.mdlm.model import MDLM, MDLMConfig, create_mdlm
 from models.quantize import Precision, QuantizeConfig, keep_trainable_on_cpu, quantized_layers
 
 pytest.importorskip("bitsandbytes")

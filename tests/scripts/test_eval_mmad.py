@@ -8,10 +8,10 @@ import torch
 
 from data.files import read_json, read_jsonl, write_json
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from tests.eval.mmad_tree import write_mmad  # type: ignore[import-not-found]
-from tests.models.fake_server import Server  # type: ignore[import-not-found]
+from tests.eval.mmad.mmad_tree import write_mmad  # type: ignore[import-not-found]
+from tests.models.chat.fake_server import Server  # type: ignore[import-not-found]
 from tests.scripts.conftest import RunCommand  # type: ignore[import-not-found]
-from train.eddm_base.build import tiny_tokenizer
+from train.tiny.eddm import tiny_tokenizer
 
 QUESTIONS = 47
 
@@ -75,7 +75,7 @@ def test_any_other_class_of_model_gives_the_same_answers(
 ) -> None:
     arguments = [f"data_root={mmad}", f"mllm={base}", "shots=1"]
     run_command("eval_mmad", *arguments, f"out={tmp_path / 'packed'}")
-    monkeypatch.setattr("models.chat_load._is_single_tile", lambda folder: False)  # as for any model of transformers
+    monkeypatch.setattr("models.chat.load._is_single_tile", lambda folder: False)  # as for any model of transformers
     run_command("eval_mmad", *arguments, f"out={tmp_path / 'reused'}")
     packed, reused = (
         [row["choice"] for row in read_jsonl(tmp_path / name / "answers.jsonl")] for name in ("packed", "reused")

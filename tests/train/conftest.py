@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from data.grounding import DescriptionMode
-from data.referring import ReferringConfig
 from data.source import DataConfig, Source
-from models.dam import DamConfig
-from models.llava import LlavaConfig
-from models.mdlm import MDLMConfig
-from models.sam import SamConfig
+from data.tiny.referring import ReferringConfig
+from data.training.grounding import DescriptionMode
+from models.mdlm.dam import DamConfig
+from models.mdlm.llava import LlavaConfig
+from models.mdlm.model import MDLMConfig
+from models.mdlm.sam import SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig
-from train.base_mdlm import BaseMDLMConfig
-from train.loop import LoopConfig
-from train.mdlm import MixConfig, Stage, TrainMDLMConfig, train_mdlm
-from train.optim import OptimConfig
-from train.tracking import TrackingConfig
+from train.engine.optim import OptimConfig
+from train.engine.tracking import TrackingConfig
+from train.mdlm.loop import LoopConfig
+from train.mdlm.train import MixConfig, Stage, TrainMDLMConfig, train_mdlm
+from train.tiny.mdlm import BaseMDLMConfig
 
 MakeConfig = Callable[..., TrainMDLMConfig]
 

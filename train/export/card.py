@@ -10,7 +10,7 @@ import yaml
 
 from data.files import read_json, write_text
 from data.run import Run
-from models.adapter import MANIFEST
+from models.mdlm.files import MANIFEST
 from train.export.config import ExportConfig
 from train.export.facts import hash_data, read_metrics, read_settings
 from train.export.loading import describe_loading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from data.grounding import DescriptionMode
+from data.training.grounding import DescriptionMode
 
 
 class Part(StrEnum):

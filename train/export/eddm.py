@@ -13,12 +13,12 @@ from transformers import AutoProcessor
 from data.errors import UserError
 from data.files import read_json, write_json
 from data.run import Run
-from models.adapter import ADAPTER, TOKENIZER
-from models.chat import ChatModel
-from models.checkpoint import identify, locate
-from models.eddm import load_trained_chat
+from models.chat.protocol import ChatModel
+from models.eddm.eddm import load_trained_chat
 from models.exported import MODEL
-from models.shards import count_parameters, list_pickles, list_shards
+from models.mdlm.files import ADAPTER, TOKENIZER
+from models.weights.checkpoint import identify, locate
+from models.weights.shards import count_parameters, list_pickles, list_shards
 from train.export.config import ExportConfig
 from train.export.part import (
     PROCESSOR_FILES,

@@ -11,7 +11,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import make_dir
 from data.run import Run, open_run
-from models.adapter import MANIFEST
+from models.mdlm.files import MANIFEST
 from train.export.card import write_card
 from train.export.config import ExportConfig, Part
 from train.export.eddm import missing_eddm, size_eddm, write_eddm

@@ -11,14 +11,14 @@ from safetensors.torch import save_file
 
 from data.errors import UserError
 from data.files import read_json
-from data.grounding import DescriptionMode
 from data.run import Run
-from models.adapter import ADAPTER, HEADS, MANIFEST, load_trained, read_config, save_adapter
-from models.checkpoint import identify, locate
+from data.training.grounding import DescriptionMode
 from models.exported import LLAVA, SAM
-from models.llava import SEG_TOKEN
-from models.mdlm import MDLM, MDLMConfig
-from models.shards import count_parameters, list_pickles, list_shards
+from models.mdlm.files import ADAPTER, HEADS, MANIFEST, load_trained, read_config, save_adapter
+from models.mdlm.llava import SEG_TOKEN
+from models.mdlm.model import MDLM, MDLMConfig
+from models.weights.checkpoint import identify, locate
+from models.weights.shards import count_parameters, list_pickles, list_shards
 from train.export.config import ExportConfig
 from train.export.part import (
     PROCESSOR_FILES,

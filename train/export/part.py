@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from data.errors import UserError
 from data.files import read_json, write_json
-from models.adapter import MANIFEST
 from models.exported import EXPORT_FORMAT, list_files
+from models.mdlm.files import MANIFEST
 
 TOKENIZER_FILES = (
     "tokenizer*.json",

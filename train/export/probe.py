@@ -17,11 +17,11 @@ from torch import Tensor
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
-from data.grounding import GroundingItem, build_prompt
 from data.sample import ImageArray
-from data.scenes import make_scene
-from models.chat import ChatModel, ChatRequest
-from models.mdlm import MDLM
+from data.tiny.scenes import make_scene
+from data.training.grounding import GroundingItem, build_prompt
+from models.chat.protocol import ChatModel, ChatRequest
+from models.mdlm.model import MDLM
 
 QUESTIONS = (format_prompt(Task.AD, AD_OPTIONS), format_prompt(Task.DFM), FREE_PROMPT)
 TEXTS = (

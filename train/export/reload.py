@@ -15,9 +15,9 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.files import read_json
-from models.adapter import ADAPTER
-from models.checkpoint import Identity, require
 from models.exported import MODEL, load_exported_eddm, load_exported_mdlm, read_export
+from models.mdlm.files import ADAPTER
+from models.weights.checkpoint import Identity, require
 from train.export.probe import probe_chat, probe_eddm, probe_mdlm
 
 

@@ -1,1 +1,4 @@
-"""The memory planner: what a training needs on each GPU, how long it takes, and which options fit."""
+"""What a training needs before it starts: memory and time on each GPU, and the checkpoints that it begins from.
+
+Public modules: `config`, `measure`, `plan`, `weights`.
+"""

@@ -11,19 +11,19 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from data.errors import UserError
-from data.reading import reading_corpus
-from models.llava import ImageTiles
-from models.mdlm import MDLM, MDLMConfig, build_mdlm
-from models.sam import SamAttention
+from data.tiny.reading import reading_corpus
+from models.mdlm.llava import ImageTiles
+from models.mdlm.model import MDLM, MDLMConfig, build_mdlm
+from models.mdlm.sam import SamAttention
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.tiny.minicpmv import build_model
 from models.weights.shapes import MiniCPMVShape, architecture, build_chat_shape, build_llava_shape, build_sam_shape
-from train.eddm_base.build import tiny_tokenizer
-from train.eddm_config import EDDMConfig
-from train.loop import MixedPrecision
-from train.mdlm import TrainMDLMConfig
+from train.eddm.config import EDDMConfig
+from train.mdlm.loop import MixedPrecision
+from train.mdlm.train import TrainMDLMConfig
 from train.plan.segmenter import Segmenter
 from train.plan.stack import Stack
+from train.tiny.eddm import tiny_tokenizer
 
 SHARED_INPUT = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
 

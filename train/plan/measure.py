@@ -15,12 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from data.errors import UserError
-from models.mdlm import MDLM
-from models.processor import GroundingBatch
-from train.loop import MixedPrecision
-from train.losses import mask_loss
-from train.mdlm import TrainMDLMConfig
-from train.optim import build_optimizer
+from models.mdlm.model import MDLM
+from models.mdlm.processor import GroundingBatch
+from train.engine.optim import build_optimizer
+from train.mdlm.loop import MixedPrecision
+from train.mdlm.losses import mask_loss
+from train.mdlm.train import TrainMDLMConfig
 from train.plan.blueprint import Blueprint, mdlm_shape
 from train.plan.options import GIB, Strategy, predict_memory
 

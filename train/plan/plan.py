@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from data.ddqa.table import published
 from data.errors import UserError
-from train.eddm_config import EDDMConfig
-from train.mdlm import TrainMDLMConfig
+from train.eddm.config import EDDMConfig
+from train.mdlm.train import TrainMDLMConfig
 from train.plan.blueprint import eddm_blueprint, mdlm_blueprint
 from train.plan.config import PlanConfig, check_plan
 from train.plan.measure import measure_mdlm

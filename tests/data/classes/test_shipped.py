@@ -13,7 +13,7 @@ CLASSES = Path("data/classes")
 def test_every_class_of_the_release_is_described(dataset: str) -> None:
     products = load_products(CLASSES / f"{dataset}.yaml")
     check_descriptions(products, CLASSES)
-    release = yaml.safe_load((Path("data/anomaly_classes") / f"{dataset}.yaml").read_text())
+    release = yaml.safe_load((Path("data/classes/refined") / f"{dataset}.yaml").read_text())
     release = release.get("release", release)
     assert set(products) == set(release)
     for category, product in products.items():

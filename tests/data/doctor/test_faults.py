@@ -237,7 +237,7 @@ def test_an_unreadable_index_does_not_hide_the_rest(tmp_path: Path) -> None:
 
 def test_a_reader_that_stops_does_not_hide_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from data.errors import UserError
-    from data.readers import READERS
+    from data.readers.registry import READERS
 
     def stop(root: Path) -> list:
         raise UserError(f"Not what I expected in {root}.")

@@ -9,8 +9,8 @@ import pytest
 
 from data.doctor.examine import DoctorConfig, examine
 from data.masks import defect_regions
-from data.readers import READERS
 from data.readers.listing import Listed
+from data.readers.registry import READERS
 from data.sample import Sample, load_image, load_mask
 
 

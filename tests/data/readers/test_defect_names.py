@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from data.errors import UserError
-from data.readers import READERS, defect_names
+from data.readers import defect_names
 from data.readers.defect_names import JOINT, TABLE, join_names, readable
+from data.readers.registry import READERS
 
 
 def test_listed_names() -> None:

@@ -8,9 +8,9 @@ from safetensors.numpy import save_file
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
-from data.grounding import DescriptionMode
 from data.sample import ImageArray, Sample
-from models.eddm import DescribeMode
+from data.training.grounding import DescriptionMode
+from models.eddm.eddm import DescribeMode
 from models.experts import mdlm as module
 from models.experts.expert import Gate
 from models.experts.load import load_expert

@@ -6,7 +6,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from train.eddm_base.build import tiny_tokenizer
+from train.tiny.eddm import tiny_tokenizer
 
 
 def test_the_checkpoint_is_loaded_by_transformers(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.doctor.problems import Problem
-from models.sam import Sam, SamConfig
+from models.mdlm.sam import Sam, SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.weights.check import INDEX, check_folder, check_pin, check_sam
 from models.weights.table import Checkpoint, TrainedPart, checkpoints

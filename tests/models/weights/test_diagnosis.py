@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.files import hash_file
-from models.sam import Sam, SamConfig
+from models.mdlm.sam import Sam, SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.weights import diagnosis
 from models.weights.diagnosis import Wanted, examine_weights

@@ -12,16 +12,16 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
 from data.run import Run
-from models.adapter import save_adapter
-from models.dam import DamConfig
-from models.llava import LlavaConfig, add_seg_token
-from models.mdlm import MDLMConfig, create_mdlm
-from models.sam import SamConfig, build_sam
+from models.mdlm.dam import DamConfig
+from models.mdlm.files import save_adapter
+from models.mdlm.llava import LlavaConfig, add_seg_token
+from models.mdlm.model import MDLMConfig, create_mdlm
+from models.mdlm.sam import SamConfig, build_sam
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from train.eddm_base.build import tiny_tokenizer
+from train.engine.stage import finish
 from train.export.config import ExportConfig
-from train.stage import finish
+from train.tiny.eddm import tiny_tokenizer
 
 MakeExport = Callable[..., ExportConfig]
 DATA = "/secret/place/datasets/mvtec"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from data.errors import UserError
-from data.grounding import DescriptionMode
 from data.run import Run
+from data.training.grounding import DescriptionMode
 from train.export.config import Dtype, Part
 from train.export.eddm import size_eddm
 from train.export.export import check_space, export_adapter, find_parts, make_work

@@ -16,9 +16,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 from data.errors import UserError
 from data.files import read_json
 from data.run import Run
-from models.adapter import load_mdlm
-from models.eddm import load_eddm
+from models.eddm.eddm import load_eddm
 from models.exported import load_exported_eddm, load_exported_mdlm
+from models.mdlm.files import load_mdlm
 from train.export import export as exporting
 from train.export import proof as proving
 from train.export.config import Dtype, ExportConfig, Part

@@ -6,10 +6,10 @@ import pytest
 
 from data.ddqa.compose import FREE_PROMPT
 from data.run import Run
-from models.chat import ChatRequest
-from models.chat_api import ApiChat, ApiConfig
-from models.eddm import load_eddm
-from tests.models.swift_server import serve
+from models.chat.api import ApiChat, ApiConfig
+from models.chat.protocol import ChatRequest
+from models.eddm.eddm import load_eddm
+from tests.models.chat.swift_server import serve
 from train.export.config import ExportConfig
 from train.export.eddm import write_eddm
 from train.export.probe import write_images

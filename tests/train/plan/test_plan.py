@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from data.errors import UserError
 from scripts.command import CONFIGS, to_dataclass
-from train.eddm_config import EDDMConfig
-from train.mdlm import TrainMDLMConfig
+from train.eddm.config import EDDMConfig
+from train.mdlm.train import TrainMDLMConfig
 from train.plan.blueprint import eddm_blueprint, mdlm_blueprint
 from train.plan.config import PlanConfig, flatten_overrides
 from train.plan.options import GIB, Strategy, list_options, predict_memory, recommend, share_batch, step_flops

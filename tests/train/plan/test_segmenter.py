@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.dam import DefectAnalysisModule
-from models.sam import Sam, SamAttention, SamConfig
+from models.mdlm.dam import DefectAnalysisModule
+from models.mdlm.sam import Sam, SamAttention, SamConfig
 from models.weights.shapes import build_sam_shape
-from train.losses import LossConfig, mask_loss
+from train.mdlm.losses import LossConfig, mask_loss
 from train.plan.measure import LiveBytes
 from train.plan.segmenter import Segmenter
 

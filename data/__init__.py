@@ -1,0 +1,7 @@
+"""What is trained and tested on: samples and their masks, the readers of each dataset, DDQA, and the files of a run.
+
+Nothing here needs a neural network.
+
+Public modules: `contact_sheet`, `errors`, `faults`, `files`, `image_size`, `masks`, `mmad`, `parallel`, `ranks`,
+`run`, `sample`, `source`, `splits`.
+"""

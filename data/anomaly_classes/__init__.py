@@ -1,1 +1,0 @@
-"""MVTec-AC and VisA-AC from raw MVTec AD and VisA (VELM, Sec. 3.3)."""

@@ -1,0 +1,6 @@
+"""What the tiny bases learn from: generic scenes with marks, captions, short questions and reading exercises.
+
+No product and no dataset: the tiny bases stand for models that were trained on the web.
+
+Public modules: `captions`, `pool`, `reading`, `referring`, `scenes`.
+"""

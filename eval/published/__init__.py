@@ -1,1 +1,0 @@
-"""Published figures, one YAML a paper, as printed."""

@@ -1,0 +1,225 @@
+"""The report of a run: one self-contained HTML page, and the same facts as JSON and Markdown.
+
+It reads what the stages left in the run directory. A part that is missing is named in the report, never hidden.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import write_json, write_text
+from data.run import Run, open_run
+from data.sample import Sample
+from data.source import Source, load_samples
+from data.training.descriptions import load_descriptions
+from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
+from eval.report.charts import draw_comparison, draw_curves
+from eval.report.facts import (
+    describe_data,
+    read_configs,
+    read_curves,
+    read_optional,
+    read_stages,
+    read_versions,
+)
+from eval.report.notes import find_missing, headline, limits
+from eval.report.page import page_environment
+from eval.report.results import write_results
+from eval.segmentation.decoys import decoy_boxes
+from eval.segmentation.map_store import MapStore
+from models.contour import ContourConfig
+
+log = logging.getLogger(__name__)
+COLUMNS = {
+    "pixel_auroc": "Pixel AUROC",
+    "pixel_f1_max": "Pixel F1-max",
+    "pixel_ap": "Pixel AP",
+    "pixel_aupro": "AUPRO",
+    "image_auroc": "Image AUROC",
+}
+SECTIONS = {
+    "best": ("Best", "The outlines that fit their true defect best, a few of each category."),
+    "worst": ("Worst", "The outlines that fit worst, a few of each category."),
+    "random": ("Drawn at random", "Defective images in the order of a seeded draw: what to expect."),
+    "decoys": ("With decoys", "A harmless mark of the same kind (blue box) is not the defect that the text names."),
+    "normal": ("Sound products", "First the sound images with the highest scores (nearest to a false alarm)."),
+}
+
+
+@dataclass(kw_only=True, slots=True)
+class ReportConfig:
+    """What the report shows.
+
+    Attributes:
+        preset: Name of the preset; recorded, not interpreted.
+        run: Run directory.
+        title: Headline of the page.
+        gallery: Which cases are shown.
+        contour: Threshold and line width of the outlines.
+    """
+
+    preset: str
+    run: str
+    title: str = "Industrial inspection, explained"
+    gallery: GalleryConfig = field(default_factory=GalleryConfig)
+    contour: ContourConfig = field(default_factory=ContourConfig)
+
+
+def build_report(config: ReportConfig) -> Path:
+    """Writes `RUN/report.html`, `report.json`, `report.md` and `results.json`; returns the path of the page.
+
+    Raises:
+        UserError: If there is no such run.
+    """
+    run = open_run(config.run)
+    facts = collect_facts(run, config)
+    cases, store = _measure(run, facts, config)
+    facts["operating_point"] = operating_point(cases) if cases else None
+    facts["missing"] = find_missing(facts)
+    facts["headline"] = headline(facts)
+    facts["limits"] = limits(facts)
+    gallery = _gallery(run, cases, store, config) if store else []
+    html, markdown = (
+        page_environment(escape=escape, figure=format_figure, delta=format_delta) for escape in (True, False)
+    )
+    page = html.get_template("report.html.j2").render(
+        facts=facts, columns=COLUMNS, gallery=gallery, charts=_charts(facts), threshold=config.contour.threshold
+    )
+    write_text(
+        run.report.with_suffix(".md"), markdown.get_template("report.md.j2").render(facts=facts, columns=COLUMNS)
+    )
+    write_json(run.report.with_suffix(".json"), {name: value for name, value in facts.items() if name != "curves"})
+    write_text(run.report, page)
+    log.info("Report: %s (%.1f MB)", run.report, len(page.encode()) / 1e6)
+    return run.report
+
+
+def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
+    """Everything but pictures: results, configs, data, versions and times."""
+    log.info("Collecting the results of %s …", run.path)
+    evaluations = {
+        path.stem.removeprefix("segmentation_"): read_optional(path)
+        for path in sorted(run.eval.glob("segmentation_*.json"))
+    }
+    write_results(run)
+    configs = read_configs(run)
+    main = evaluations.get("with_eddm") or next(iter(evaluations.values()), None)
+    parts = {"Training": "train", "Zero-shot": "zero_shot"} if main else {}
+    return {
+        "title": config.title,
+        "run": str(run.path.resolve()),
+        "seed": _common(configs.values(), "seed"),
+        "preset": _common([summary["config"] for summary in evaluations.values()], "preset"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "evaluations": evaluations,
+        "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm")),
+        "eddm": read_optional(run.eval / "eddm.json"),
+        "ddqa": read_optional(run.ddqa / "counts.json"),
+        "data": {
+            name: describe_data([Source(**source) for source in main["config"]["data"][part]])
+            for name, part in parts.items()
+            if main
+        },
+        "stages": read_stages(run),
+        "versions": read_versions(),
+        "configs": configs,
+        "curves": read_curves(run),
+        "report_config": asdict(config),
+    }
+
+
+def format_figure(value: float | None, digits: int = 1) -> str:
+    """A number with fixed digits; a dash when there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def format_delta(value: float | None) -> str:
+    """A signed number; a dash when there is none."""
+    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+def _common(configs: Iterable[Mapping[str, Any]], key: str) -> Any:
+    """A value on which all configs that have it agree, else None."""
+    found = {config[key] for config in configs if key in config}
+    return found.pop() if len(found) == 1 else None
+
+
+def _compare(with_eddm: dict[str, Any] | None, without: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Rows of the main table: `mean` and each category, metric → (with, without, difference)."""
+    known = with_eddm or without
+    if known is None:
+        return None
+
+    left, right = (summary or {"mean": {}, "categories": {}} for summary in (with_eddm, without))
+    categories = {
+        name: {
+            "images": values["images"],
+            "normal": values["normal"],
+            "cells": _cells(left["categories"].get(name, {}), right["categories"].get(name, {})),
+        }
+        for name, values in known["categories"].items()
+    }
+    return {"mean": _cells(left["mean"], right["mean"]), "categories": categories, "images": known["images"]}
+
+
+def _cells(left: dict[str, Any], right: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    cells = {}
+    for metric in COLUMNS:
+        a, b = left.get(metric), right.get(metric)
+        cells[metric] = {"with": a, "without": b, "delta": None if a is None or b is None else a - b}
+    return cells
+
+
+def _measure(run: Run, facts: dict[str, Any], config: ReportConfig) -> tuple[list[Case], MapStore | None]:
+    """Compares outlines and masks of the main evaluation; without its files there is no gallery."""
+    name = next((name for name in ("with_eddm", "without_eddm") if name in facts["evaluations"]), None)
+    facts["gallery"] = {"evaluation": name, "missing": None}
+    if name is None:
+        return [], None
+    summary = facts["evaluations"][name]
+    store = MapStore(run.eval / f"segmentation_{name}")
+    try:
+        sources = [Source(**source) for source in summary["config"]["data"][summary["config"]["part"]]]
+        rows = {row.id: row for row in store.rows()}
+        samples: list[Sample] = [sample for sample in load_samples(sources).samples if sample.id in rows]
+        return measure_cases(samples, rows, store, config.contour, decoy_boxes(sources, samples)), store
+    except UserError as error:
+        facts["gallery"]["missing"] = str(error)
+        return [], None
+
+
+def _gallery(run: Run, cases: list[Case], store: MapStore, config: ReportConfig) -> list[dict[str, Any]]:
+    descriptions: dict[str, str] = {}
+    for path in sorted(run.descriptions.glob("*.jsonl")):
+        descriptions |= load_descriptions(path)
+    chosen = choose_cases(cases, config.gallery)
+    return [
+        {
+            "title": title,
+            "about": about,
+            "cases": [show_case(case, store, config.contour, config.gallery, descriptions) for case in chosen[key]],
+        }
+        for key, (title, about) in SECTIONS.items()
+        if chosen[key]
+    ]
+
+
+def _charts(facts: dict[str, Any]) -> dict[str, Any]:
+    table = facts["segmentation"]
+    comparison = []
+    if table:
+        for metric, chance in (("pixel_auroc", 50.0), ("pixel_f1_max", 0.0)):
+            pairs = {
+                name: (row["cells"][metric]["with"], row["cells"][metric]["without"])
+                for name, row in table["categories"].items()
+            }
+            title = f"{COLUMNS[metric]}, %"
+            comparison.append(draw_comparison(pairs, title=title, names=("with EDDM", "without"), chance=chance))
+    curves = [draw_curves(found, title=f"{name}: training loss") for name, found in facts["curves"].items()]
+    return {"comparison": comparison, "curves": curves}

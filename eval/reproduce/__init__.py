@@ -1,1 +1,0 @@
-"""The papers' tables beside ours, one function a table."""

@@ -1,0 +1,194 @@
+"""Metrics in percent per category, and their mean: what every segmentation evaluation ends with.
+
+The exact engine gives whole categories to the ranks. The streaming one gives images to them: each rank counts its
+share of every category, saves its counts now and then so that a cut-off run goes on, and the counts are added up.
+Both give the same figures, bit for bit, however many ranks there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data.files import hash_value
+from data.ranks import Ranks
+from data.sample import Sample
+from eval.metrics.histogram import PixelHistogram
+from eval.metrics.histogram_state import load_histogram, pack_histogram, save_histogram, unpack_histogram
+from eval.metrics.image import image_metrics
+from eval.metrics.pixels import Engine, PixelMetrics, pixel_metrics, read_histogram
+from eval.metrics.ranking import RankingMetrics
+from eval.metrics.scores import ScoredImage
+
+log = logging.getLogger(__name__)
+
+METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro", "image_auroc", "image_ap", "image_f1_max")
+HELD_PIXELS = 1 << 25  # a category of no more pixels is decoded once and held: about 170 MB
+SAVE_EVERY = 200  # images between two saves of a rank's counts
+
+LoadScored = Callable[[Sample], ScoredImage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """How maps become figures.
+
+    Attributes:
+        engine: Exact or streaming.
+        aupro_limit: Upper limit of the false-positive rate in AUPRO.
+        iou_threshold: Also the IoU at this threshold; None leaves it out.
+        state: Folder for the counts of the streaming engine; None keeps none.
+    """
+
+    engine: Engine = Engine.exact
+    aupro_limit: float
+    iou_threshold: float | None = None
+    state: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LazyImages:
+    """The scored images of some samples, decoded when they are first reached and held while few.
+
+    Attributes:
+        samples: The samples.
+        load: Decodes map and mask of a sample.
+        room: Pixels that are held; further images are decoded on each iteration.
+    """
+
+    samples: Sequence[Sample]
+    load: LoadScored = field(repr=False)
+    room: int = HELD_PIXELS
+    _held: dict[str, ScoredImage] = field(default_factory=dict, repr=False)
+
+    def __iter__(self) -> Iterator[ScoredImage]:
+        """Yields one image at a time."""
+        used = sum(image.mask.size for image in self._held.values())
+        for sample in self.samples:
+            image = self._held.get(sample.id)
+            if image is None:
+                image = self.load(sample)
+                if used + image.mask.size <= self.room:
+                    self._held[sample.id] = image
+                    used += image.mask.size
+            yield image
+
+
+def score_categories(
+    samples: Sequence[Sample],
+    scores: Mapping[str, float],
+    keys: Mapping[str, str],
+    load: LoadScored,
+    settings: ScoreSettings,
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """Metrics in percent per category, and their mean over the categories that have a value.
+
+    Args:
+        samples: What is scored.
+        scores: Sample id → image score.
+        keys: Sample id → hash of what its map depends on.
+        load: Decodes map and mask of a sample.
+        settings: Engine and limits.
+        ranks: Who shares the work; all get the result.
+
+    Returns:
+        `mean`, `categories`, `undefined` (category → metric group → reason), `images`.
+    """
+    members: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        members[sample.category].append(sample)
+    names = sorted(members)
+    if settings.engine is Engine.exact:
+        mine = {name: _exact(members[name], load, settings) for name in _progress(ranks.share(names), ranks)}
+        pixels = {name: found for part in ranks.gather(mine) for name, found in part.items()}
+    else:
+        pixels = {name: _stream(name, members[name], keys, load, settings, ranks) for name in _progress(names, ranks)}
+    categories: dict[str, dict[str, Any]] = {}
+    undefined: dict[str, dict[str, str]] = {}
+    for name in names:
+        images = image_metrics([scores[s.id] for s in members[name]], [not s.is_normal for s in members[name]])
+        categories[name] = _figures(pixels[name], images, settings)
+        categories[name] |= {"images": len(members[name]), "normal": sum(s.is_normal for s in members[name])}
+        reasons = {"pixel": pixels[name].reason, "image": images.reason}
+        if any(reasons.values()):
+            undefined[name] = {kind: reason for kind, reason in reasons.items() if reason}
+    shown = (*METRICS, "pixel_iou") if settings.iou_threshold is not None else METRICS
+    mean = {metric: _mean([values[metric] for values in categories.values()]) for metric in shown}
+    normal = sum(sample.is_normal for sample in samples)
+    counts = {"total": len(samples), "normal": normal, "anomalous": len(samples) - normal}
+    return {"mean": mean, "categories": categories, "undefined": undefined, "images": counts}
+
+
+def _progress(names: Sequence[str], ranks: Ranks) -> tqdm:
+    return tqdm(names, desc="pixel metrics", unit="category", disable=not ranks.is_main)
+
+
+def _exact(samples: Sequence[Sample], load: LoadScored, settings: ScoreSettings) -> PixelMetrics:
+    return pixel_metrics(
+        LazyImages(samples, load), aupro_limit=settings.aupro_limit, iou_threshold=settings.iou_threshold
+    )
+
+
+def _stream(
+    name: str,
+    samples: Sequence[Sample],
+    keys: Mapping[str, str],
+    load: LoadScored,
+    settings: ScoreSettings,
+    ranks: Ranks,
+) -> PixelMetrics:
+    """Counts this rank's share, going on from what it had saved, and adds up the counts of all ranks."""
+    share = ranks.share(samples)
+    path = None
+    if settings.state is not None:
+        path = settings.state / f"{hash_value(name)[:16]}.{ranks.rank}of{ranks.world}.safetensors"
+    note = hash_value([[(sample.id, keys[sample.id]) for sample in share], settings.iou_threshold])
+    histogram = load_histogram(path, note) if path else None
+    histogram = histogram or PixelHistogram(threshold=settings.iou_threshold)
+    done = histogram.images
+    for count, sample in enumerate(share[done:], done + 1):
+        histogram.add(load(sample))
+        if path and (count % SAVE_EVERY == 0 or count == len(share)):
+            save_histogram(path, histogram, note)
+    if ranks.world == 1:
+        return read_histogram(histogram, aupro_limit=settings.aupro_limit)
+    total = PixelHistogram(threshold=settings.iou_threshold)
+    for packed in ranks.gather(pack_histogram(histogram)):
+        total.merge(unpack_histogram(packed)[0])
+    return read_histogram(total, aupro_limit=settings.aupro_limit)
+
+
+def _figures(pixels: PixelMetrics, images: RankingMetrics, settings: ScoreSettings) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "pixel_auroc": _percent(pixels.auroc),
+        "pixel_f1_max": _percent(pixels.f1_max),
+        "pixel_ap": _percent(pixels.ap),
+        "pixel_aupro": _percent(pixels.aupro),
+        "image_auroc": _percent(images.auroc),
+        "image_ap": _percent(images.ap),
+        "image_f1_max": _percent(images.f1_max),
+        "pixel_f1_threshold": pixels.f1_threshold,
+        "image_f1_threshold": images.f1_threshold,
+    }
+    if settings.iou_threshold is not None:
+        figures["pixel_iou"] = _percent(pixels.iou)
+    if pixels.brackets:
+        ends = {f"pixel_{name}": [100 * low, 100 * high] for name, (low, high) in pixels.brackets.items()}
+        figures["brackets"] = ends
+    return figures
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

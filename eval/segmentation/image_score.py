@@ -1,0 +1,27 @@
+"""From an anomaly map to the anomaly score of its image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eval.metrics.scores import MapArray
+from eval.segmentation.config import ImageScore
+
+
+def image_score(anomaly_map: MapArray, kind: ImageScore, fraction: float) -> float:
+    """One score an image.
+
+    Args:
+        anomaly_map: (H, W), higher is worse.
+        kind: `maximum` or `top_mean`.
+        fraction: Share of the pixels, the most anomalous ones, that `top_mean` averages; at least one counts.
+
+    Raises:
+        ValueError: For another kind.
+    """
+    if kind is ImageScore.maximum:
+        return float(anomaly_map.max())
+    if kind is not ImageScore.top_mean:
+        raise ValueError(f"'{kind}' is no score of a map: choose maximum or top_mean.")
+    count = max(1, round(fraction * anomaly_map.size))
+    return float(np.partition(anomaly_map.reshape(-1), -count)[-count:].mean(dtype=np.float64))

@@ -1,0 +1,123 @@
+"""Tables IV to VII of EIAD: zero-shot segmentation, and the ablation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.source import DataConfig, Source
+from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.evaluate import evaluate_segmentation
+from eval.segmentation.map_evaluation import evaluate_maps
+from eval.segmentation.prompts import TextSource
+from eval.tables.comparison import Comparison, Ours, compare
+from eval.tables.config import ReproduceConfig
+from eval.tables.published import PublishedTable
+
+METHODS = {
+    "winclip": "python -m scripts.export_maps model=WinClip dataset={dataset} data_root={root} out=DIR/{dataset}"
+}
+ABLATION = {"with_eddm": TextSource.eddm, "without_eddm": TextSource.fixed}
+DATASETS = ("mvtec_ad", "visa")
+
+
+def reproduce_segmentation(config: ReproduceConfig, table: PublishedTable, dataset: str) -> Comparison:
+    """One dataset: EIAD from `run`, other methods from `maps`."""
+    ours = {}
+    for method in dict.fromkeys([*table.rows, *config.maps]):
+        try:
+            root = config.root(dataset)
+            if method == "eiad":
+                summary = _run_model(config, dataset, root, TextSource.eddm)
+            else:
+                summary = _score_maps(config, method, dataset, root)
+            ours[method] = Ours(
+                values={column: summary["mean"][column] for column in table.columns},
+                weights=_weights(config, summary),
+                resolution=summary["resolution"],
+                definition=_definition(summary),
+                title=method,
+            )
+        except UserError as error:
+            ours[method] = Ours(missing=str(error), title=method)
+    return compare(table, ours)
+
+
+def reproduce_ablation(config: ReproduceConfig, table: PublishedTable) -> Comparison:
+    """EIAD with and without EDDM on two datasets; a dataset that is missing leaves its columns empty."""
+    ours = {}
+    for row, text in ABLATION.items():
+        values: dict[str, float | None] = {}
+        missing, last = [], None
+        for dataset in DATASETS:
+            try:
+                last = _run_model(config, dataset, config.root(dataset), text)
+            except UserError as error:
+                missing.append(str(error))
+                continue
+            values |= {f"{dataset}_{name}": last["mean"][name] for name in ("pixel_auroc", "pixel_f1_max")}
+        ours[row] = Ours(
+            values=values,
+            weights=_weights(config, last) if last else "",
+            resolution=last["resolution"] if last else "",
+            definition=_definition(last) if last else "",
+            missing=" ".join(missing),
+        )
+    return compare(table, ours)
+
+
+def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSource) -> dict[str, Any]:
+    """Describes what EDDM has not described yet, then evaluates the MDLM that was trained with such texts."""
+    run = config.need_run()
+    name = f"reproduce_{dataset}"
+    if text is TextSource.eddm:
+        from models.eddm.describe import DescribeConfig, describe  # slow to import
+
+        source = Source(reader=dataset, root=str(root), splits=["test"], categories=config.categories)
+        describe(DescribeConfig(preset=config.preset, run=run, data=_no_data(), sources=[source], name=name))
+    return evaluate_segmentation(
+        _settings(config, dataset, root, text.value, run=run, description=text, descriptions=name, name=text.value)
+    )
+
+
+def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) -> dict[str, Any]:
+    folder = config.maps.get(method)
+    if folder is None:
+        command = METHODS.get(method, "").format(dataset=dataset, root=root)
+        how = f"Write them: {command}; then" if command else "Write them with the method's own code; then give"
+        raise UserError(f"Anomaly maps are missing. {how} +maps.{method}=DIR, maps in DIR/{dataset}.")
+    return evaluate_maps(_settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method))
+
+
+def _settings(config: ReproduceConfig, dataset: str, root: Path, row: str, **changes: Any) -> SegmentationConfig:
+    return SegmentationConfig(
+        preset=config.preset,
+        data=_no_data(),
+        dataset=dataset,
+        data_root=str(root),
+        categories=config.categories,
+        out=str(Path(config.out) / "segmentation" / dataset / row),
+        engine=config.engine,
+        resolution=config.resolution,
+        batch_size=config.batch_size,
+        allow_extra_maps=False,
+        **changes,
+    )
+
+
+def _no_data() -> DataConfig:
+    return DataConfig(train=[], zero_shot=[])
+
+
+def _weights(config: ReproduceConfig, summary: dict[str, Any]) -> str:
+    if "model_hash" in summary:
+        return (
+            f"{config.run} (MDLM {summary['model']}, {summary['model_hash'][:12]}; zero-shot: {summary['zero_shot']})"
+        )
+    return f"maps in {summary['maps']}"
+
+
+def _definition(summary: dict[str, Any]) -> str:
+    categories, images = len(summary["categories"]), summary["images"]["total"]
+    return f"pixel level, mean over {categories} categories, {images} images, {summary['engine']} engine"

@@ -1,0 +1,4 @@
+"""Chat models: one protocol for a model in this process, ms-swift's engine and a server, and the reading of replies.
+
+Public modules: `answers`, `api`, `config`, `letters`, `load`, `local`, `protocol`, `swift`.
+"""

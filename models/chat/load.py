@@ -1,0 +1,96 @@
+"""From a name to a chat model: a local EDDM's peers, by back end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from data.errors import UserError
+from data.files import hash_file, hash_value
+from models.chat.api import ApiChat
+from models.chat.config import Backend, ChatConfig
+from models.chat.protocol import ChatModel, OptionScorer
+
+
+def load_chat(model: str, config: ChatConfig) -> ChatModel:
+    """Loads a model.
+
+    Args:
+        model: Checkpoint folder, hub id, or the server's name of it.
+        config: How to run it.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    if config.backend is Backend.api:
+        if config.adapter:
+            raise UserError("backend=api takes no adapter=. Serve the adapter and give its name as mllm=.")
+        return ApiChat(model, config.api)
+    adapter = Path(config.adapter) if config.adapter else None
+    if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
+        raise UserError(f"No adapter at {adapter}: adapter_model.safetensors is missing. Fix adapter=.")
+    weights = f"+{hash_file(adapter / 'adapter_model.safetensors')[:16]}" if adapter else ""
+    name = f"{_name_weights(model, config.local.revision)}{weights}"
+    if config.backend is Backend.swift:
+        from models.chat.swift import SwiftChat, SwiftChatConfig  # slow to import
+
+        if not (config.swift.model_type and config.swift.template):
+            raise UserError("backend=swift needs swift.model_type= and swift.template=, as ms-swift names them.")
+        swift = SwiftChatConfig(
+            model=model,
+            model_type=config.swift.model_type,
+            template=config.swift.template,
+            revision=config.local.revision,
+            trust_remote_code=config.local.trust_remote_code,
+            torch_dtype=config.local.torch_dtype,
+            device_map=config.local.device,
+            batch_size=config.local.batch_size,
+        )
+        return SwiftChat(swift, adapter, name=name)
+    if _is_single_tile(Path(model)) and (config.local.device, config.local.torch_dtype) == ("cpu", "float32"):
+        from models.chat.local import TransformersChat
+
+        return TransformersChat(Path(model), adapter, name=name, batch_size=config.local.batch_size)
+    from models.chat.vlm import VLM
+
+    return VLM(model, adapter, config.local, name=name)
+
+
+def load_scorer(chat: ChatModel) -> OptionScorer:
+    """The fastest way to score option letters with a loaded model.
+
+    Raises:
+        UserError: If its back end does not show the logits.
+    """
+    from models.chat.letters import PackedScorer
+    from models.chat.local import TransformersChat  # slow to import
+    from models.chat.vlm import VLM, ReuseScorer
+
+    if isinstance(chat, TransformersChat):
+        return PackedScorer(chat)
+    if isinstance(chat, VLM):
+        return ReuseScorer(chat)
+    raise UserError("mode=likelihood needs a model in this process (backend=transformers). Set mode=generate.")
+
+
+def _name_weights(model: str, revision: str | None) -> str:
+    """A folder is named by its weights, a hub model by its revision."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return f"{model}@{revision or 'main'}"
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"No checkpoint at {folder}: no *.safetensors. Fix mllm=.")
+    return hash_file(files[0])[:16] if len(files) == 1 else hash_value([hash_file(path) for path in files])[:16]
+
+
+def _is_single_tile(folder: Path) -> bool:
+    """Whether `TransformersChat` can run it: MiniCPM-V 4.6 with one tile an image and full attention."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        images = [json.loads(path.read_text()) for path in sorted(folder.glob("*processor_config.json"))]
+    except (OSError, json.JSONDecodeError):
+        return False
+    slices = [part.get("slice_mode") for one in images for part in (one, one.get("image_processor", {}))]
+    kinds = config.get("text_config", {}).get("layer_types") or ["full_attention"]
+    return config.get("model_type") == "minicpmv4_6" and False in slices and set(kinds) == {"full_attention"}

@@ -1,0 +1,202 @@
+"""EDDM, the dialogue module: asks a chat model about defects and describes them (EIAD, Sec. III-B)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from data.ddqa.compose import FREE_PROMPT, compose_description
+from data.ddqa.regions import REGIONS
+from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
+from data.errors import UserError
+from data.files import hash_file, read_json
+from data.run import Run
+from models.chat.answers import parse_box, parse_letter
+from models.chat.protocol import ChatModel, ChatRequest
+
+LETTER_TOKENS = 4  # a letter, and room to notice that a reply is more than a letter
+BOX_TOKENS = 32
+TEXT_TOKENS = 48
+ROUND = 4  # options a question, as DDQA asks
+
+
+class DescribeMode(StrEnum):
+    """`free`: the paper's open prompt. `structured`: composed from the model's own answers to the four tasks."""
+
+    free = "free"
+    structured = "structured"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A text and the answers behind it (empty in free mode; None marks a reply that could not be read)."""
+
+    text: str
+    answers: dict[str, Any] = field(default_factory=dict)
+
+
+class EDDM:
+    """A chat model with the names of the defects it was taught."""
+
+    def __init__(self, chat: ChatModel, defects: Sequence[str], *, model: str = "", adapter: str = "") -> None:
+        """Keeps its parts.
+
+        Args:
+            chat: Answers.
+            defects: Candidate names for the type of a defect.
+            model: Names the base weights.
+            adapter: Names the adapter's weights.
+        """
+        self.chat, self.defects = chat, tuple(defects)
+        self.model, self.adapter = model, adapter
+
+    def ask(self, images: Sequence[Path], prompt: str, max_tokens: int = TEXT_TOKENS) -> list[str]:
+        """Asks the same question about several images."""
+        return self.chat.chat([ChatRequest(image, prompt, max_tokens) for image in images])
+
+    def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
+        """Describes images, in order."""
+        return [description.text for description in self.describe_fully(images, mode)]
+
+    def describe_fully(self, images: Sequence[Path], mode: DescribeMode) -> list[Description]:
+        """Describes images and keeps the answers."""
+        if mode is DescribeMode.free:
+            return [Description(text) for text in self.ask(images, FREE_PROMPT)]
+        found = [
+            self._choose_yes(reply) for reply in self.ask(images, format_prompt(Task.AD, AD_OPTIONS), LETTER_TOKENS)
+        ]
+        marked = [image for image, answer in zip(images, found, strict=True) if answer]
+        regions = iter(self.knock_out(marked, Task.RDL, REGIONS))
+        defects = iter(self.knock_out(marked, Task.DC, self.defects))
+        boxes = iter(self.ask(marked, format_prompt(Task.DFM), BOX_TOKENS))
+        described = []
+        for answer in found:
+            if not answer:  # unreadable counts as "no": EDDM must not make up a defect
+                described.append(Description(compose_description(None, None, None), {"AD": answer}))
+                continue
+            region, defect, box = next(regions), next(defects), parse_box(next(boxes))
+            answers = {"AD": True, "RDL": region, "DC": defect, "DFM": list(box) if box else None}
+            described.append(Description(compose_description(None, defect or "defect", region), answers))
+        return described
+
+    def knock_out(self, images: Sequence[Path], task: Task, names: Sequence[str]) -> list[str | None]:
+        """Finds the best of many names for each image; see `knock_out`.
+
+        Args:
+            images: The images.
+            task: RDL or DC.
+            names: All candidates.
+        """
+
+        def ask(rounds: Sequence[Sequence[str]]) -> list[int | None]:
+            requests = [
+                ChatRequest(image, format_prompt(task, tuple(options)), LETTER_TOKENS)
+                for image, options in zip(images, rounds, strict=True)
+            ]
+            replies = self.chat.chat(requests)
+            return [parse_letter(reply, len(options)) for reply, options in zip(replies, rounds, strict=True)]
+
+        return knock_out(names, len(images), ask)
+
+    @staticmethod
+    def _choose_yes(reply: str) -> bool | None:
+        choice = parse_letter(reply, len(AD_OPTIONS))
+        return None if choice is None else AD_OPTIONS[choice] == "Yes."
+
+
+def knock_out(
+    names: Sequence[str], count: int, ask: Callable[[Sequence[Sequence[str]]], list[int | None]]
+) -> list[str | None]:
+    """Finds the best of many names by questions with four options, as DDQA asks them.
+
+    At inference the true option is unknown, so the winner of a question meets the next names. A question whose
+    reply cannot be read keeps the standing winner; if no reply can be read at all, the answer is None.
+
+    Args:
+        names: All candidates.
+        count: How many images are asked about.
+        ask: From the options of each image to the index of the chosen one, or None.
+    """
+    winners: list[str | None] = [None] * count
+    waiting = list(names)
+    opening = True
+    while waiting and count:
+        size = ROUND if opening else ROUND - 1
+        challengers, waiting = waiting[:size], waiting[size:]
+        beaten = [name for name in names if name not in challengers and name not in waiting]
+        rounds = []
+        for winner in winners:
+            known = [winner] if winner is not None else []
+            options = known + challengers
+            options += [name for name in beaten if name not in options][: ROUND - len(options)]
+            rounds.append(sorted(options, key=list(names).index))
+        for index, choice in enumerate(ask(rounds)):
+            winners[index] = rounds[index][choice] if choice is not None else winners[index]
+        opening = False
+    return winners
+
+
+def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64) -> EDDM:
+    """Loads the EDDM of a run.
+
+    Args:
+        run: The run; reads `RUN/eddm/config.json`, whose base is a folder beside it or a hub id.
+        use_adapter: False gives the base without its LoRA.
+        batch_size: Questions a batch.
+
+    Raises:
+        UserError: If the run has no trained EDDM, or one of its folders is not what it should be.
+    """
+    path = run.eddm / "config.json"
+    if not path.is_file():
+        raise UserError(
+            f"No trained EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}"
+        )
+    trained = read_json(path)["trained"]
+    adapter = run.eddm / "adapter" if use_adapter else None
+    if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"No adapter at {adapter}. Finish the training: python -m scripts.train_eddm run_dir={run.path}"
+        )
+    base = run.eddm / trained["base"] if trained["local"] else None
+    if base is not None and not (base / "model.safetensors").is_file():
+        raise UserError(f"No base checkpoint at {base}. Train EDDM again, or copy the whole run directory.")
+    model = hash_file(base / "model.safetensors")[:16] if base else f"{trained['base']}@{trained['revision']}"
+    weights = hash_file(adapter / "adapter_model.safetensors")[:16] if adapter else ""
+    chat = load_trained_chat(trained, base, adapter, name=f"{model}+{weights}", batch_size=batch_size)
+    return EDDM(chat, trained["defects"], model=model, adapter=weights)
+
+
+def load_trained_chat(
+    trained: dict[str, Any], base: Path | None, adapter: Path | None, *, name: str, batch_size: int
+) -> ChatModel:
+    """Loads the chat model behind an EDDM.
+
+    Args:
+        trained: What the training recorded about the base and how to run it.
+        base: Checkpoint folder; None takes the hub id that `trained` names.
+        adapter: PEFT folder; None for the base alone.
+        name: Names the weights.
+        batch_size: Questions a batch.
+    """
+    if trained["backend"] == "transformers" and base is not None:
+        from models.chat.local import TransformersChat  # slow to import
+
+        return TransformersChat(base, adapter, name=name, batch_size=batch_size)
+    from models.chat.swift import SwiftChat, SwiftChatConfig
+
+    config = SwiftChatConfig(
+        model=str(base or trained["base"]),
+        model_type=trained["model_type"],
+        template=trained["template"],
+        revision=trained["revision"],
+        trust_remote_code=trained["trust_remote_code"],
+        torch_dtype=trained["torch_dtype"],
+        attn_impl=trained["attn_impl"],
+        device_map="cpu" if trained["use_cpu"] else "auto",
+        batch_size=batch_size,
+    )
+    return SwiftChat(config, adapter, name=name)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+from eval.report.notes import find_missing, headline, limits
+
+
+def make_facts(**changes: Any) -> dict[str, Any]:
+    summary = {
+        "zero_shot": "verified",
+        "skipped": [],
+        "undefined": {},
+        "categories": {"tile": {}, "pill": {}},
+        "images": {"normal": 10},
+        "config": {"preset": "paper", "subset": ""},
+    }
+    cells = {metric: {"with": 97.0, "without": 95.0, "delta": 2.0} for metric in ("pixel_auroc", "pixel_f1_max")}
+    return {
+        "evaluations": {
+            name: dict(summary) for name in ("with_eddm", "without_eddm", "oracle_decoys", "shuffled_decoys")
+        },
+        "segmentation": {"mean": cells, "categories": {"tile": {}, "pill": {}}, "images": {"total": 30}},
+        "eddm": {"AD": 90},
+        "ddqa": {},
+        "stages": [{"stage": "a"}],
+        "curves": {"EDDM, adapter": {}, "MDLM, base": {}},
+        "data": {},
+        "gallery": {"missing": None},
+        "operating_point": {"normal": 200},
+        **changes,
+    }
+
+
+def test_headline_tells_gain_and_loss() -> None:
+    facts = make_facts()
+    assert "never saw in training" in headline(facts) and "2.0 points of F1-max more than without" in headline(facts)
+    facts["segmentation"]["mean"]["pixel_f1_max"]["delta"] = -3.0
+    assert "3.0 points of F1-max less" in headline(facts)
+    facts["evaluations"]["with_eddm"]["zero_shot"] = "off"
+    assert "never saw" not in headline(facts)
+
+
+def test_a_complete_run_misses_nothing() -> None:
+    assert find_missing(make_facts()) == []
+
+
+def test_undefined_metrics_are_gathered() -> None:
+    facts = make_facts()
+    facts["evaluations"]["with_eddm"]["undefined"] = {
+        "tile": {"image": "no normal image"},
+        "pill": {"image": "no normal image"},
+    }
+    facts["evaluations"]["without_eddm"]["undefined"] = {"tile": {"pixel": "no defect pixel"}}
+    assert find_missing(facts) == [
+        "with_eddm: no image metrics for any category (no normal image).",
+        "without_eddm: no pixel metrics for tile (no defect pixel).",
+    ]
+
+
+def test_a_subset_without_normal_images_lacks_image_metrics_by_design() -> None:
+    facts = make_facts()
+    decoys = facts["evaluations"]["oracle_decoys"]
+    decoys |= {"undefined": {"tile": {"image": "no normal image"}}, "images": {"normal": 0}}
+    assert len(find_missing(facts)) == 1
+    decoys["config"] = {"preset": "paper", "subset": "decoys"}
+    assert find_missing(facts) == []
+
+
+def test_skipped_images_are_counted_with_their_reason() -> None:
+    facts = make_facts()
+    facts["evaluations"]["with_eddm"]["skipped"] = [
+        {"id": "a", "reason": "empty mask"},
+        {"id": "b", "reason": "empty mask"},
+    ]
+    assert find_missing(facts) == ["with_eddm: 2 images left out (empty mask)."]
+
+
+def test_limits_depend_on_the_run() -> None:
+    assert not any("decoy" in note or "tiny" in note for note in limits(make_facts()))
+    facts = make_facts(operating_point={"normal": 20})
+    del facts["evaluations"]["oracle_decoys"]
+    facts["evaluations"]["with_eddm"]["config"] = {"preset": "tiny", "subset": ""}
+    notes = " ".join(limits(facts))
+    assert "decoy check was not run" in notes and "tiny" in notes and "5.0 points" in notes

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from data.files import append_jsonl, write_json
+from data.run import Run
+from data.sample import ImageArray
+from data.source import DataConfig, Source
+from eval.report.write import ReportConfig, build_report
+from eval.segmentation.evaluate import SegmentationConfig, evaluate_segmentation
+from eval.segmentation.prompts import TextSource
+
+
+class Redness:
+    """Finds red pixels, with noise that differs between evaluations."""
+
+    def __init__(self, noise: float) -> None:
+        self.noise = noise
+
+    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[SimpleNamespace]:
+        random = np.random.default_rng(0)
+        maps = []
+        for image in images:
+            red = (image[..., 0].astype(np.float32) - image[..., 1]) / 160
+            maps.append(np.clip(red + self.noise * random.normal(size=red.shape).astype(np.float32), 0, 1))
+        return [SimpleNamespace(anomaly_map=anomaly_map, score=float(anomaly_map.max())) for anomaly_map in maps]
+
+
+def evaluate(run: Run, description: TextSource, subset: str = "", noise: float = 0.1) -> None:
+    sides = [[Source(reader="mvtec_ad", root=str(run.data / side))] for side in ("seen", "unseen")]
+    config = SegmentationConfig(
+        preset="tiny",
+        run=str(run.path),
+        data=DataConfig(train=sides[0], zero_shot=sides[1]),
+        description=description,
+        subset=subset,
+        seed=7,
+    )
+    evaluate_segmentation(config, lambda run, model: Redness(noise))
+
+
+@pytest.fixture
+def full_run(run: Run) -> Run:
+    images = sorted((run.data / "unseen").glob("*/test/*/*.png"))
+    ids = [f"mvtec_ad/{path.relative_to(run.data / 'unseen').as_posix()}" for path in images]
+    append_jsonl(
+        run.descriptions / "zero_shot.jsonl",
+        [{"key": i, "id": i, "image": i, "mode": "structured", "description": f"<b>Words</b> on {i}."} for i in ids],
+    )
+    evaluate(run, TextSource.eddm)
+    evaluate(run, TextSource.fixed, noise=0.4)
+    evaluate(run, TextSource.oracle, "decoys")
+    evaluate(run, TextSource.shuffled, "decoys", noise=0.5)
+    write_json(run.eval / "eddm.json", {"AD": 91.5, "RDL": 82.5, "DC": 73.5, "DFM_iou": 44.5})
+    write_json(run.ddqa / "counts.json", {"train": {"images": 6, "tasks": {"AD": {"mvtec_ad": 6}}, "skipped": []}})
+    write_json(run.path / "stages.json", {"build_ddqa": {"fingerprint": "x", "seconds": 12.0, "peak_gib": 0.4}})
+    losses = [{"step": step, "loss": 1 / (1 + step)} for step in range(30)]
+    append_jsonl(run.mdlm / "eddm" / "log.jsonl", losses)
+    write_json(run.mdlm / "eddm" / "config.json", {"seed": 2, "lora": {"r": 16}})
+    append_jsonl(run.eddm / "log.jsonl", [{"stage": "lora", **row} for row in losses])
+    return run
+
+
+class Page(HTMLParser):
+    """Collects text, addresses and tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+def make_report(run: Run) -> Page:
+    return Page(build_report(ReportConfig(preset="tiny", run=str(run.path))).read_text())
+
+
+def test_the_page_needs_nothing_else(full_run: Run) -> None:
+    page = make_report(full_run)
+    assert page.addresses and all(address.startswith("data:") for address in page.addresses)
+    assert not {"script", "iframe", "object", "form"} & set(page.tags)
+    assert "url(" not in full_run.report.read_text() and "@import" not in full_run.report.read_text()
+
+
+def test_everything_is_in_the_page(full_run: Run) -> None:
+    text = make_report(full_run).text
+    for words in (
+        "washer",
+        "tile",
+        "91.5 %",
+        "82.5 %",
+        "73.5 %",
+        "44.5 %",
+        "· seed 2 · preset tiny",  # the training's seed, not that of the shuffled texts
+        "preset tiny",
+        "build ddqa",
+        "decoy",
+    ):
+        assert words in text
+    mean = json.loads((full_run.eval / "segmentation_with_eddm.json").read_text())["mean"]
+    assert f"{mean['pixel_auroc']:.1f}" in text and f"{mean['pixel_f1_max']:.1f}" in text
+    assert "never saw in training" in text
+    assert "<b>Words</b> on mvtec_ad/" in text  # descriptions are escaped, not rendered
+
+
+def test_twins_hold_the_same_figures(full_run: Run) -> None:
+    make_report(full_run)
+    facts = json.loads(full_run.report.with_suffix(".json").read_text())
+    summary = full_run.report.with_suffix(".md").read_text().split("\n## ")[0]
+    assert "with EDDM" in summary and "91.5" in summary and "Pixel F1-max" in summary
+    cell = facts["segmentation"]["categories"]["tile"]["cells"]["pixel_f1_max"]
+    assert cell["delta"] == pytest.approx(cell["with"] - cell["without"])
+    markdown = full_run.report.with_suffix(".md").read_text()
+    row = next(line for line in markdown.splitlines() if line.startswith("| tile "))
+    assert f"{cell['with']:.1f} / {cell['without']:.1f}" in row
+    header = next(line for line in markdown.splitlines() if line.startswith("| Category"))
+    assert header.count("|") == row.count("|")
+    assert facts["data"]["Zero-shot"]["images"] == 12 and len(facts["data"]["Zero-shot"]["sha256"]) == 64
+    assert json.loads(full_run.results.read_text())["segmentation"]["with_eddm"]["mean"]["pixel_auroc"]
+
+
+def test_the_data_hash_follows_the_images(full_run: Run) -> None:
+    def digest() -> str:
+        make_report(full_run)
+        return json.loads(full_run.report.with_suffix(".json").read_text())["data"]["Training"]["sha256"]
+
+    before = digest()
+    assert digest() == before
+    image = next((full_run.data / "seen").glob("*/test/good/*.png"))
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert digest() != before
+
+
+def test_missing_parts_are_named(run: Run) -> None:
+    evaluate(run, TextSource.fixed)
+    text = make_report(run).text
+    for words in (
+        "Not run: segmentation with EDDM",
+        "Not run: EDDM's exam",
+        "Not recorded: the time of each stage",
+        "No training log: EDDM",
+        "The decoy check was not run",
+        "The exam was not run",
+    ):
+        assert words in text
+
+
+def test_an_empty_run_still_gives_a_report(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    text = make_report(Run(tmp_path)).text
+    assert "no segmentation results yet" in text and "Not run: segmentation without EDDM" in text
+
+
+def test_images_that_are_gone_are_named(full_run: Run) -> None:
+    (full_run.data / "unseen").rename(full_run.data / "elsewhere")
+    text = make_report(full_run).text
+    assert "No gallery: No dataset folder" in text and "Zero-shot data: No dataset folder" in text
+
+
+def test_missing_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UserError, match="No run directory"):
+        build_report(ReportConfig(preset="tiny", run=str(tmp_path / "none")))

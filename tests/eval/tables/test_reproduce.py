@@ -1,0 +1,156 @@
+"""Every table on generated data in the real layouts; the real BSData where it is given."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from data.files import append_jsonl
+from data.sample import load_image
+from data.source import Source, load_samples
+from eval.mmad.prompt import WordingConfig
+from eval.tables.config import ReproduceConfig
+from eval.tables.reproduce import TABLES, reproduce
+from tests.data.readers.conftest import TREES  # type: ignore[import-not-found]
+from tests.eval.mmad.mmad_tree import write_mmad  # type: ignore[import-not-found]
+
+ROOT = Path(__file__).resolve().parents[3]
+DATASETS = {"eiad.4": "mvtec_ad", "eiad.5": "visa", "eiad.6": "mvtec_3d"}
+
+
+def make_config(folder: Path, table: str, **changes: object) -> ReproduceConfig:
+    values: dict[str, object] = {
+        "preset": "tiny",
+        "table": table,
+        "data_root": str(folder / "data"),
+        "out": str(folder / "out"),
+        "wording": WordingConfig(name="w", question="{question}\n{options}"),
+    }
+    return ReproduceConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def write_tree(folder: Path, name: str) -> Path:
+    root = folder / "data" / name
+    root.mkdir(parents=True)
+    TREES[name](root)
+    return root
+
+
+def write_maps(root: Path, dataset: str, maps: Path) -> None:
+    """A map that marks the defect of each test image, with noise."""
+    rng = np.random.default_rng(0)
+    for sample in load_samples([Source(reader=dataset, root=str(root), splits=["test"])]).samples:
+        target = (maps / dataset / sample.image.relative_to(root)).with_suffix(".npy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.save(target, rng.random(load_image(sample.image).shape[:2], np.float32))
+
+
+def line(folder: Path, table: str, row: str) -> dict:
+    return json.loads((folder / "out" / f"{table}.json").read_text())["lines"][row]
+
+
+def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"No table 'eiad\.9'.*velm\.5, or all"):
+        reproduce(make_config(tmp_path, "eiad.9"))
+
+
+def test_with_nothing_every_table_says_what_is_missing(tmp_path: Path) -> None:
+    text = reproduce(make_config(tmp_path, "all"))
+    for part in ("Dataset mvtec_ad is missing", "Dataset mmad is missing", "git clone https://github.com/2Obe/BSData"):
+        assert part in text
+    assert "– | 87.8 | –" in text and "– | 1104 | –" in text
+    page = (tmp_path / "out" / "all.html").read_text()
+    assert all(f'id="{key}"' in page for key in TABLES)
+    assert "0 of" in page and "SAA+" in page
+
+
+@pytest.mark.parametrize("table", DATASETS)
+def test_maps_of_a_method_fill_its_row(table: str, tmp_path: Path) -> None:
+    dataset = DATASETS[table]
+    write_maps(write_tree(tmp_path, dataset), dataset, tmp_path / "maps")
+    text = reproduce(
+        make_config(tmp_path, table, maps={"winclip": str(tmp_path / "maps"), "mine": str(tmp_path / "maps")})
+    )
+    ours, eiad = line(tmp_path, table, "winclip"), line(tmp_path, table, "eiad")
+    assert 0 < ours["cells"]["pixel_auroc"]["ours"] < 100
+    assert ours["cells"]["pixel_auroc"]["difference"] is not None
+    assert ours["ours"]["resolution"] == "native" and "exact engine" in ours["ours"]["definition"]
+    assert "Trained weights are missing" in eiad["missing"] and eiad["cells"]["pixel_auroc"]["ours"] is None
+    assert line(tmp_path, table, "mine")["cells"]["pixel_ap"]["paper"] is None
+    assert "mine" in text
+
+
+def test_ddqa_counts_of_a_source(tmp_path: Path) -> None:
+    write_tree(tmp_path, "bsdata")
+    reproduce(make_config(tmp_path, "eiad.1"))
+    cells = line(tmp_path, "eiad.1", "bsdata")["cells"]
+    assert cells["AD"] == {"ours": 2, "paper": 1104, "difference": -1102}
+    assert cells["DFM"]["ours"] == 1
+    assert "Dataset vision is missing" in line(tmp_path, "eiad.1", "vision")["missing"]
+    assert line(tmp_path, "eiad.1", "total")["cells"]["AD"]["ours"] is None
+
+
+def test_a_run_without_a_model_is_named(tmp_path: Path) -> None:
+    for name in ("mvtec_ad", "visa"):
+        write_tree(tmp_path, name)
+    (tmp_path / "run").mkdir()
+    text = reproduce(make_config(tmp_path, "eiad.7", run=str(tmp_path / "run")))
+    assert "No trained EDDM" in text and "No trained MDLM" in text
+    reproduce(make_config(tmp_path, "eiad.2", run=str(tmp_path / "run")))
+    assert "Dataset bsdata is missing" in line(tmp_path, "eiad.2", "ddqa")["missing"]
+
+
+def test_ddqa_difficulty_asks_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Says:
+        def chat(self, requests: list) -> list[str]:
+            return ["B"] * len(requests)
+
+    class Base:
+        chat, model, adapter = Says(), "base", ""
+
+    used = []
+    write_tree(tmp_path, "bsdata")
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr("eval.tables.ddqa.load_eddm", lambda run, **how: used.append(how["use_adapter"]) or Base())
+    reproduce(make_config(tmp_path, "eiad.2", run=str(tmp_path / "run")))
+    row = line(tmp_path, "eiad.2", "ddqa")
+    assert used == [False]
+    assert row["cells"]["AD"] == {"ours": 50.0, "paper": 65.1, "difference": pytest.approx(-15.1)}
+    assert row["ours"]["weights"] == "base" and "questions of bsdata" in row["ours"]["definition"]
+    assert "Partial, without pd_real" in row["missing"]
+
+
+def test_mmad_answers_of_a_model(tmp_path: Path) -> None:
+    entries = write_mmad(tmp_path / "data" / "mmad")
+    rows = [
+        {"image": key, "question": one["Question"], "type": one["type"], "answer": one["Answer"], "reply": "A"}
+        | {"choice": "A"}
+        for key, entry in entries.items()
+        for one in entry["conversation"]
+    ]
+    append_jsonl(tmp_path / "answers.jsonl", rows)
+    answers = {"gpt_4o": str(tmp_path / "answers.jsonl")}
+    reproduce(make_config(tmp_path, "eiad.3", answers=answers, mode="generate"))
+    found = line(tmp_path, "eiad.3", "gpt_4o")
+    assert found["cells"]["defect_description"]["ours"] == 100, found["missing"]  # A is right, and not elsewhere
+    assert found["cells"]["defect_analysis"]["ours"] == 0
+    assert "generate" in found["ours"]["definition"]
+    assert "scripts.eval_mmad" in line(tmp_path, "eiad.3", "sphinx")["missing"]
+    reproduce(make_config(tmp_path, "eiad.3", answers=answers, mode="nothing"))
+    assert "Unknown mode" in line(tmp_path, "eiad.3", "gpt_4o")["missing"]
+
+
+def test_the_command_exits_with_2_for_an_unknown_table(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts.reproduce", "table=eiad.9", f"out={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 2 and "No table 'eiad.9'" in done.stderr
+
+
+def test_the_bsdata_column_is_the_papers(real_data: Path, tmp_path: Path) -> None:
+    reproduce(make_config(tmp_path, "eiad.1", data_root=str(real_data / "datasets")))
+    assert all(cell["difference"] == 0 for cell in line(tmp_path, "eiad.1", "bsdata")["cells"].values())

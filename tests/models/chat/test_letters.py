@@ -1,0 +1,193 @@
+"""Packed questions give the logits of one question at a time; the cache of templates is reused."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from data.errors import UserError
+from models.chat.config import ChatConfig, VLMConfig
+from models.chat.letters import PackedScorer, block_mask, can_pack, common_length, group_by_image, read_letters
+from models.chat.load import load_chat, load_scorer
+from models.chat.local import TransformersChat, split_patches
+from models.chat.protocol import ChatRequest
+from models.chat.vlm import VLM, ReuseScorer
+from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
+from train.tiny.eddm import tiny_tokenizer
+
+QUESTIONS = (
+    "Is there any defect?\nA. Yes.\nB. No.\n",
+    "What kind of defect is it?\nA. scratch\nB. hole\nC. dent\nD. stain\n",
+    "Where?\nA. top\nB. bottom\nC. left\n",
+)
+COUNTS = [2, 4, 3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    config = TinyMiniCPMVConfig(text_layers=2, vision_layers=2)
+    tokenizer = tiny_tokenizer(1536)
+    torch.manual_seed(0)
+    save_checkpoint(folder, build_model(config, tokenizer), build_processor(config, tokenizer))
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chat(folder: Path) -> TransformersChat:
+    loaded = load_chat(str(folder), ChatConfig())
+    assert isinstance(loaded, TransformersChat)
+    return loaded
+
+
+def ask(folder: Path, image: int, *templates: int) -> list[ChatRequest]:
+    before = ("Normal:", *(folder / f"{index}.png" for index in templates), "Query:") if templates else ()
+    return [ChatRequest(folder / f"{image}.png", text, 4, before) for text in QUESTIONS]
+
+
+@torch.inference_mode()
+def one_by_one(chat: TransformersChat, requests: list[ChatRequest]) -> list[list[float]]:
+    """The stock model on each whole prompt, images and all."""
+    letters = PackedScorer(chat).letters
+    rows = []
+    for request, count in zip(requests, COUNTS * len(requests), strict=False):
+        content = [{"type": "image"} if isinstance(p, Path) else {"type": "text", "text": p} for p in request.parts]
+        text = chat.processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        images = [cv2.imread(str(path))[..., ::-1].copy() for path in request.images]
+        logits = chat.model(**chat.processor(text=[text], images=images, return_tensors="pt")).logits[0, -1]
+        rows.append(read_letters(logits, letters, count))
+    return rows
+
+
+def assert_close(found: list[list[float]], expected: list[list[float]]) -> None:
+    assert [len(row) for row in found] == [len(row) for row in expected]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
+        assert np.argmax(one) == np.argmax(other)
+
+
+@pytest.mark.parametrize("templates", [(), (3,), (2, 3)])
+def test_packed_questions_equal_one_at_a_time(folder: Path, chat: TransformersChat, templates: tuple[int, ...]) -> None:
+    requests = ask(folder, 0, *templates) + ask(folder, 1, *templates)
+    assert_close(PackedScorer(chat).score(requests, COUNTS * 2), one_by_one(chat, requests))
+
+
+def test_the_cache_survives_other_images_templates_and_repeats(folder: Path, chat: TransformersChat) -> None:
+    scorer = PackedScorer(chat)
+    for image, templates in [(0, (3,)), (1, (3,)), (1, (3,)), (1, ()), (0, (2, 3))]:
+        requests = ask(folder, image, *templates)
+        assert_close(scorer.score(requests, COUNTS), one_by_one(chat, requests))
+
+
+def test_a_shared_template_and_image_run_once(
+    folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = PackedScorer(chat)
+    fed: list[int] = []
+    run = scorer._forward
+    monkeypatch.setattr(
+        scorer,
+        "_forward",
+        lambda **inputs: (
+            (fed.append(inputs["inputs_embeds"].shape[1]) if "inputs_embeds" in inputs else None) or run(**inputs)
+        ),
+    )
+    for image in (0, 1, 1):
+        scorer.score(ask(folder, image, 3), COUNTS)
+    assert len(fed) == 2  # nothing for the same image again
+    assert fed[1] < fed[0] / 1.5  # the template is not run for the second image
+
+
+def test_an_interrupted_image_does_not_spoil_the_next(
+    folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = PackedScorer(chat)
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer, "_ask", lambda tails: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            scorer.score(ask(folder, 0, 3), COUNTS)
+    requests = ask(folder, 1, 3)
+    assert_close(scorer.score(requests, COUNTS), one_by_one(chat, requests))
+
+
+def test_one_question_alone_can_be_scored(folder: Path, chat: TransformersChat) -> None:
+    requests = ask(folder, 2)[:1]
+    assert_close(PackedScorer(chat).score(requests, COUNTS[:1]), one_by_one(chat, requests))
+
+
+def test_any_model_continues_from_its_own_cache(folder: Path, chat: TransformersChat) -> None:
+    scorer = load_scorer(VLM(str(folder), None, VLMConfig(), name="tiny"))
+    assert isinstance(scorer, ReuseScorer)
+    for templates in [(), (3,)]:
+        requests = ask(folder, 0, *templates) + ask(folder, 1, *templates)
+        assert_close(scorer.score(requests, COUNTS * 2), one_by_one(chat, requests))
+    assert scorer.reuses is True
+
+
+def test_a_model_whose_cache_misleads_runs_whole_prompts(
+    folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = ReuseScorer(VLM(str(folder), None, VLMConfig(), name="tiny"))
+    wrong = torch.arange(4096.0)
+    monkeypatch.setattr(scorer, "_continue", lambda batch: [wrong for _ in batch])
+    requests = ask(folder, 0)
+    assert_close(scorer.score(requests, COUNTS), one_by_one(chat, requests))
+    assert scorer.reuses is False
+    assert "runs whole" in caplog.text
+
+
+def test_both_ways_to_chat_reply_alike(folder: Path, chat: TransformersChat) -> None:
+    requests = ask(folder, 0, 3) + ask(folder, 1)
+    assert VLM(str(folder), None, VLMConfig(batch_size=1), name="tiny").chat(requests) == chat.chat(requests)
+
+
+def test_block_mask_shows_the_prefix_and_the_own_past() -> None:
+    expected = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+    assert block_mask(2, [2, 1]).int().tolist() == expected
+
+
+def test_neighbours_of_one_image_form_a_group(folder: Path) -> None:
+    requests = [*ask(folder, 0), *ask(folder, 1), *ask(folder, 1, 3)]
+    assert group_by_image(requests) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert common_length(["abcd", "abxd"]) == 2
+
+
+def test_windowed_and_recurrent_layers_are_not_packed() -> None:
+    class Config:
+        layer_types = ("full_attention", "linear_attention")
+
+    assert not can_pack(Config())
+
+
+def test_a_prompt_with_an_image_mark_is_refused(folder: Path, chat: TransformersChat) -> None:
+    with pytest.raises(UserError, match="stands for images"):
+        PackedScorer(chat).score([ChatRequest(folder / "0.png", "<|image_pad|> A or B?")], [2])
+
+
+def test_likelihood_needs_logits() -> None:
+    class Remote:
+        name = "remote"
+
+    with pytest.raises(UserError, match="mode=generate"):
+        load_scorer(Remote())  # type: ignore[arg-type]
+
+
+def test_images_are_split_by_patches_but_never_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.chat.local.PATCHES_AT_ONCE", 6)
+    sizes = torch.tensor([[1, 2], [2, 2], [1, 1], [3, 3], [1, 1]])
+    values = torch.arange(17 * 2).expand(1, 3, 2, 34)
+    parts = list(split_patches(values, sizes))
+    assert [(start, part.shape[-1], len(some)) for start, part, some in parts] == [
+        (0, 12, 2),
+        (2, 2, 1),
+        (3, 18, 1),
+        (4, 2, 1),
+    ]
+    assert torch.equal(torch.cat([part for _, part, _ in parts], -1), values)

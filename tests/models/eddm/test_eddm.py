@@ -1,0 +1,97 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from data.ddqa.regions import REGIONS
+from data.ddqa.tasks import QUESTIONS, Task
+from data.errors import UserError
+from data.run import Run
+from models.chat.protocol import ChatRequest
+from models.eddm.eddm import EDDM, DescribeMode, load_eddm
+
+DEFECTS = ("bend", "crack", "dent", "foreign object", "hole", "missing part", "scratch", "stain")
+
+
+class Oracle:
+    """Knows the truth about every image and answers from the options that it is shown."""
+
+    name = "oracle"
+
+    def __init__(self, truth: dict[str, tuple[str, str] | None]) -> None:
+        self.truth = truth
+        self.asked: list[ChatRequest] = []
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        self.asked += requests
+        return [self._reply(request) for request in requests]
+
+    def _reply(self, request: ChatRequest) -> str:
+        fact, lines = self.truth[request.image.name], request.prompt.split("\n")
+        options = {line[3:]: line[0] for line in lines[1:-1]}
+        if lines[0] == QUESTIONS[Task.AD]:
+            return options["Yes."] if fact else options["No."]
+        assert fact is not None
+        if lines[0] == QUESTIONS[Task.DFM]:
+            return "[0.1, 0.2, 0.3, 0.4]"
+        if not options:
+            return "Some text."
+        return options.get(fact[0], options.get(fact[1], "B"))
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_knock_out_finds_every_region(region: str) -> None:
+    eddm = EDDM(Oracle({"x.png": (region, "hole")}), DEFECTS)
+    assert eddm.knock_out([Path("x.png")], Task.RDL, REGIONS) == [region]
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_the_knock_out_finds_every_defect(defect: str) -> None:
+    chat = Oracle({"x.png": ("top", defect)})
+    assert EDDM(chat, DEFECTS).knock_out([Path("x.png")], Task.DC, DEFECTS) == [defect]
+    assert all(request.prompt.count("\n") == 5 for request in chat.asked), "every question has four options"
+
+
+def test_unreadable_replies_leave_no_winner() -> None:
+    class Mumbler:
+        name = "m"
+
+        def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+            return ["hm"] * len(requests)
+
+    eddm = EDDM(Mumbler(), DEFECTS)
+    assert eddm.knock_out([Path("x.png")], Task.DC, DEFECTS) == [None]
+    (described,) = eddm.describe_fully([Path("x.png")], DescribeMode.structured)
+    assert described.answers == {"AD": None}
+    assert "no visible defect" in described.text
+
+
+def test_structured_descriptions_follow_the_answers() -> None:
+    chat = Oracle({"a.png": None, "b.png": ("bottom left", "crack")})
+    texts = EDDM(chat, DEFECTS).describe([Path("a.png"), Path("b.png")], DescribeMode.structured)
+    assert "no visible defect" in texts[0]
+    assert "a crack at the bottom left" in texts[1]
+    assert {request.image.name for request in chat.asked[2:]} == {"b.png"}, "details are asked of defective images only"
+
+
+def test_free_descriptions_are_the_models_own_words() -> None:
+    chat = Oracle({"b.png": ("top", "crack")})
+    assert EDDM(chat, DEFECTS).describe([Path("b.png")], DescribeMode.free) == ["Some text."]
+
+
+def test_a_run_without_eddm_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"scripts\.train_eddm"):
+        load_eddm(Run(tmp_path))
+
+
+def test_missing_folders_are_user_errors(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.eddm.mkdir()
+    (run.eddm / "config.json").write_text(json.dumps({"trained": {"base": "base", "local": True}}))
+    with pytest.raises(UserError, match="No adapter"):
+        load_eddm(run)
+    (run.eddm / "adapter").mkdir()
+    (run.eddm / "adapter" / "adapter_model.safetensors").touch()
+    with pytest.raises(UserError, match="No base checkpoint"):
+        load_eddm(run)

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from data.files import read_json
+from models.experts.anomalib_maps import ExportConfig, export_maps
+
+
+def make_config(root: Path, out: Path, **changes: object) -> ExportConfig:
+    values = {"preset": "tiny", "model": "Padim", "dataset": "mvtec_ad", "data_root": str(root), "out": str(out)}
+    options = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "n_features": 8}
+    return ExportConfig(**{**values, "options": options, **changes})  # type: ignore[arg-type]
+
+
+def test_a_fitted_model_writes_a_map_for_each_image(write_mvtec, tmp_path: Path) -> None:
+    pytest.importorskip(
+        "anomalib", reason="anomalib is not installed: pip install -r scripts/requirements/anomalib.txt"
+    )
+    root, out = write_mvtec(normals=4), tmp_path / "maps"
+    export_maps(make_config(root, out))
+    images = sorted(root.glob("*/test/*/*.png"))
+    maps = sorted(out.rglob("*.npy"))
+    assert [path.relative_to(out).with_suffix("") for path in maps] == [
+        path.relative_to(root).with_suffix("") for path in images
+    ]
+    first = np.load(maps[0])
+    assert first.shape == (48, 64) and first.dtype == np.float32 and np.ptp(first) > 0
+    before = maps[0].stat().st_mtime_ns
+    maps[1].unlink()
+    export_maps(make_config(root, out))
+    assert maps[0].stat().st_mtime_ns == before and maps[1].is_file()
+    with pytest.raises(UserError, match="other settings"):
+        export_maps(make_config(root, out, seed=1))
+    with pytest.raises(UserError, match="no model 'Nothing'"):
+        export_maps(make_config(root, tmp_path / "other", model="Nothing"))
+
+
+def test_without_anomalib_the_message_says_how_to_get_it(write_mvtec, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "anomalib.models", None)
+    with pytest.raises(UserError, match=r"anomalib\.txt"):
+        export_maps(make_config(write_mvtec(), tmp_path / "maps"))
+    assert read_json(tmp_path / "maps" / "maps.json")["model"] == "Padim"

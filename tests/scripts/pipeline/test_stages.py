@@ -1,0 +1,94 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from data.errors import UserError
+from scripts.pipeline.stages import Pipeline, Stage
+
+ROOT = Path(__file__).resolve().parents[3]
+WRITE = "import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text() + 'x' if p.exists() else 'x')"
+
+
+@pytest.fixture(autouse=True)
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "write_mark.py").write_text(WRITE)
+    (tmp_path / "fail_once.py").write_text("raise SystemExit('no luck')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def stage(tmp_path: Path, name: str, needs: tuple[str, ...] = ()) -> Stage:
+    return Stage(name, ["write_mark", str(tmp_path / name)], list(needs))
+
+
+def test_finished_stages_are_not_run_again(tmp_path: Path) -> None:
+    stages = [stage(tmp_path, "a"), stage(tmp_path, "b", ("a",))]
+    for _ in range(2):
+        Pipeline(stages, tmp_path / "run", jobs=2).run()
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "x"
+    record = json.loads((tmp_path / "run/stages.json").read_text())
+    assert set(record) == {"a", "b"}
+    assert record["a"]["seconds"] >= 0
+
+
+def test_a_changed_stage_reruns_what_needs_it(tmp_path: Path) -> None:
+    Pipeline([stage(tmp_path, "a"), stage(tmp_path, "b", ("a",))], tmp_path / "run", jobs=1).run()
+    changed = Stage("a", ["write_mark", str(tmp_path / "a"), "seed=1"])
+    Pipeline([changed, stage(tmp_path, "b", ("a",))], tmp_path / "run", jobs=1).run()
+    assert (tmp_path / "b").read_text() == "xx"
+
+
+def test_a_failure_names_the_stage_and_keeps_the_finished_ones(tmp_path: Path, capsys) -> None:
+    stages = [stage(tmp_path, "a"), Stage("b", ["fail_once"], ["a"]), stage(tmp_path, "c", ("b",))]
+    with pytest.raises(UserError, match=r"Stage 'b' failed \(exit code 1\)"):
+        Pipeline(stages, tmp_path / "run", jobs=1).run()
+    assert "[b] no luck" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+    Pipeline([stages[0], stage(tmp_path, "b", ("a",))], tmp_path / "run", jobs=1).run()
+    assert (tmp_path / "a").read_text() == "x"
+
+
+SLEEP = "import time, pathlib, sys; pathlib.Path(sys.argv[1]).write_text('up'); time.sleep(60)"
+DRIVER = """
+from pathlib import Path
+from scripts.command import readable_errors
+from scripts.pipeline.stages import Pipeline, Stage
+folder = Path({folder!r})
+with readable_errors():
+    stages = [Stage("a", ["write_mark", str(folder / "a")]), Stage("b", ["sleep_long", str(folder / "up")], ["a"])]
+    Pipeline(stages, folder / "run", jobs=2).run()
+"""
+
+
+def test_ctrl_c_ends_the_running_stage_and_keeps_the_finished_one(tmp_path: Path) -> None:
+    (tmp_path / "sleep_long.py").write_text(SLEEP)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(folder=str(tmp_path))],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    started = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=30)
+    assert driver.returncode == 130
+    assert "finished work is kept" in errors
+    assert time.monotonic() - started < 20
+    assert set(json.loads((tmp_path / "run/stages.json").read_text())) == {"a"}
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path / "up") in (p.info["cmdline"] or [])]
+
+
+def test_a_silent_stage_gets_a_heartbeat(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.pipeline.stages.QUIET_SECONDS", 0.3)
+    (tmp_path / "nap.py").write_text("import time; time.sleep(1.5)")
+    Pipeline([Stage("nap", ["nap"])], tmp_path / "run", jobs=1).run()
+    assert "[nap] …" in capsys.readouterr().err

@@ -1,0 +1,80 @@
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from data.errors import UserError
+from train.engine import ranks
+
+TORCHRUN = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "4"}, "RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT is not set"),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "srun started 2 tasks, but WORLD_SIZE is not set"),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun started 4 tasks, but WORLD_SIZE is not set"),
+        ({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2", "GROUP_WORLD_SIZE": "1"}, "the nodes would train apart"),
+    ],
+)
+def test_ranks_that_cannot_see_each_other_are_refused(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ranks.meet(1.0, environment)
+
+
+def test_good_environments_pass() -> None:
+    for environment in ({}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}):
+        ranks.meet(1.0, environment)
+        assert not ranks.is_distributed()
+    ranks.check_environment({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2", "GROUP_WORLD_SIZE": "2"})
+
+
+def test_a_rank_that_nobody_joins_gives_up_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"Rank 0 of 2 did not meet the others at 127.0.0.1:29533 within 3 s"):
+        ranks.meet(3.0)
+    assert not ranks.is_distributed()
+
+
+def test_alone_everything_is_itself() -> None:
+    value = torch.tensor(0.3)
+    assert ranks.weigh(value, 3) is value
+    assert ranks.mean(value) is value
+    assert (ranks.rank(), ranks.world_size(), ranks.gather("x"), ranks.main_decides(lambda: 3)) == (0, 1, ["x"], 3)
+
+
+LATE = """
+import sys, time
+from train.engine import ranks
+ranks.meet(30.0, patience=float(sys.argv[1]), use_gpu=False)
+ranks.main_decides(lambda: time.sleep(5))
+print(ranks.rank(), ranks.world_size())
+"""
+
+
+def meet_late(patience: float) -> list[str]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        shared = os.environ | TORCHRUN | {"MASTER_PORT": str(found.getsockname()[1])}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", LATE, str(patience)],
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    return [process.communicate(timeout=300)[0] for process in processes]
+
+
+@pytest.mark.slow
+def test_ranks_meet_quickly_and_wait_patiently() -> None:
+    assert meet_late(60) == ["0 2\n", "1 2\n"]
+    assert "1 2\n" not in meet_late(2)

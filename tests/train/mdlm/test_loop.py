@@ -1,0 +1,112 @@
+"""The loop in real processes: two ranks train like one, and a killed run goes on as if nothing had happened."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.files import read_json, read_jsonl, write_json
+
+ROOT = Path(__file__).resolve().parents[3]
+WORKER = Path(__file__).with_name("rank_worker.py")
+pytestmark = pytest.mark.slow
+
+
+def launch(folder: Path, count: int = 2, by: str = "torchrun", **spec: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the worker on `count` ranks, by torchrun or accelerate; `count=0` runs it without a launcher."""
+    path = folder.with_suffix(".json")
+    write_json(path, {"folder": str(folder), **spec})
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={count}", f"--master_port={port}"] if count else []
+    if by == "accelerate":
+        launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={count}"]
+        launcher += ["--mixed_precision=no", "--dynamo_backend=no", f"--main_process_port={port}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, str(WORKER), str(path)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def train(folder: Path, count: int = 2, **spec: Any) -> list[dict[str, Any]]:
+    """A run that must succeed: what its ranks ended with."""
+    done = launch(folder, count, **spec)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [read_json(folder / f"rank-{number}.json") for number in range(max(1, count))]
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in read_jsonl(folder / "log.jsonl")]
+
+
+def test_ranks_train_together_and_like_one(tmp_path: Path) -> None:
+    (alone,) = train(tmp_path / "one", 0)
+    ends = {}
+    for strategy in ("ddp", "zero2"):
+        ends[strategy] = train(tmp_path / strategy, 2, strategy=strategy)
+        one, other = ends[strategy]
+        assert one["world"] == 2
+        assert one["weights"] == other["weights"]  # bit for bit, after six steps
+        assert losses(tmp_path / strategy) == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert len(set(losses(tmp_path / "one"))) == 6
+    assert alone["bytes"] == ends["ddp"][0]["bytes"] > 0
+    for rank in range(2):
+        assert ends["zero2"][rank]["bytes"] <= 0.55 * ends["ddp"][rank]["bytes"]
+
+
+def test_accelerate_launch_works_like_torchrun(tmp_path: Path) -> None:
+    by_accelerate = train(tmp_path / "accelerate", 2, by="accelerate")
+    assert by_accelerate[0]["world"] == 2
+    assert by_accelerate == train(tmp_path / "torchrun", 2)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "zero2"])
+def test_killed_ranks_go_on_bit_for_bit(tmp_path: Path, strategy: str) -> None:
+    whole = train(tmp_path / "whole", 2, strategy=strategy, dropout=0.3, workers=1)
+    died = launch(tmp_path / "killed", 2, strategy=strategy, dropout=0.3, workers=1, kill_rank=1, kill_at=4)
+    assert died.returncode != 0
+    assert not (tmp_path / "killed" / "rank-0.json").exists()
+    resumed = train(tmp_path / "killed", 2, strategy=strategy, dropout=0.3, workers=1)
+    assert resumed == whole
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def test_sigterm_to_one_rank_saves_and_stops_all(tmp_path: Path) -> None:
+    (whole,) = train(tmp_path / "whole", 0)
+    stopped = launch(tmp_path / "alone", 0, kill_rank=0, kill_at=3, signal=signal.SIGTERM)
+    assert stopped.returncode == 143
+    assert "asked to end: points, step 3, is saved; run the same command again" in stopped.stderr
+    assert (tmp_path / "alone" / "checkpoints" / "step-000003").is_dir()
+    assert train(tmp_path / "alone", 0) == [whole]
+    assert losses(tmp_path / "alone") == losses(tmp_path / "whole")
+    both = launch(tmp_path / "both", 2, kill_rank=1, kill_at=3, signal=signal.SIGTERM)
+    assert both.returncode != 0
+    assert len(re.findall("asked to end: points, step 3, is saved", both.stderr)) == 1
+    assert (tmp_path / "both" / "checkpoints" / "step-000003" / "manifest.json").is_file()
+
+
+def test_a_bad_loss_on_one_rank_names_the_images_of_all(tmp_path: Path) -> None:
+    done = launch(tmp_path / "run", 2, nan_rank=1, nan_at=3)
+    assert done.returncode != 0
+    bad = read_json(tmp_path / "run" / "bad_batch.json")
+    assert (bad["step"], [row["rank"] for row in bad["ranks"]]) == (3, [0, 1])
+    assert bad["ranks"][1]["loss"] == "nan" and bad["ranks"][0]["loss"] != "nan"
+    names = [name for row in bad["ranks"] for name in row["ids"]]
+    assert len(names) == 8
+    assert all(name in done.stderr for name in names)
+    assert "the loss is nan at step 3" in done.stderr
+
+
+def test_ranks_that_disagree_do_not_start(tmp_path: Path) -> None:
+    done = launch(tmp_path / "run", 2, disagree=True)
+    assert done.returncode != 0
+    assert "different configurations: seed: 0 on rank 0, 1 on rank 1" in done.stderr
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+    done = launch(tmp_path / "three", 3)
+    assert "batch_size=8 does not divide by 3 ranks" in done.stderr

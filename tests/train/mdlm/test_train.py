@@ -1,0 +1,196 @@
+"""Training end to end at toy size: files, resume, skipping, and messages for bad input."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data.errors import UserError
+from data.files import read_json, read_jsonl, write_jsonl
+from data.run import Run
+from data.training.grounding import DescriptionMode
+from models.mdlm.files import load_mdlm
+from train.mdlm import loop as loop_module
+from train.mdlm.train import Stage, TrainMDLMConfig, mix_dataset, train_mdlm
+
+MakeConfig = Callable[..., TrainMDLMConfig]
+
+
+class Killed(BaseException):
+    """Stands for Ctrl-C or a power cut."""
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    folder = run / "mdlm" / "fixed"
+    return load_file(folder / "heads.safetensors") | load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, checkpoints: int) -> None:
+    """Dies right after that many checkpoints were written."""
+    original, count = loop_module.save_checkpoint, [0]
+
+    def save(*args: Any, **more: Any) -> None:
+        original(*args, **more)
+        count[0] += 1
+        if count[0] == checkpoints:
+            raise Killed
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", save)
+
+
+def test_trains_writes_its_files_and_is_skipped_the_second_time(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config()
+    with caplog.at_level(logging.INFO):
+        train_mdlm(config)
+    run = Run(Path(config.run_dir))
+    rows = read_jsonl(run.mdlm / "fixed" / "log.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, 7))
+    assert {"loss", "bce", "dice", "lr"} <= rows[0].keys()
+    stages = [row["stage"] for row in read_jsonl(run.mdlm / "base" / "log.jsonl")]
+    assert stages == ["language"] * 3 + ["encoder"] * 3 + ["decoder"] * 3 + ["referring"] * 3
+    assert not (run.mdlm / "fixed" / "checkpoints").exists()
+    assert read_json(run.mdlm / "fixed" / "config.json")["loop"]["steps"] == 6
+    (prediction,) = load_mdlm(run, "fixed").predict([np.zeros((40, 50, 3), np.uint8)], ["anything"])
+    assert prediction.anomaly_map.shape == (40, 50)
+    before = weights(run.path)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        train_mdlm(config)
+    assert "already trained" in caplog.text and "step" not in caplog.text
+    config.loop.steps = 4
+    train_mdlm(config)
+    assert any(not torch.equal(before[name], value) for name, value in weights(run.path).items())
+
+
+@pytest.mark.parametrize("checkpoints", [1, 2])
+def test_a_killed_run_ends_bit_for_bit_like_an_uninterrupted_one(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, checkpoints: int
+) -> None:
+    train_mdlm(make_config("whole"))
+    killed = make_config("killed")
+    with monkeypatch.context() as patch:
+        kill_after(patch, checkpoints)
+        with pytest.raises(Killed):
+            train_mdlm(killed)
+    torch.manual_seed(99)  # a new process has another random state
+    train_mdlm(killed)
+    whole, resumed = (weights(Path(config.run_dir)) for config in (make_config("whole"), killed))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    log = Path(killed.run_dir) / "mdlm" / "fixed" / "log.jsonl"
+    assert [row["step"] for row in read_jsonl(log)] == list(range(1, 7))
+
+
+def test_a_base_killed_between_and_within_its_stages_ends_the_same(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, trained_base: Path
+) -> None:
+    killed = replace(make_config("killed", with_base=False), stage=Stage.base)
+    for checkpoints in (2, 3):  # after the first stage; in the middle of the third
+        with monkeypatch.context() as patch:
+            kill_after(patch, checkpoints)
+            with pytest.raises(Killed):
+                train_mdlm(killed)
+        torch.manual_seed(99)
+    train_mdlm(killed)
+    for name in ("sam.safetensors", "heads.safetensors", "llava/model.safetensors"):
+        whole = load_file(trained_base / "mdlm" / "base" / name)
+        resumed = load_file(Path(killed.run_dir) / "mdlm" / "base" / name)
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_checkpoint_of_other_settings_is_not_continued(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config("run")
+    with monkeypatch.context() as patch:
+        kill_after(patch, 1)
+        with pytest.raises(Killed):
+            train_mdlm(config)
+    config.loop.optim = replace(config.loop.optim, lr=1e-3)
+    train_mdlm(config)
+    fresh = make_config("fresh")
+    fresh.loop.optim = replace(fresh.loop.optim, lr=1e-3)
+    train_mdlm(fresh)
+    one, other = weights(Path(config.run_dir)), weights(Path(fresh.run_dir))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_bad_input_gets_one_clear_message(make_config: MakeConfig) -> None:
+    config = make_config()
+    train_mdlm(replace(config, stage=Stage.base))
+    adapter = replace(config, stage=Stage.adapter, description=DescriptionMode.eddm)
+    with pytest.raises(UserError, match="No descriptions at"):
+        train_mdlm(adapter)
+    write_jsonl(
+        Run(Path(config.run_dir)).descriptions / "train.jsonl", [{"id": "other", "key": "k", "description": "x"}]
+    )
+    with pytest.raises(UserError, match="No description for"):
+        train_mdlm(adapter)
+    both = replace(config, stage=Stage.adapter)
+    both.data = replace(config.data, zero_shot=config.data.train)
+    with pytest.raises(UserError, match="washer"):
+        train_mdlm(both)
+    with pytest.raises(UserError, match="no base to train"):
+        train_mdlm(replace(config, stage=Stage.base, base=None))
+    lost = replace(config, run_dir=config.run_dir + "-2", stage=Stage.adapter)
+    lost.mdlm = replace(config.mdlm, heads=str(Path(config.run_dir) / "none.safetensors"))
+    with pytest.raises(UserError, match=r"\[SEG\] projection"):
+        train_mdlm(lost)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_images(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config()
+    train_mdlm(replace(config, stage=Stage.base))
+    config.loss.bce_weight = float("nan")
+    with pytest.raises(UserError, match=r"loss is nan at step 1, on .*mvtec_ad/washer"):
+        train_mdlm(config)
+
+
+def test_a_batch_mixes_normal_anomalous_and_generic_images(make_config: MakeConfig) -> None:
+    from data.source import load_samples
+
+    config = make_config()
+    samples = load_samples(config.data.train).samples
+    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    assert [part.per_batch for part in parts] == [2, 1, 1]
+    assert all(parts[0].dataset.get(0, k).masks[0].any() for k in range(len(parts[0].dataset)))
+    assert not any(parts[1].dataset.get(0, k).masks[0].any() for k in range(len(parts[1].dataset)))
+    config.mix.normal_share = None
+    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    assert (parts[0].per_batch, len(parts[0].dataset)) == (3, len(samples))
+    config.mix.replay = 4
+    with pytest.raises(UserError, match="replay=4"):
+        mix_dataset(config, samples, ["x"] * len(samples), 64)
+
+
+def test_weights_decide_the_shares_of_the_sources(make_config: MakeConfig) -> None:
+    from data.source import load_samples
+
+    config = make_config()
+    samples = load_samples(config.data.train).samples
+    samples += [replace(sample, id=f"other/{sample.id}", dataset="other") for sample in samples]
+    config.data.weights = {"mvtec_ad": 3.0, "other": 1.0}
+    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    anomalous = parts[0].dataset
+    ids = [anomalous.get(epoch, index).id for epoch in range(5) for index in range(len(anomalous))]
+    assert (len(ids), sum(name.startswith("other/") for name in ids)) == (20, 5)
+
+
+def test_training_refuses_what_an_evaluation_calls_unseen(make_config: MakeConfig) -> None:
+    config = make_config()
+    config.data.unseen = ["ds_mvtec"]
+    with pytest.raises(UserError, match="shares products or images with 'ds_mvtec'"):
+        train_mdlm(config)
+    config.data.unseen, config.data.weights = [], {"bsdata": 1.0}
+    with pytest.raises(UserError, match="No sampling weight for"):
+        train_mdlm(config)

@@ -1,0 +1,290 @@
+"""Trains EDDM: LoRA on DDQA through ms-swift, as the paper does (Sec. IV-B: SWIFT, rank 8, alpha 32).
+
+Without a pre-trained checkpoint (preset tiny) a small base of the same architecture is trained in full first, by rank 0
+alone: it takes minutes on one core, while the other ranks wait. The adapter is trained by all ranks together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
+from data.run import Run
+from models.chat.swift import remote_code
+from models.quantize import keep_trainable_on_cpu
+from train.eddm.arguments import to_sft_arguments
+from train.eddm.checkpoints import Checkpoint, newest_intact, remove_damaged
+from train.eddm.config import EDDMConfig, Quantize, Stage, Tracking, check_model
+from train.eddm.image_cache import cache_images
+from train.eddm.rows import check_ddqa, to_swift_row
+from train.eddm.watch import Watch
+from train.eddm.work import claim_work, describe_settings
+from train.engine import ranks
+from train.engine.deepspeed import start_on_cpu
+from train.engine.identity import flatten
+from train.engine.preflight import check_same
+from train.engine.progress import LogRows, talking
+from train.engine.resume import Resume
+from train.engine.stop import Stop, stopping
+from train.tiny.eddm import Part, fast_math, forget_parts, train_base, train_part
+
+log = logging.getLogger(__name__)
+MEETING, PATIENCE = 600.0, 12 * 3600.0  # seconds: until all ranks are there, and while one of them works alone
+
+
+def train_eddm(config: EDDMConfig) -> None:
+    """Trains the base if there is none, then the adapter; skips what is finished, resumes what was interrupted.
+
+    Raises:
+        UserError: If the data are unusable, the configuration contradicts itself, the ranks do not see each other or
+            differ, or checkpoints of other data or settings are in the way.
+    """
+    run = Run(Path(config.run_dir))
+    check_model(config)
+    ranks.meet(MEETING, patience=PATIENCE, use_gpu=not config.optim.use_cpu)
+    if not ranks.is_main():
+        logging.getLogger("train").setLevel(logging.WARNING)  # the main rank tells everything once
+    if config.optim.deepspeed and not ranks.is_distributed():
+        raise UserError(
+            f"optim.deepspeed={config.optim.deepspeed} needs a launcher, for one device, too: "
+            "torchrun --nproc_per_node N -m scripts.train_eddm …"
+        )
+    check_same(flatten(asdict(config)), "configurations")
+    ranks.main_decides(lambda: make_dir(run.eddm))
+    with stopping() as stop:
+        if config.stage in (Stage.language, Stage.vision, Stage.base):
+            _ensure_base(config, run, stop)
+        else:
+            _ensure_adapter(config, run, stop)
+    ranks.leave()
+
+
+def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
+    """Trains the adapter, after the base where it is missing, unless it is there with this configuration and data."""
+    source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
+    rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
+    if not rows:
+        raise UserError(f"No questions are left of {source} without hold_out={config.hold_out}. Hold out less.")
+    if config.optim.image_size is not None and any(row.get("objects") for row in rows):
+        raise UserError(
+            f"optim.image_size={config.optim.image_size} makes images smaller, but {source} holds boxes in pixels of "
+            "the originals. Set optim.image_size=null, or build DDQA with box_format=paper."
+        )
+    settings = describe_settings(config) | {"questions": hash_file(source), "rows": str(len(rows))}
+    check_same(settings, "training data")
+    base = _ensure_base(config, run, stop) if not config.model.id else None
+    wanted, path = hash_value(settings), run.eddm / "config.json"
+    before = read_json(path).get("fingerprint") if path.is_file() else None
+    ranks.wait()  # nobody changes the file before all have read it
+    if before == wanted:
+        log.info("EDDM: %s is already trained with this configuration and data", run.eddm)
+        if ranks.is_main():
+            shutil.rmtree(run.eddm / "lora", ignore_errors=True)
+        return
+    if ranks.is_main():
+        if before is not None:
+            log.info("EDDM: the adapter in %s is of another configuration or other data: training anew", run.eddm)
+        path.unlink(missing_ok=True)
+    _train_adapter(config, run, base, rows, settings, stop)
+    if ranks.is_main():
+        _finish(config, run, base, rows, wanted)
+    ranks.wait()
+
+
+def _finish(config: EDDMConfig, run: Run, base: Path | None, rows: list[dict[str, Any]], fingerprint: str) -> None:
+    """Says how the model was trained and how to load it, then removes what was kept to resume from."""
+    is_local = base is None and Path(config.model.id).is_dir()
+    trained = {
+        "base": "base" if base else str(Path(config.model.id).resolve()) if is_local else config.model.id,
+        "local": base is not None or is_local,
+        "defects": sorted({row["defect"] for row in rows if row.get("defect")}),
+        "use_cpu": config.optim.use_cpu,
+        **{key: value for key, value in asdict(config.model).items() if key != "id"},
+    }
+    write_json(run.eddm / "config.json", {"fingerprint": fingerprint, "trained": trained, "config": asdict(config)})
+    shutil.rmtree(run.eddm / "lora", ignore_errors=True)
+    log.info("EDDM: trained in %s", run.eddm)
+
+
+def _ensure_base(config: EDDMConfig, run: Run, stop: Stop) -> Path:
+    """Trains the tiny base unless it is there with this configuration; rank 0 does, the others wait."""
+    folder = run.eddm / "base"
+    ranks.main_decides(lambda: _build_base(config, run, folder, stop))
+    if not all(ranks.gather(folder.is_dir() or config.stage in (Stage.language, Stage.vision))):
+        raise UserError(f"Some ranks do not see {folder}. Give a run_dir on a disk that all nodes share.")
+    return folder
+
+
+def _build_base(config: EDDMConfig, run: Run, folder: Path, stop: Stop) -> None:
+    assert config.base is not None
+    stamp, resume = run.eddm / "base.json", config.resume is Resume.auto
+    wanted = hash_value([asdict(config.base), config.seed])
+    finished = stamp.is_file() and read_json(stamp).get("fingerprint") == wanted
+    if finished and (folder / "model.safetensors").is_file():
+        forget_parts(folder)
+        log.info("EDDM base: already trained with this configuration")
+        return
+    if config.stage in (Stage.language, Stage.vision):
+        train_part(config.base, folder, Part(config.stage.value), seed=config.seed, resume=resume, stop=stop)
+        return
+    if stamp.is_file():
+        log.info("EDDM base: %s is of another configuration: training anew, and the adapter with it", folder)
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(run.eddm / "adapter", ignore_errors=True)
+    started = time.monotonic()
+    logged = LogRows(run.eddm / "log.jsonl", stage="base")
+    train_base(config.base, folder, seed=config.seed, row=logged.add, resume=resume, stop=stop)
+    logged.flush()
+    write_json(stamp, {"fingerprint": wanted, "config": asdict(config.base), "seed": config.seed})
+    forget_parts(folder)
+    log.info("EDDM base: trained in %.0f s", time.monotonic() - started)
+
+
+def _train_adapter(
+    config: EDDMConfig,
+    run: Run,
+    base: Path | None,
+    rows: list[dict[str, Any]],
+    settings: dict[str, str],
+    stop: Stop,
+) -> None:
+    """Runs ms-swift and keeps the adapter, with a path to its base that survives moving the run."""
+    work = run.eddm / "lora"
+    started = time.monotonic()
+    checkpoint = ranks.main_decides(lambda: _prepare_work(config, work, rows, settings))
+    if not all(ranks.gather((work / "train.jsonl").is_file())):
+        raise UserError(f"Some ranks do not see {work}. Give a run_dir on a disk that all nodes share.")
+    if checkpoint is None or not checkpoint.is_last:
+        _check_world_of(checkpoint, config)
+        model = str(base.resolve()) if base else config.model.id
+        _run_swift(config, model, work, rows, checkpoint, stop)
+        checkpoint = ranks.main_decides(lambda: newest_intact(work))  # before the main rank clears it away
+    assert checkpoint is not None and checkpoint.is_last
+    if ranks.is_main():
+        _keep(checkpoint, run, "../base" if base else config.model.id)
+        log.info("EDDM LoRA: %d steps in %.0f s", checkpoint.step, time.monotonic() - started)
+
+
+def _prepare_work(
+    config: EDDMConfig, work: Path, rows: list[dict[str, Any]], settings: dict[str, str]
+) -> Checkpoint | None:
+    """Leaves `work` there with the rows that ms-swift reads; returns the checkpoint to go on from."""
+    claim_work(work, settings, config.resume)
+    checkpoint = newest_intact(work)
+    remove_damaged(work)
+    if config.optim.image_size is not None:
+        rows = cache_images(rows, work / "images", size=config.optim.image_size)
+    write_jsonl(work / "train.jsonl", map(to_swift_row, rows))
+    return checkpoint
+
+
+def _check_world_of(checkpoint: Checkpoint | None, config: EDDMConfig) -> None:
+    """Optimizer state that is spread over ranks fits only as many; otherwise only the dropout draws differ."""
+    if checkpoint is None or checkpoint.world == ranks.world_size():
+        return
+    if config.optim.deepspeed:
+        raise UserError(
+            f"{checkpoint.path} was written by {checkpoint.world} ranks, and DeepSpeed cannot spread it over "
+            f"{ranks.world_size()}. Start {checkpoint.world} ranks, or start again with resume=never."
+        )
+    log.warning(
+        "EDDM LoRA: %s was written by %d ranks, now there are %d: the same data follow, but not the same bits",
+        *(checkpoint.path, checkpoint.world, ranks.world_size()),
+    )
+
+
+def _keep(checkpoint: Checkpoint, run: Run, base: str) -> None:
+    """Copies adapter and log out of the last checkpoint."""
+    logged = LogRows(run.eddm / "log.jsonl", stage="lora")
+    for entry in checkpoint.history:
+        if "loss" in entry:
+            kept: dict[str, Any] = {key: entry[key] for key in ("loss", "learning_rate", "grad_norm") if key in entry}
+            logged.add({"step": entry["step"], **kept})
+    logged.flush()
+    adapter, partial = run.eddm / "adapter", run.eddm / "adapter.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    shutil.copy2(checkpoint.path / "adapter_model.safetensors", partial)
+    details = read_json(checkpoint.path / "adapter_config.json")
+    write_json(partial / "adapter_config.json", details | {"base_model_name_or_path": base})
+    shutil.rmtree(adapter, ignore_errors=True)
+    partial.rename(adapter)
+
+
+def _run_swift(
+    config: EDDMConfig,
+    model: str,
+    work: Path,
+    rows: list[dict[str, Any]],
+    checkpoint: Checkpoint | None,
+    stop: Stop,
+) -> None:
+    """Trains in this process; ms-swift's own chatter is kept to warnings.
+
+    Raises:
+        SystemExit: 143 after SIGTERM, when a checkpoint is written.
+    """
+    arguments = to_sft_arguments(
+        config,
+        model=model,
+        dataset=(work / "train.jsonl").resolve(),
+        output=work.resolve(),
+        ranks=ranks.world_size(),
+        resume_from=checkpoint.path.resolve() if checkpoint else None,
+    )
+    if checkpoint is not None:
+        log.info("EDDM LoRA: going on from step %d of %d", checkpoint.step, checkpoint.steps)
+    _set_environment(config, work)
+    levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
+    from swift import SftArguments, get_logger
+    from swift.pipelines import SwiftSft
+    from transformers import PrinterCallback
+
+    watches: list[Watch] = []
+
+    class Sft(SwiftSft):
+        def train(self, trainer: Any) -> Any:
+            trainer.remove_callback(PrinterCallback)
+            if config.lora.quantize is Quantize.nf4 and trainer.args.device.type == "cpu":
+                keep_trainable_on_cpu(trainer.model)
+            watches.append(Watch(config, stop, rows=rows, said=said))
+            watches[0].attach(trainer)
+            with stop.after_step():
+                return super().train(trainer)
+
+    get_logger().setLevel(logging.ERROR)
+    for handler, level in levels:  # importing ms-swift turns the root handlers down
+        handler.setLevel(level)
+    with (
+        talking("EDDM LoRA: ms-swift is at work") as said,
+        fast_math(config.optim.fast_matmul),
+        contextlib.redirect_stdout(io.StringIO()),
+        remote_code(config.model.trust_remote_code),
+    ):
+        Sft(SftArguments(**arguments)).main()
+    if watches[0].stopped:
+        stop.leave("EDDM's adapter")
+
+
+def _set_environment(config: EDDMConfig, work: Path) -> None:
+    """What ms-swift and its parts read from the environment, before they are imported."""
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not config.model.id:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if config.optim.use_cpu and config.optim.deepspeed:
+        start_on_cpu()
+    if config.tracking is Tracking.wandb:
+        os.environ.setdefault("WANDB_MODE", "offline")
+        os.environ.setdefault("WANDB_PROJECT", "eiad")
+        os.environ.setdefault("WANDB_DIR", str(work.parent.resolve()))

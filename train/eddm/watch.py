@@ -1,0 +1,203 @@
+"""What EDDM's training does around ms-swift's trainer: the audit before the first step, seals, SIGTERM, bad losses."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import TrainerCallback
+
+from data.errors import UserError
+from data.files import write_json
+from train.eddm.checkpoints import seal
+from train.eddm.config import EDDMConfig, Quantize
+from train.engine import ranks
+from train.engine.durable import MARGIN, check_space
+from train.engine.preflight import check_in_step
+from train.engine.stop import Stop
+
+log = logging.getLogger(__name__)
+ROW = "row_number"
+
+
+class Numbered(Dataset):
+    """A dataset whose encoded rows carry their number, so that a bad batch can be named."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index] | {ROW: int(index)}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class NumberedCollator:
+    """Collates rows as before, and puts their numbers beside the batch; works in the loader's processes, too."""
+
+    def __init__(self, collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> None:
+        self.collate = collate
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch with `row_number`, (B,)."""
+        numbers = torch.tensor([row[ROW] for row in rows])
+        return self.collate([{key: value for key, value in row.items() if key != ROW} for row in rows]) | {ROW: numbers}
+
+
+class Watch(TrainerCallback):
+    """Follows a trainer: seals its checkpoints, ends it when asked, stops it on a bad loss.
+
+    Attributes:
+        stopped: The training was ended by SIGTERM, after a checkpoint.
+    """
+
+    def __init__(self, config: EDDMConfig, stop: Stop, *, rows: list[dict[str, Any]], said: Callable[[], None]) -> None:
+        """Remembers what to look at.
+
+        Args:
+            config: The configuration.
+            stop: Whether SIGTERM came.
+            rows: The DDQA rows, in the order of the training file.
+            said: Called after something was logged.
+        """
+        self._config, self._stop, self._rows, self._said = config, stop, rows, said
+        self._compared = False
+        self.stopped = False
+
+    def attach(self, trainer: Any) -> None:
+        """Refuses a trainer that would not do what was configured, says what it will do, and watches its losses.
+
+        Raises:
+            UserError: If ranks, strategy or disk space are not as they must be.
+        """
+        audit(trainer, self._config, rows=len(self._rows))
+        trainer.train_dataset = Numbered(trainer.train_dataset)
+        trainer.data_collator = NumberedCollator(trainer.data_collator)
+        compute = trainer.compute_loss
+
+        def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            numbers = inputs.pop(ROW)
+            result = compute(model, inputs, *args, **kwargs)
+            self._check_loss(result[0] if isinstance(result, tuple) else result, numbers, trainer.state.global_step)
+            return result
+
+        trainer.compute_loss = compute_loss
+        trainer.add_callback(self)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Says where training is."""
+        if logs and "loss" in logs:
+            self._said()
+            log.info("EDDM LoRA: step %d of %d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Ends training when any rank was asked to, and makes sure once that the ranks still agree."""
+        if not self._compared:
+            self._compared = True
+            check_in_step(model)
+            if ranks.world_size() > 1 and _zero_stage(args) < 3:  # under ZeRO-3 no rank holds all weights
+                log.info("EDDM LoRA: all %d ranks hold the same weights after a step", ranks.world_size())
+        asked = ranks.mean(torch.tensor(float(self._stop.requested)))
+        if asked > 0 and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Seals the checkpoint when every rank has written its part."""
+        ranks.wait()
+        if ranks.is_main():
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", world=ranks.world_size())
+        ranks.wait()
+
+    def _check_loss(self, loss: Tensor, numbers: Tensor, step: int) -> None:
+        value = float(loss.detach())
+        if math.isfinite(value) and value <= self._config.optim.loss_limit:
+            return
+        path = Path(self._config.run_dir) / "eddm" / f"bad_batch.rank{ranks.rank()}.json"
+        rows = [_name(int(number), self._rows) for number in numbers]
+        write_json(path, {"step": step + 1, "loss": str(value), "rows": rows})
+        raise UserError(
+            f"The loss is {value:g} at step {step + 1}, in a batch with {', '.join(row['id'] for row in rows[:4])}… "
+            f"All its rows are in {path}. Look at them; else lower optim.lr, or raise optim.loss_limit="
+            f"{self._config.optim.loss_limit:g}. The last checkpoint is from before."
+        )
+
+
+def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
+    """Says what is about to be trained, with what and where; refuses what would go wrong silently or late.
+
+    Raises:
+        UserError: If the trainer is alone or without DeepSpeed against the configuration, nothing is trainable, or the
+            next checkpoint does not fit on the disk.
+    """
+    args, model = trainer.args, trainer.model
+    if args.world_size != ranks.world_size():
+        raise UserError(
+            f"The trainer takes itself for one of {args.world_size} ranks, but {ranks.world_size()} were started. On a "
+            "CPU set optim.use_cpu=true; else check the launcher."
+        )
+    if config.optim.deepspeed and not trainer.is_deepspeed_enabled:
+        raise UserError(
+            f"optim.deepspeed={config.optim.deepspeed} is set, but DeepSpeed is not at work. Start with torchrun, "
+            "for one device, too: torchrun --nproc_per_node 1 -m scripts.train_eddm …"
+        )
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    frozen = [value for value in model.parameters() if not value.requires_grad]
+    if not trained:
+        raise UserError(f"Nothing is trainable in {config.model.id or 'the base'}. Check lora.target_regex.")
+    modules = {name.split(".lora_")[0] for name in trained}
+    kinds = Counter(name.rsplit(".", 1)[-1] for name in modules)
+    count, others = sum(_size(value) for value in trained.values()), sum(_size(value) for value in frozen)
+    needed = sum(_size(value) * (value.element_size() + 8) for value in trained.values())  # AdamW keeps two numbers
+    folder = Path(args.output_dir)
+    free = check_space(folder, 2 * needed, what="the next checkpoint")  # the oldest goes after the newest is written
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    strategy = (
+        f"DeepSpeed ZeRO-{_zero_stage(args)}"
+        if config.optim.deepspeed
+        else "DDP"
+        if args.world_size > 1
+        else "one process"
+    )
+    quantized = ", frozen linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""
+    for line in (
+        f"model      {config.model.id or 'the tiny base'} on {args.device}",
+        f"trainable  {count:,} of {count + others:,} numbers in {len(modules)} modules: "
+        + ", ".join(f"{kind} × {number}" for kind, number in sorted(kinds.items())),
+        f"dtypes     trainable {_dtypes(trained.values())}; frozen {_dtypes(frozen)}{quantized}",
+        f"ranks      {args.world_size} ({strategy})",
+        f"batch      {batch} = {args.per_device_train_batch_size} rows × {args.gradient_accumulation_steps} "
+        f"accumulated × {args.world_size} ranks",
+        f"data       {rows:,} rows",
+        f"checkpoint {(needed + MARGIN) / 2**20:.0f} MiB at most, every {args.save_steps} steps; "
+        f"{free / 2**30:.1f} GiB are free",
+    ):
+        log.info("EDDM LoRA: %s", line)
+
+
+def _zero_stage(args: Any) -> int:
+    plugin = getattr(args, "deepspeed_plugin", None)
+    return int(plugin.zero_stage) if plugin is not None else 0
+
+
+def _name(number: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    row = rows[number]
+    return {"line": number + 1, "id": str(row.get("id", row["images"][0])), "images": row["images"]}
+
+
+def _size(value: Tensor) -> int:
+    return int(getattr(value, "ds_numel", value.numel()))
+
+
+def _dtypes(values: Any) -> str:
+    counts: Counter[str] = Counter()
+    for value in values:
+        counts[str(value.dtype).removeprefix("torch.")] += _size(value)
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.most_common()) or "none"

@@ -1,0 +1,170 @@
+"""How each vision expert is fitted: what it learns from, how it scores, what is saved."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.sample import ImageArray, Sample, load_image
+from data.source import Source, load_samples
+from models.experts.anomalib import AnomalibConfig, AnomalibExpert
+from models.experts.ddad import DDAD, DDADConfig
+from models.experts.expert import Gate, MapArray
+from models.experts.gate import GateConfig
+from models.experts.load import ExpertName, parse_expert
+from models.experts.mdlm import MDLMExpert, MDLMExpertConfig
+from models.experts.patchcore import PatchCore, PatchCoreConfig
+from models.experts.precomputed import PrecomputedExpert
+from models.experts.store import write_expert, write_gates
+from train.experts.ddad import DDADTrainConfig, train_ddad
+
+log = logging.getLogger(__name__)
+Fitted = Mapping[str, list[str]]  # category → ids of the samples that it was fitted on
+
+
+@dataclass(kw_only=True, slots=True)
+class FitExpertConfig:
+    """What to fit on what.
+
+    Attributes:
+        preset: Name of the preset; recorded, not interpreted.
+        expert: Which one; of `precomputed` and `mdlm` only the gate is fitted.
+        dataset: Key of `data.readers.READERS`.
+        data_root: Folder of the dataset.
+        splits: Splits with the normal images to fit on; anomalous ones among them are left out, and counted.
+        categories: Categories to fit; empty fits all.
+        train_share: Share of the normal images that is used, evenly spread over the listing: for datasets without a
+            training split. The others stay unseen: `scripts.eval_expert` leaves out what an expert was fitted on.
+        validation_splits: Splits with normal and anomalous images for `gate.method=f1_max`.
+        out: Where to write the fitted expert; of `precomputed`, the folder that holds the maps.
+        gate: How the thresholds are set.
+        patchcore: Sizes of PatchCore.
+        ddad: Sizes of DDAD.
+        train_ddad: How DDAD is trained.
+        anomalib: Arguments of an anomalib model.
+        mdlm: Which run's MDLM, asked how.
+        seed: Of the choice of the held-out normal images.
+    """
+
+    preset: str
+    expert: str
+    dataset: str
+    data_root: str
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    categories: list[str] = field(default_factory=list)
+    train_share: float = 1.0
+    validation_splits: list[str] = field(default_factory=list)
+    out: str
+    gate: GateConfig = field(default_factory=GateConfig)
+    patchcore: PatchCoreConfig = field(default_factory=PatchCoreConfig)
+    ddad: DDADConfig = field(default_factory=DDADConfig)
+    train_ddad: DDADTrainConfig = field(default_factory=DDADTrainConfig)
+    anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
+    mdlm: MDLMExpertConfig = field(default_factory=MDLMExpertConfig)
+    seed: int = 0
+
+    def samples(self, splits: list[str]) -> list[Sample]:
+        """Lists the samples of some splits of the dataset."""
+        source = Source(reader=self.dataset, root=self.data_root, splits=splits, categories=self.categories)
+        return load_samples([source]).samples
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """One expert while it is fitted.
+
+    Attributes:
+        learn: Learns a category from its normal samples; None for experts that only get a gate.
+        score: Anomaly map (H, W) and score of a sample and its image; `learn` of its category went before.
+        save: Writes the fitted expert, its gates and what it was fitted on.
+    """
+
+    learn: Callable[[str, Sequence[Sample]], None] | None
+    score: Callable[[Sample, ImageArray], tuple[MapArray, float]]
+    save: Callable[[Mapping[str, Gate], Fitted], None]
+
+
+def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
+    """The expert that a config names, ready to be fitted into a folder.
+
+    Raises:
+        UserError: If what it needs (weights, a run, a package) is missing.
+    """
+    kind, model = parse_expert(config.expert)
+    if kind is ExpertName.patchcore:
+        return _fit_patchcore(config.patchcore, folder)
+    if kind is ExpertName.ddad:
+        return _fit_ddad(config, folder)
+    if kind is ExpertName.anomalib:
+        return _fit_anomalib(AnomalibExpert(model, config.anomalib), folder)
+    if kind is ExpertName.mdlm:
+        return _fit_mdlm(config.mdlm, folder)
+    return _fit_precomputed(folder)
+
+
+def _fit_patchcore(config: PatchCoreConfig, folder: Path) -> Fitting:
+    expert = PatchCore(config)
+
+    def learn(category: str, samples: Sequence[Sample]) -> None:
+        memory = expert.fit(category, _batches(samples, config.batch_size))
+        log.info("%s: memory of %d patches", category, len(memory))
+
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, dict(fitted))
+
+    return Fitting(learn, lambda sample, image: expert.score(sample.category, [image])[0], save)
+
+
+def _fit_ddad(config: FitExpertConfig, folder: Path) -> Fitting:
+    expert = DDAD(config.ddad)
+
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, fitted)
+
+    return Fitting(
+        lambda category, samples: train_ddad(expert, category, samples, config.train_ddad),
+        lambda sample, image: expert.score(sample.category, [image])[0],
+        save,
+    )
+
+
+def _fit_anomalib(expert: AnomalibExpert, folder: Path) -> Fitting:
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, fitted)
+
+    return Fitting(expert.fit, lambda sample, image: expert.score(sample.category, [image])[0], save)
+
+
+def _fit_mdlm(config: MDLMExpertConfig, folder: Path) -> Fitting:
+    expert = MDLMExpert(config, {})
+
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, dict(fitted))
+
+    return Fitting(None, lambda sample, image: expert.score([sample], [image])[0], save)
+
+
+def _fit_precomputed(folder: Path) -> Fitting:
+    expert = PrecomputedExpert(folder, {})
+
+    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        write_gates(folder, gates)
+        write_expert(folder, expert.name, {}, fitted)
+
+    return Fitting(None, lambda sample, image: expert.read(sample, image.shape[:2]), save)
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[ImageArray]]:
+    spoken = time.monotonic()
+    for start in range(0, len(samples), size):
+        yield [load_image(sample.image) for sample in samples[start : start + size]]
+        if time.monotonic() - spoken > 5:
+            spoken = time.monotonic()
+            log.info("features: %d of %d images", min(start + size, len(samples)), len(samples))

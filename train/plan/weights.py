@@ -1,0 +1,55 @@
+"""The doctor's examination of the checkpoints that the two trainings start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from data.doctor.examine import DoctorConfig
+from data.errors import UserError
+from data.files import write_json, write_text
+from models.weights.diagnosis import Wanted, examine_weights
+from models.weights.table import TrainedPart
+from train.eddm.config import EDDMConfig
+from train.mdlm.train import TrainMDLMConfig
+
+
+def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
+    """What the configured trainings start from; nothing where a training makes its own base."""
+    wanted = []
+    if eddm.model.id:
+        wanted.append(
+            Wanted(
+                place=eddm.model.id,
+                part=TrainedPart.eddm,
+                key="model.id",
+                revision=eddm.model.revision,
+                trust_remote_code=eddm.model.trust_remote_code,
+            )
+        )
+    if mdlm.base is None:
+        wanted.append(Wanted(place=mdlm.mdlm.llava.path, part=TrainedPart.mdlm, key="mdlm.llava.path"))
+        sam = mdlm.mdlm.sam
+        if sam.checkpoint is not None:
+            wanted.append(Wanted(place=sam.checkpoint, part=TrainedPart.mdlm, key="mdlm.sam.checkpoint", sam=sam))
+    return wanted
+
+
+def diagnose_weights(config: DoctorConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> bool:
+    """Examines the checkpoints of `config.weights`, prints the result and saves it; returns whether there is no error.
+
+    Raises:
+        UserError: If a dataset is named too, or a setting makes no sense.
+    """
+    if config.folder is not None or config.against is not None:
+        raise UserError("weights= and data= are two examinations: run the doctor once for each.")
+    if config.show < 1:
+        raise UserError(f"show={config.show} must be at least 1.")
+    diagnosis = examine_weights(str(config.weights), wanted_weights(eddm, mdlm), hashes=config.hashes)
+    if config.out and config.out.endswith(".json"):
+        write_json(Path(config.out), diagnosis.document())
+    elif config.out:
+        write_text(Path(config.out), diagnosis.text(show=None))
+    document = json.dumps(diagnosis.document(), ensure_ascii=False)
+    print(document if config.json else diagnosis.text(show=config.show), flush=True)
+    return diagnosis.passed

@@ -1,0 +1,256 @@
+"""Trains the base: language and vision apart, in any order or side by side, then reading what is seen."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from data.ddqa.regions import REGIONS
+from data.ddqa.tasks import LETTERS
+from data.ddqa.vocabulary import all_names
+from data.files import hash_value, make_dir, read_jsonl
+from data.tiny.captions import KINDS, corpus
+from models.tiny.batched_vision import batched_vision
+from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
+from train.engine.durable import replace_durably, sync_tree
+from train.engine.stop import Stop
+from train.tiny.config import BaseConfig
+from train.tiny.language import LanguageLoss, Reader
+from train.tiny.reading import ReadingLoss
+from train.tiny.scenes import Scenes
+from train.tiny.spelling import Spelling
+from train.tiny.steps import Steps, make_optimizers
+from train.tiny.vision import MERGED, Seeing, VisionLoss
+from train.tiny.whitening import whiten_patches
+
+log = logging.getLogger(__name__)
+
+READING = "reading"
+
+
+class Part(StrEnum):
+    """A part that can be trained by itself."""
+
+    language = "language"
+    vision = "vision"
+
+
+def tiny_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of the generic language; names of regions and of known defects are one token each."""
+    units = ["No", "Yes", *REGIONS, *sorted({*all_names(), *KINDS})]
+    options = [f"\n{letter}. {unit}" for letter in LETTERS for unit in units]
+    words = [form for unit in units for form in (unit, f" {unit}")]
+    return build_tokenizer([*corpus(), *(3 * options), *(3 * words)], units=units, vocab_size=vocab_size)
+
+
+def train_part(
+    config: BaseConfig, folder: Path, part: Part, *, seed: int, resume: bool = True, stop: Stop | None = None
+) -> None:
+    """Trains one part by itself and keeps it beside `folder` until the base is put together; skips it when it is there.
+
+    Args:
+        config: How.
+        folder: Where the finished base will go.
+        part: Which part.
+        seed: Seed of weights, scenes and questions.
+        resume: Whether an interrupted training of the part goes on.
+        stop: Whether SIGTERM came.
+    """
+    if _is_trained(config, folder, part, seed):
+        log.info("EDDM base: %s is already trained with this configuration", part)
+        return
+    bench = _Bench(config, folder, seed, resume=resume, stop=stop)
+    if part is Part.vision:
+        bench.whiten()  # in full precision
+    with fast_math(config.fast_matmul):
+        bench.train(part)
+
+
+def train_base(
+    config: BaseConfig,
+    folder: Path,
+    *,
+    seed: int,
+    row: Callable[[dict[str, Any]], None],
+    resume: bool = True,
+    stop: Stop | None = None,
+) -> None:
+    """Trains the parts that are missing, then reading, and writes the base to `folder`.
+
+    Args:
+        config: How.
+        folder: Where the finished checkpoint goes. `<folder>.parts` beside it holds the parts, from which an
+            interrupted run goes on; `forget_parts` removes them.
+        seed: Seed of weights, scenes and questions.
+        row: Called with every log row.
+        resume: Whether interrupted parts go on; those that are finished are kept in any case.
+        stop: Whether SIGTERM came.
+    """
+    for part in Part:
+        train_part(config, folder, part, seed=seed, resume=resume, stop=stop)
+    bench = _Bench(config, folder, seed, resume=resume, stop=stop)
+    with fast_math(config.fast_matmul):
+        bench.train_reading()
+    for name in (*Part, READING):
+        for values in read_jsonl(bench.log_of(name)):
+            row(values)
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_checkpoint(partial, bench.model, build_processor(config.model, bench.tokenizer))
+    sync_tree(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    replace_durably(partial, folder)
+
+
+def forget_parts(folder: Path) -> None:
+    """Removes the parts of a finished base."""
+    shutil.rmtree(_parts_of(folder), ignore_errors=True)
+
+
+def _parts_of(folder: Path) -> Path:
+    return folder.with_suffix(".parts")
+
+
+def _fingerprint(config: BaseConfig, seed: int) -> str:
+    return hash_value([asdict(config), seed])
+
+
+def _weights(folder: Path, part: Part) -> Path:
+    return _parts_of(folder) / f"{part}.safetensors"
+
+
+def _is_trained(config: BaseConfig, folder: Path, part: Part, seed: int) -> bool:
+    """Whether a part was trained with this configuration."""
+    path = _weights(folder, part)
+    if not path.is_file():
+        return False
+    with safe_open(path, "pt") as file:
+        return bool((file.metadata() or {}).get("fingerprint") == _fingerprint(config, seed))
+
+
+class _Bench:
+    """The model in the making, with what each part of it needs."""
+
+    def __init__(self, config: BaseConfig, folder: Path, seed: int, *, resume: bool, stop: Stop | None) -> None:
+        self.config, self.folder, self.seed = config, folder, seed
+        self.resume, self.stop = resume, stop
+        self.parts = make_dir(_parts_of(folder))
+        self.fingerprint = _fingerprint(config, seed)
+        torch.manual_seed(seed)
+        self.tokenizer = tiny_tokenizer(config.model.vocab_size)
+        self.model = build_model(config.model, self.tokenizer)
+        side = config.model.image_size // config.model.patch_size // MERGED
+        self.spelling = Spelling(self.model, self.tokenizer, side)
+        self.reader = Reader(self.model, self.tokenizer, side**2)
+        self.seeing = Seeing(self.model, config, self.spelling)
+        self.model.train()
+
+    def log_of(self, part: str) -> Path:
+        """Where a part's log rows wait for the base's."""
+        return self.parts / f"{part}.jsonl"
+
+    def whiten(self) -> None:
+        """Sets where the vision tower starts."""
+        sizes = self.config.model
+        whiten_patches(self.model, image_size=sizes.image_size, patch_size=sizes.patch_size, seed=self.seed)
+
+    def train(self, part: Part) -> None:
+        """Trains one part and writes its weights."""
+        config, module = self.config, self._module(part)
+        if part is Part.language:
+            optimizers = make_optimizers(module, config.matrix_lr, config.other_lr, config.weight_decay)
+            steps = self._steps(part, config.language_steps, module, optimizers)
+            with explicit_attention(self.model):
+                steps.run(LanguageLoss(config, self.reader, self.spelling), lambda share: [falling(share, 0.5)] * 2)
+        else:
+            optimizers = make_optimizers(module, config.matrix_lr, config.vision_lr, config.weight_decay)
+            steps = self._steps(part, config.vision_steps, module, optimizers)
+            with self._scenes(config.scenes.count) as scenes:
+                steps.run(VisionLoss(config, self.seeing, scenes), lambda share: [falling(share, 0.45)] * 2)
+        target = _weights(self.folder, part)
+        partial = target.with_suffix(".partial.safetensors")
+        save_file(module.state_dict(), partial, {"fingerprint": self.fingerprint})
+        replace_durably(partial, target)
+        steps.forget()
+
+    def train_reading(self) -> None:
+        """Loads both parts and trains the language model to read the vision tower.
+
+        On scenes that the tower has not been trained on: there it errs as it will on products.
+        """
+        config = self.config
+        for part in Part:
+            self._module(part).load_state_dict(load_file(_weights(self.folder, part)))
+        module = self._module(Part.language)
+        optimizers = make_optimizers(module, config.matrix_lr, config.other_lr, config.weight_decay)
+        steps = self._steps(READING, config.reading_steps, module, optimizers)
+        with (
+            self._scenes(config.reading_scenes, first=config.scenes.count) as scenes,
+            explicit_attention(self.model),
+        ):
+            steps.run(
+                ReadingLoss(config, self.reader, scenes),
+                lambda share: [config.reading_lr * falling(share, 0.0)] * 2,
+            )
+
+    def _module(self, part: Part) -> nn.Module:
+        return self.model.model.language_model if part is Part.language else self.seeing.modules
+
+    def _steps(self, part: str, count: int, module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Steps:
+        return Steps(
+            part,
+            count,
+            module,
+            optimizers,
+            state=self.parts / f"{part}.resume.pt",
+            fingerprint=self.fingerprint,
+            seed=self.seed,
+            save_every=self.config.save_every,
+            log_to=self.log_of(part),
+            resume=self.resume,
+            stop=self.stop,
+        )
+
+    def _scenes(self, count: int, first: int = 0) -> Scenes:
+        return Scenes(self.config.scenes, count=count, size=self.config.model.image_size, seed=self.seed, first=first)
+
+
+def falling(share: float, flat: float) -> float:
+    """Factor on a learning rate: 1 for the first `flat` of the steps, then linearly down to a fiftieth."""
+    return 0.02 + 0.98 * min(1.0, (1 - share) / (1 - flat))
+
+
+@contextmanager
+def explicit_attention(model: Any) -> Iterator[None]:
+    """Within the block the language model computes attention explicitly: rows are short, and it is fastest so."""
+    config = model.model.language_model.config
+    before, config._attn_implementation = config._attn_implementation, "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+@contextmanager
+def fast_math(enabled: bool) -> Iterator[None]:
+    """Within the block: dense vision batches and, if enabled, bfloat16 products of float32 matrices on the CPU."""
+    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    products.fp32_precision = "bf16" if enabled else before
+    try:
+        with batched_vision():
+            yield
+    finally:
+        products.fp32_precision = before

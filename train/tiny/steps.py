@@ -1,0 +1,209 @@
+"""The loop that every part of the base's training shares: steps, progress, checkpoints to resume from."""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.errors import UserError
+from train.engine.durable import check_space, replace_durably
+from train.engine.progress import LogRows
+from train.engine.stop import Stop
+
+log = logging.getLogger(__name__)
+WARMUP = 30
+SPEAK_SECONDS = 5.0
+Losses = dict[str, tuple[float, Tensor]]  # name → (weight, loss)
+
+
+class Steps:
+    """The optimisation of a module; every random draw depends on (seed, part, step) only."""
+
+    def __init__(
+        self,
+        part: str,
+        count: int,
+        module: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        *,
+        state: Path,
+        fingerprint: str,
+        seed: int,
+        save_every: int,
+        log_to: Path,
+        resume: bool = True,
+        stop: Stop | None = None,
+    ) -> None:
+        """Goes on from the state that an interrupted run of the same fingerprint left.
+
+        Args:
+            part: Name of the part, as it is logged.
+            count: Steps in all.
+            module: What is trained; the state holds it.
+            optimizers: What is stepped; groups keep their peak rate under `peak`.
+            state: File to resume from; the one before it is kept beside it. `forget` removes both.
+            fingerprint: What must agree to resume.
+            seed: Seed of the draws.
+            save_every: Steps between states.
+            log_to: Log file of the part; one row every ten steps.
+            resume: Whether to go on; otherwise what was left is removed.
+            stop: Whether SIGTERM came; None never ends early.
+
+        Raises:
+            UserError: If the state would not fit on the disk.
+        """
+        self.part, self.count, self.module, self.optimizers = part, count, module, optimizers
+        self._state, self._fingerprint, self._save_every = state, fingerprint, save_every
+        self._log = LogRows(log_to, stage="base")
+        self._stop = stop or Stop()
+        self._seed = [seed, *part.encode()]
+        self.done = 0
+        if resume:
+            self._resume()
+        else:
+            self.forget()
+        numbers = sum(value.numel() * value.element_size() for value in self.module.state_dict().values())
+        state.parent.mkdir(parents=True, exist_ok=True)
+        check_space(state.parent, 3 * numbers, what=f"the state of {part}")  # weights, and two numbers of AdamW each
+
+    def run(
+        self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
+    ) -> None:
+        """Runs the remaining steps; the state stays until `forget`, so that nothing is lost before the result is kept.
+
+        Args:
+            losses: Losses of a step, from its random generator and the share of the steps done.
+            rates: Factor on the peak rate of each optimizer at a share of the steps.
+
+        Raises:
+            UserError: If a loss is no number.
+            SystemExit: 143 after SIGTERM, when the state is written.
+        """
+        with self._stop.after_step():
+            self._run(losses, rates)
+
+    def forget(self) -> None:
+        """Removes what was kept to resume from."""
+        for path in (self._state, self._previous):
+            path.unlink(missing_ok=True)
+
+    def _run(
+        self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
+    ) -> None:
+        running: dict[str, float] = {}
+        spoken = time.monotonic()
+        while self.done < self.count:
+            rng = np.random.default_rng([*self._seed, self.done])
+            share = self.done / self.count
+            self._set_rates(rates(share))
+            values = self._step(losses(rng, share))
+            self._check(values)
+            self.done += 1
+            running = {name: 0.95 * running.get(name, value) + 0.05 * value for name, value in values.items()}
+            if self.done % 10 == 0 or self.done == self.count:
+                self._log.add({"part": self.part, "step": self.done, **values})
+            if time.monotonic() - spoken > SPEAK_SECONDS or self.done == self.count:
+                spoken = time.monotonic()
+                text = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
+                log.info("EDDM base, %s: step %d of %d, %s", self.part, self.done, self.count, text)
+            if (self.done % self._save_every == 0 or self._stop.requested) and self.done < self.count:
+                self._log.flush()
+                self._save()
+                if self._stop.requested:
+                    self._stop.leave(f"EDDM's base, {self.part}, step {self.done}")
+        self._log.flush()
+
+    @property
+    def _previous(self) -> Path:
+        return self._state.with_suffix(".previous.pt")
+
+    def _check(self, values: dict[str, float]) -> None:
+        if all(math.isfinite(value) for value in values.values()):
+            return
+        said = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        raise UserError(
+            f"A loss of EDDM's base is no number: {self.part}, step {self.done + 1}: {said}. Its scenes and questions "
+            f"follow from the seed, the part and the step. Lower the rates (base.*_lr) and run the same command again."
+        )
+
+    def _set_rates(self, factors: Sequence[float]) -> None:
+        for optimizer, factor in zip(self.optimizers, factors, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor * min(1.0, (self.done + 1) / WARMUP)
+
+    def _step(self, losses: Losses) -> dict[str, float]:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        torch.stack([weight * loss for weight, loss in losses.values()]).sum().backward()
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        nn.utils.clip_grad_norm_([parameter for group in groups for parameter in group["params"]], 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return {name: loss.item() for name, (_, loss) in losses.items()}
+
+    def _save(self) -> None:
+        partial = self._state.with_suffix(".partial")
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        weights = self.module.state_dict()
+        torch.save(
+            {"fingerprint": self._fingerprint, "step": self.done, "module": weights, "optimizers": optimizers}, partial
+        )
+        if self._state.is_file():
+            self._state.replace(self._previous)
+        replace_durably(partial, self._state)
+
+    def _resume(self) -> None:
+        found = (self._read(path) for path in (self._state, self._previous) if path.is_file())
+        state = next((state for state in found if state is not None), None)
+        if state is None:
+            return
+        if state["fingerprint"] != self._fingerprint:
+            log.info(
+                "EDDM base, %s: %s is of another configuration: starting from the beginning", self.part, self._state
+            )
+            return
+        self.module.load_state_dict(state["module"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.done = state["step"]
+        log.info("EDDM base, %s: going on from step %d", self.part, self.done)
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if name := archive.testzip():
+                    raise zipfile.BadZipFile(f"{name} has a wrong checksum")
+            state: dict[str, Any] = torch.load(path, weights_only=True)
+        except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            log.warning("EDDM base, %s: %s is damaged (%s): looking for the one before it", self.part, path, error)
+            return None
+        return state
+
+
+def make_optimizers(
+    module: nn.Module, matrix_lr: float, other_lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices inside a network, AdamW for embeddings, norms, biases and heads."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        inner = parameter.ndim == 2 and "embed" not in name and min(parameter.shape) >= 48
+        (matrices if inner else others).append(parameter)
+    optimizers = [
+        torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=3),
+        torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
