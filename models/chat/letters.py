@@ -39,7 +39,7 @@ class PackedScorer:
     """An `OptionScorer` on MiniCPM-V 4.6 in this process."""
 
     def __init__(self, chat: TransformersChat) -> None:
-        """Keeps the model.
+        """Finds the letters' tokens.
 
         Raises:
             UserError: If its attention cannot be packed.

@@ -104,7 +104,7 @@ class ReuseScorer:
     """
 
     def __init__(self, vlm: VLM, *, tolerance: float = 0.05) -> None:
-        """Keeps the model.
+        """Finds the letters' tokens; the first scored image tells whether its cache can be used.
 
         Args:
             vlm: The model.

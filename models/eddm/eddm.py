@@ -42,7 +42,7 @@ class EDDM:
     """A chat model with the names of the defects it was taught."""
 
     def __init__(self, chat: ChatModel, defects: Sequence[str], *, model: str = "", adapter: str = "") -> None:
-        """Keeps its parts.
+        """Names what answers, for the keys of logs and descriptions.
 
         Args:
             chat: Answers.

@@ -1,4 +1,7 @@
-"""Segment Anything: the image encoder and mask decoder of `segment_anything`, unmodified (its only importer).
+"""Segment Anything: `segment_anything`'s own modules (this is its only importer) and weights, driven by embeddings.
+
+One thing is replaced: the encoder's attention runs through PyTorch's fused kernels (`SamConfig.attention`), with the
+same result. Small encoders may also get a convolutional stem.
 
 Shapes: I images, N prompts (each belongs to one image), S input size, E = S / patch size, C channels.
     pixels (I, 3, S, S) → encode → embeddings (I, C, E, E) → decode with prompts (N, C) → logits (N, 4E, 4E)
@@ -169,9 +172,10 @@ class Sam(nn.Module):
         return [*between, transformer.final_attn_token_to_image]
 
     def train_decoder(self) -> None:
-        """Makes the parts of the mask decoder trainable that a single-mask loss reaches.
+        """Makes trainable what the loss of the first mask reaches in the mask decoder.
 
-        The quality head and the three extra mask heads get no gradient and stay frozen (DDP rejects unused ones).
+        It does not reach the quality head and the heads of the three other masks. They stay frozen, because DDP stops
+        at the second step when a trainable parameter had no gradient in the first.
         """
         self.mask_decoder.requires_grad_(True)
         self.mask_decoder.iou_prediction_head.requires_grad_(False)
