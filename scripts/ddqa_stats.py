@@ -1,6 +1,6 @@
 """python -m scripts.ddqa_stats ddqa=DIR [out=DIR].
 
-Prints Table I (ours / the paper's) and writes OUT/ddqa_stats.json and OUT/ddqa_stats.html, a page on its own.
+Prints Table I (ours | the paper's | difference) and writes OUT/ddqa_stats.json and OUT/ddqa_stats.html, one page.
 """
 
 from eval.ddqa.statistics import StatsConfig, build_stats

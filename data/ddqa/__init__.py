@@ -1,4 +1,4 @@
 """DDQA: rule-built question-answer pairs from masks and defect names (EIAD, Sec. III-A).
 
-Public modules: `build`, `compose`, `config`, `regions`, `summary`, `table`, `tasks`, `vocabulary`, `wording`.
+Public modules: `build`, `compose`, `config`, `regions`, `summary`, `tasks`, `vocabulary`, `wording`.
 """

@@ -29,7 +29,7 @@ class ExamConfig:
     """What to ask whom.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         run: Run directory with a trained EDDM; writes `eval/<name>.json`.
         part: Reads `ddqa/<part>.jsonl`.
         categories: Only these; empty keeps all.

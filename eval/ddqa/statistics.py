@@ -11,12 +11,13 @@ from typing import Any
 
 from data.ddqa.config import Layout
 from data.ddqa.summary import SourceSummary, summarise
-from data.ddqa.table import Table, compare, format_table
 from data.errors import UserError
 from data.files import read_json, write_json, write_text
 from eval.ddqa.cards import CardsConfig, make_cards
 from eval.report.charts import draw_bars, draw_sizes
 from eval.report.page import page_environment
+from eval.tables.comparison import Comparison, format_comparison, shown
+from eval.tables.counts import compare_counts
 
 log = logging.getLogger(__name__)
 MANY_REGIONS, MANY_CLASSES = 8, 24
@@ -27,7 +28,7 @@ class StatsConfig:
     """What to summarise.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         ddqa: Folder that `scripts.build_ddqa` wrote with `out=`.
         out: Folder for `ddqa_stats.json` and `ddqa_stats.html`; empty writes beside the rows.
         cards: Which sample cards are shown.
@@ -40,14 +41,14 @@ class StatsConfig:
 
 
 def build_stats(config: StatsConfig) -> str:
-    """Writes the statistics and returns Table I as text: ours / the paper's (difference).
+    """Writes the statistics and returns Table I as text: ours | the paper's | difference.
 
     Raises:
         UserError: If the folder holds no published build, its files disagree, or an image is gone.
     """
     layout = Layout(Path(config.ddqa), "train", published=True)
     stats = read_json(layout.stats)
-    table = compare(stats)
+    table = compare_counts(stats, {})
     log.info("Reading %s …", layout.samples)
     summaries = summarise(layout.samples)
     if unknown := set(summaries) - set(stats):
@@ -63,16 +64,19 @@ def build_stats(config: StatsConfig) -> str:
     write_json(out / "ddqa_stats.json", facts)
     write_text(out / "ddqa_stats.html", page)
     log.info("Statistics: %s (%.1f MB)", out / "ddqa_stats.html", len(page.encode()) / 1e6)
-    return format_table(table)
+    return format_comparison(table)
 
 
 def _render(
-    table: Table, summaries: Mapping[str, SourceSummary], skipped: list[dict[str, str]], cards: list[dict[str, Any]]
+    table: Comparison,
+    summaries: Mapping[str, SourceSummary],
+    skipped: list[dict[str, str]],
+    cards: list[dict[str, Any]],
 ) -> str:
-    environment = page_environment()
+    environment = page_environment(shown=shown)
     return environment.get_template("ddqa_stats.html.j2").render(
         table=table,
-        built=[name for name in table.titles if name in summaries],
+        titles={name: line.title for name, line in table.lines.items() if name in summaries},
         summaries={name: summary.as_json() for name, summary in summaries.items()},
         skipped=skipped,
         charts=_charts(table, summaries),
@@ -80,8 +84,8 @@ def _render(
     )
 
 
-def _charts(table: Table, summaries: Mapping[str, SourceSummary]) -> list[dict[str, str]]:
-    shown = {table.titles[name]: summary for name, summary in summaries.items() if summary.shares}
+def _charts(table: Comparison, summaries: Mapping[str, SourceSummary]) -> list[dict[str, str]]:
+    shown = {table.lines[name].title: summary for name, summary in summaries.items() if summary.shares}
     if not shown:
         return []
     regions = {title: _cap_regions(summary.regions) for title, summary in shown.items()}

@@ -161,7 +161,7 @@ class PixelHistogram:
         first = self.least.key >> self.shift
         filled = np.flatnonzero(table)
         places = first + ((filled - first) & (BINS - 1))
-        split = int(np.searchsorted(filled, first & (BINS - 1)))  # the table starts anew in the middle
+        split = int(np.searchsorted(filled, first & (BINS - 1)))  # bins wrap round: the lowest score is not in bin 0
         return np.roll(places, -split), np.roll(table[filled], -split)
 
     def _cover(self, low: int, high: int, shift: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A histogram on disk or on the wire: safetensors with its non-empty bins, and where the work had come to."""
+"""A histogram on disk or on the wire: safetensors with its non-empty bins, and a note of what was counted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pack_histogram(histogram: PixelHistogram, note: str = "") -> bytes:
     arrays |= {f"{name}_end": getattr(histogram, name).counts for name in _ENDS}
     facts = {name: getattr(histogram, name) for name in (*_COUNTS, "shift", "rounded", "threshold")}
     facts |= {f"{name}_key": getattr(histogram, name).key for name in _ENDS}
-    # One entry: the order of several is not fixed.
+    # All facts are one metadata entry, because safetensors does not fix the order of several.
     return save(arrays, metadata={"state": json.dumps({**facts, "note": note}, sort_keys=True)})
 
 

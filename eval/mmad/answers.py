@@ -90,7 +90,7 @@ def ask_open(plan: Sequence[Planned], key: AnswerKey, path: Path, model: ChatMod
     """Asks what the log does not hold yet, and appends each answer as it comes.
 
     A question that no attempt got an answer to is logged with an empty reply, no choice and the reason as `failure`;
-    it is asked again by the next run, and its row then has no weight any more.
+    the next run asks it again, and the new row replaces this one.
 
     Args:
         plan: All questions; those of one image follow one another.

@@ -45,7 +45,7 @@ class EvalMMADConfig:
     """What to evaluate. Fields that are not listed are those of `MMADConfig`, `AskConfig` and `ChatConfig`.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         mode: A `MMADMode`.
         answers: Answer log: scored when no model is given; with a model, it is continued. Empty: `answers.jsonl` in
             `out`.
@@ -155,7 +155,7 @@ def _load(config: EvalMMADConfig) -> tuple[ChatModel, str, str]:
         eddm = load_eddm(open_run(config.run), use_adapter=config.use_adapter)
         return eddm.chat, eddm.model, eddm.adapter
     chat = load_chat(config.mllm, config.part(ChatConfig))
-    return chat, chat.name, ""  # its name holds the adapter
+    return chat, chat.name, ""  # the name of a chat model says which adapter it carries
 
 
 def _out(config: EvalMMADConfig) -> Path:

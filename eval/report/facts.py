@@ -114,7 +114,7 @@ def _losses(row: dict[str, Any]) -> dict[str, float]:
 
 
 def describe_data(sources: Sequence[Source]) -> dict[str, Any]:
-    """Counts of some sources and a hash over their sample ids and image bytes, or why they cannot be read any more."""
+    """Counts of some sources and a hash over their sample ids and image bytes, or why they cannot be read."""
     try:
         samples = load_samples(sources).samples
         digest = hash_value(sorted((sample.id, hash_file(sample.image)) for sample in samples))

@@ -57,7 +57,7 @@ class ReportConfig:
     """What the report shows.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         run: Run directory.
         title: Headline of the page.
         gallery: Which cases are shown.

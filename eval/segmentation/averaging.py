@@ -35,7 +35,7 @@ class AveragingPredictor:
     """
 
     def __init__(self, predictor: Predictor, *, flip: bool, scales: Sequence[float]) -> None:
-        """Keeps the settings.
+        """How it looks at each image.
 
         Args:
             predictor: Who is asked.

@@ -33,7 +33,7 @@ class SegmentationConfig:
     """One evaluation: of a run's MDLM (`run`), or of maps that any other method wrote (`maps`).
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         run: Run directory with a trained MDLM.
         maps: Folder of anomaly maps, one per image at the image's path below `data_root`, with its suffix replaced.
         data: Training and zero-shot sources; evaluated unless `dataset` is given.

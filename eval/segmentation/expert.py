@@ -31,7 +31,7 @@ class EvalExpertConfig:
     """Which expert on what.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         expert: Which expert.
         expert_dir: Where it was fitted to, or where its maps are; empty for the oracle.
         dataset: Key of `data.readers.READERS`.

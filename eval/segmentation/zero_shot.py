@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def check_zero_shot(run: Run, folder: Path, description: TextSource, samples: Sequence[Sample]) -> str:
-    """Checks against what was trained on; says so when that cannot be read any more.
+    """Checks against what was trained on; where that cannot be read, the result says `not verified`.
 
     MDLM's training sources are in its `config.json`; EDDM's categories are in `RUN/ddqa/train.jsonl`.
 

@@ -1,4 +1,4 @@
 """The papers' tables: the published figures as printed, and ours beside them.
 
-Public modules: `config`, `reproduce`, `velm`.
+Public modules: `comparison`, `config`, `counts`, `published`, `reproduce`, `velm`.
 """

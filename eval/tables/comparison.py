@@ -99,7 +99,9 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
     lines = {}
     for name in [*table.rows, *(name for name in ours if name not in table.rows)]:
         row, mine = table.rows.get(name), ours.get(name, Ours())
-        cells = {column: Cell(mine.values.get(column), row.values[column] if row else None) for column in table.columns}
+        cells = {
+            column: Cell(mine.values.get(column), row.values.get(column) if row else None) for column in table.columns
+        }
         paper = (
             {
                 "shots": "" if row.shots is None else str(row.shots),
@@ -111,7 +113,7 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
             else {}
         )
         lines[name] = Line(row.title if row else mine.title or name, cells, paper, _protocol(mine), mine.missing)
-    return Comparison(table.key, table.title, table.source, table.columns, lines, table.notes)
+    return Comparison(table.key, table.title, table.source, table.columns, lines, table.notes, table.digits)
 
 
 def _protocol(mine: Ours) -> dict[str, str]:

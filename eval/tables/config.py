@@ -32,7 +32,7 @@ class ReproduceConfig:
     """Which table, and what there is to make it from.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset, kept with the results.
         table: `eiad.1` to `eiad.7`, `velm.1` to `velm.5`, or `all`.
         data_root: Holds one folder a dataset, named like its reader (`bsdata`, `mvtec_ad`, …; MMAD is `mmad`, VELM's
             published predictions are `velm`).

@@ -8,14 +8,13 @@ from typing import Any
 
 from data.ddqa.build import build_ddqa
 from data.ddqa.config import DDQAConfig, Layout
-from data.ddqa.table import compare as compare_counts
-from data.ddqa.table import published
 from data.errors import UserError
 from data.files import read_json, read_jsonl
 from data.run import open_run
 from eval.ddqa.exam import ask_all, grade
-from eval.tables.comparison import Cell, Comparison, Line, Ours, compare
+from eval.tables.comparison import Comparison, Ours, compare
 from eval.tables.config import ReproduceConfig
+from eval.tables.counts import SOURCES, compare_counts
 from eval.tables.mmad import answer_mmad
 from eval.tables.published import PublishedTable
 from models.eddm.eddm import load_eddm
@@ -27,30 +26,8 @@ MINICPM = "minicpm_v_2_6"
 
 def reproduce_counts(config: ReproduceConfig) -> Comparison:
     """Table I: builds DDQA from the sources that are there and counts its questions."""
-    paper = published()
-    found, missing = _sources(config, paper["columns"])
-    stats = {name: _build(config, name, root) for name, root in found.items()}
-    table = compare_counts(stats)
-    columns = {task: task for task in table.rows}
-    built = "questions of the datasets in full, all splits"
-    lines = {
-        name: Line(
-            table.titles[name],
-            {task: Cell(cells[name].ours, cells[name].paper) for task, cells in table.rows.items()},
-            {"shots": "0", "resolution": "–", "weights": "none", "definition": "questions"},
-            {"shots": "0", "resolution": "–", "weights": "none", "definition": built} if name in found else {},
-            missing.get(name, ""),
-        )
-        for name in paper["columns"]
-    }
-    whole = len(found) == len(paper["columns"])
-    totals = {
-        task: Cell(sum(stats[name][task] for name in found) if whole else None, paper["totals"][task])
-        for task in columns
-    }
-    rest = "" if whole else f"Needs all four sources; {', '.join(missing)} are missing."
-    lines["total"] = Line("Total", totals, {}, {}, rest)
-    return Comparison("eiad.1", "Questions in DDQA", "EIAD, Table I (Sec. III-A)", columns, lines, paper["notes"], 0)
+    found, missing = _sources(config)
+    return compare_counts({name: _build(config, name, root) for name, root in found.items()}, missing)
 
 
 def reproduce_difficulty(config: ReproduceConfig, table: PublishedTable) -> Comparison:
@@ -76,8 +53,7 @@ def _on_mmad(config: ReproduceConfig) -> Ours:
 
 
 def _on_ddqa(config: ReproduceConfig) -> Ours:
-    names = published()["columns"]
-    found, missing = _sources(config, names)
+    found, missing = _sources(config)
     if not found:
         raise UserError(" ".join(missing.values()))
     run = open_run(config.need_run())
@@ -99,9 +75,9 @@ def _on_ddqa(config: ReproduceConfig) -> Ours:
     )
 
 
-def _sources(config: ReproduceConfig, names: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
+def _sources(config: ReproduceConfig) -> tuple[dict[str, Path], dict[str, str]]:
     found, missing = {}, {}
-    for name in names:
+    for name in SOURCES:
         try:
             found[name] = config.root(name)
         except UserError as error:

@@ -37,7 +37,7 @@ class PublishedRow:
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """One table as printed, in percent.
+    """One table as printed: percent, or counts where `digits` is 0.
 
     Attributes:
         key: For example `eiad.4`.
@@ -50,6 +50,7 @@ class PublishedTable:
         notes: What to know; includes what the table contradicts in itself.
         misprints: Row → column → what the authors' own predictions give where the table prints another figure.
         dataset: Reader of the dataset, where the table says it.
+        digits: Digits that are shown after the point.
     """
 
     key: str
@@ -62,6 +63,7 @@ class PublishedTable:
     notes: list[str]
     misprints: dict[str, dict[str, float]] = field(default_factory=dict)
     dataset: str = ""
+    digits: int = 1
 
 
 @cache
@@ -83,6 +85,7 @@ def load_published() -> dict[str, PublishedTable]:
                 [*facts["notes"], *contradictions(rows), *_spell_misprints(rows, facts["columns"], misprints)],
                 misprints,
                 facts.get("dataset", ""),
+                facts.get("digits", 1),
             )
     return tables
 

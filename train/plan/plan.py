@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from data.ddqa.table import published
 from data.errors import UserError
+from eval.tables.published import load_published
 from train.eddm.config import EDDMConfig
 from train.mdlm.train import TrainMDLMConfig
 from train.plan.blueprint import eddm_blueprint, mdlm_blueprint
@@ -47,7 +47,9 @@ def plan_eddm(config: PlanConfig, eddm: EDDMConfig) -> PartPlan:
             f"EDDM: a row of {blueprint.image_tokens['one']} image tokens and text_tokens={config.text_tokens} exceeds "
             f"optim.max_length={eddm.optim.max_length}. Raise it, or lower text_tokens."
         )
-    samples = config.eddm_rows or int(published()["total"])
+    samples = config.eddm_rows or sum(
+        int(count) for count in load_published()["eiad.1"].rows["total"].values.values() if count
+    )
     source = "rows, eddm_rows" if config.eddm_rows else "rows, DDQA as published"
     return PartPlan(blueprint=blueprint, options=list_options(blueprint, config), samples=samples, samples_from=source)
 

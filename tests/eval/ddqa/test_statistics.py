@@ -40,9 +40,9 @@ def test_summary_counts_both_sides(built: Path) -> None:
 
 def test_page_table_and_json(built: Path, tmp_path: Path) -> None:
     text = build_stats(StatsConfig(preset="", ddqa=str(built), out=str(tmp_path / "stats")))
-    assert re.search(r"^RDL .* 8 / –", text, re.M)
+    assert re.search(r"^mvtec_ad +14 \| – \| – +8 \| – \| –", text, re.M)
     facts = read_json(tmp_path / "stats/ddqa_stats.json")
-    assert facts["table"]["tasks"]["AD"]["mvtec_ad"] == {"ours": 14, "paper": None, "difference": None}
+    assert facts["table"]["lines"]["mvtec_ad"]["cells"]["AD"] == {"ours": 14, "paper": None, "difference": None}
     assert facts["sources"]["mvtec_ad"]["anomalous"] == 8
     assert [entry["item"] for entry in facts["skipped"]] == ["mvtec_ad/washer/test/scratch/004.png"]
     page = (tmp_path / "stats/ddqa_stats.html").read_text()
