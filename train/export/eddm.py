@@ -17,7 +17,8 @@ from models.chat.protocol import ChatModel
 from models.eddm.eddm import load_trained_chat
 from models.exported import MODEL
 from models.mdlm.files import ADAPTER, TOKENIZER
-from models.weights.checkpoint import identify, locate
+from models.weights.checkpoint import identify
+from models.weights.hub import resolve_checkpoint
 from models.weights.shards import count_parameters, list_pickles, list_shards
 from train.export.config import ExportConfig
 from train.export.part import (
@@ -125,7 +126,7 @@ def _base(run: Run, trained: dict[str, Any]) -> Path:
         if not base.is_dir():
             raise UserError(f"No base checkpoint at {base}. Train EDDM again, or copy the whole run directory.")
         return base.resolve()
-    return locate(trained["base"], trained["revision"])
+    return resolve_checkpoint(trained["base"], trained["revision"])
 
 
 def _copy_adapter(source: Path, target: Path, hub: Any) -> None:

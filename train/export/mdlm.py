@@ -17,7 +17,8 @@ from models.exported import LLAVA, SAM
 from models.mdlm.files import ADAPTER, HEADS, MANIFEST, load_trained, read_config, save_adapter
 from models.mdlm.llava import SEG_TOKEN
 from models.mdlm.model import MDLM, MDLMConfig
-from models.weights.checkpoint import identify, locate
+from models.weights.checkpoint import identify
+from models.weights.hub import resolve_checkpoint
 from models.weights.shards import count_parameters, list_pickles, list_shards
 from train.export.config import ExportConfig
 from train.export.part import (
@@ -69,7 +70,7 @@ def size_mdlm(run: Run, mode: DescriptionMode, config: ExportConfig) -> int:
     if not config.merge:
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) + 2**24
     settings = read_config(folder)
-    llava = count_parameters(list_shards(locate(settings.llava.path, _revision(settings))))
+    llava = count_parameters(list_shards(resolve_checkpoint(settings.llava.path, _revision(settings))))
     bytes_each = getattr(torch, str(config.dtype or settings.llava.precision)).itemsize
     sam = Path(settings.sam.checkpoint).stat().st_size if settings.sam.checkpoint else 0
     return llava * bytes_each + sam + (folder / HEADS).stat().st_size + 2**24
@@ -90,8 +91,8 @@ def write_mdlm(run: Run, mode: DescriptionMode, folder: Path, config: ExportConf
         "sam": identify(settings.sam.checkpoint),
     }
     places = {
-        "llava": str(locate(settings.llava.path, _revision(settings))),
-        "sam": str(locate(settings.sam.checkpoint)),
+        "llava": str(resolve_checkpoint(settings.llava.path, _revision(settings))),
+        "sam": str(resolve_checkpoint(settings.sam.checkpoint)),
     }
     settings.heads = None  # only where the projection started; the trained one is in the heads
     model = load_trained(source, settings)

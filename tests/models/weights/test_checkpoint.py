@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
-from models.weights.checkpoint import COMMIT, Identity, identify, locate, require
+from models.weights.checkpoint import Identity, identify, require
 
 ONE, TWO = "1" * 40, "2" * 40
 
@@ -45,8 +44,8 @@ def test_another_architecture_or_vocabulary_is_named(tmp_path: Path) -> None:
 
 def test_a_snapshot_of_the_hub_is_known_by_its_commit(tmp_path: Path) -> None:
     place = write(tmp_path / "models--a--b" / "snapshots" / ONE)
-    identity = replace(identify(str(place)), name="a/b", hub=True)
-    assert identity.revision == ONE and COMMIT.fullmatch(ONE)
+    identity = identify(str(place))
+    assert (identity.name, identity.hub, identity.revision) == ("a/b", True, ONE)
     assert require(identity, str(place), what="base") == place
     later = write(tmp_path / "models--a--b" / "snapshots" / TWO)
     with pytest.raises(UserError, match=rf"has revision {TWO}, but the adapter was trained on a/b@{ONE}"):
@@ -56,28 +55,28 @@ def test_a_snapshot_of_the_hub_is_known_by_its_commit(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_is_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = write(tmp_path / "snapshots" / ONE)
-    asked = []
-
-    def snapshot(name: str, *, revision: str | None, local_files_only: bool, **others: object) -> str:
-        asked.append((name, revision, local_files_only))
-        return str(place)
-
-    monkeypatch.setattr("models.weights.checkpoint.snapshot_download", snapshot)
+    place = write(tmp_path / "models--a--b" / "snapshots" / ONE)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     identity = identify("a/b", ONE)
     assert (identity.name, identity.hub, identity.revision) == ("a/b", True, ONE)
     assert require(identity, None, what="base") == place
-    assert set(asked) == {("a/b", ONE, True)}
 
 
-def test_what_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pin_of_a_folder_is_kept_and_its_weights_decide(tmp_path: Path) -> None:
+    place = write(tmp_path / "one")
+    identity = identify(str(place), ONE, "c" * 64)
+    assert (identity.name, identity.hub, identity.revision, identity.code) == ("one", False, ONE, "c" * 64)
+    snapshot = Path(shutil.copytree(place, tmp_path / "models--a--b" / "snapshots" / ONE))
+    assert require(identity, str(snapshot), what="base") == snapshot
+    other = write(tmp_path / "models--a--b" / "snapshots" / TWO, value=2.0)
+    with pytest.raises(UserError, match="holds other weights"):
+        require(identity, str(other), what="base")
+    old = {name: value for name, value in identity.to_json().items() if name != "code"}
+    assert Identity.from_json(old).code is None
+
+
+def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     place = write(tmp_path / "one")
     (place / "model-1.safetensors").unlink()
     with pytest.raises(UserError, match=r"1 of 2 shards are missing .*model-1\.safetensors first"):
         identify(str(place))
-    with pytest.raises(UserError, match="No checkpoint at /nowhere/at/all"):
-        locate("/nowhere/at/all")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"No checkpoint 'nobody/nothing' .*Download it first"):
-        locate("nobody/nothing")
