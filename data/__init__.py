@@ -2,6 +2,6 @@
 
 Nothing here needs a neural network.
 
-Public modules: `contact_sheet`, `errors`, `faults`, `files`, `image_size`, `masks`, `mmad`, `parallel`, `ranks`,
-`run`, `sample`, `source`, `splits`.
+Public modules: `contact_sheet`, `content`, `errors`, `faults`, `files`, `image_size`, `masks`, `mmad`, `parallel`,
+`ranks`, `run`, `sample`, `source`, `splits`.
 """

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
 
+from data.content import hash_files
 from data.errors import UserError
-from data.files import hash_file
 from data.sample import Sample
 
 # Datasets that show the same products or hold the same pictures, under other names or with other annotations. A
@@ -55,7 +54,7 @@ def check_disjoint(train: Sequence[Sample], zero_shot: Sequence[Sample]) -> None
 
     Categories are compared within one family of datasets: MVTec AD's `bottle` is DS-MVTec's, but VISION's and MVTec
     AD's `screw` are different products.
-    Images are compared by content: files of the same size are hashed.
+    Images are compared by content: files of the same size are hashed, and the hashes remembered (`data.content`).
 
     Raises:
         UserError: Naming the shared categories, or the first shared image.
@@ -65,14 +64,17 @@ def check_disjoint(train: Sequence[Sample], zero_shot: Sequence[Sample]) -> None
     if shared:
         names = ", ".join(f"{category} ({dataset})" for dataset, category in sorted(shared))
         raise UserError(f"In both the training and the zero-shot set: {names}. Remove it from one of them.")
-    train_by_size: dict[int, list[Sample]] = defaultdict(list)
-    for sample in train:
-        train_by_size[sample.image.stat().st_size].append(sample)
-    digest = cache(hash_file)
-    for sample in zero_shot:
-        for candidate in train_by_size.get(sample.image.stat().st_size, []):
-            if digest(candidate.image) == digest(sample.image):
+    sizes: dict[int, tuple[list[Sample], list[Sample]]] = defaultdict(lambda: ([], []))
+    for side, samples in enumerate((train, zero_shot)):
+        for sample in samples:
+            sizes[sample.image.stat().st_size][side].append(sample)
+    alike = [pair for pair in sizes.values() if pair[0] and pair[1]]  # only these can hold the same bytes
+    hashes = hash_files(sample.image for pair in alike for side in pair for sample in side)
+    trained = {hashes[sample.image]: sample.image for seen, _ in alike for sample in seen}
+    for _, unseen in alike:
+        for sample in unseen:
+            if found := trained.get(hashes[sample.image]):
                 raise UserError(
-                    f"The same image is in the training and the zero-shot set: {candidate.image} and {sample.image}. "
+                    f"The same image is in the training and the zero-shot set: {found} and {sample.image}. "
                     "Remove one of them."
                 )

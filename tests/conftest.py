@@ -1,7 +1,7 @@
 """Shared fixtures: small datasets generated on the fly, and the real ones where EIAD_TEST_DATA points to them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -9,6 +9,14 @@ import numpy as np
 import pytest
 
 WriteMVTec = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what the tests remember of files out of the user's cache, in commands that they start, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EIAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
