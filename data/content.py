@@ -46,6 +46,11 @@ class State(NamedTuple):
     ctime: int
     inode: int
 
+    @classmethod
+    def of(cls, found: os.stat_result) -> State:
+        """What `Path.stat` found."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
 
 def state_of(path: Path) -> State:
     """The state of a file, links followed.
@@ -54,10 +59,9 @@ def state_of(path: Path) -> State:
         UserError: If the file is missing or cannot be looked at.
     """
     try:
-        found = path.stat()
+        return State.of(path.stat())
     except OSError as error:
         raise UserError(f"Cannot find {path}: {error.strerror}. Check the folder, or download it again.") from error
-    return State(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def cache_folder() -> Path:

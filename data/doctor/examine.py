@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.content import Memory
 from data.doctor.checks import Seen, check_files, check_samples, choose_roles
 from data.doctor.contents import Role
 from data.doctor.counts import check_counts, compare, count_samples
 from data.doctor.diagnosis import Diagnosis
 from data.doctor.duplicates import find_duplicates, find_leaks, group_by_pixels
-from data.doctor.gather import default_cache, gather_facts
+from data.doctor.gather import gather_facts
 from data.doctor.listing import Listed, list_dataset, relative_path
 from data.doctor.problems import Problem, problem, settle
 from data.doctor.recognise import Recognition, recognise
@@ -39,7 +40,7 @@ class DoctorConfig:
         json: Print one JSON document instead of a text.
         out: File for the complete list: JSON if its name ends in `.json`, else text.
         show: Files to name in the text for each kind of problem; the others are counted.
-        cache: Folder that remembers what was looked into; None is the user's cache directory.
+        cache: Folder that remembers what was looked into; None is the user's, see `data.content`.
         fresh: Look into every file again.
         weights: Preset whose pre-trained checkpoints are examined, instead of a dataset.
         hashes: Read the whole weight files for their hashes, which takes a minute for a large checkpoint.
@@ -108,8 +109,8 @@ def _look_through(
     tree = walk(found.root)
     listed = list_dataset(found, tree, config.options if diagnosis else None)
     roles = choose_roles(tree, listed) if diagnosis else _only_images(listed, found.root)
-    cache = Path(config.cache) if config.cache else default_cache()
-    gathered = gather_facts(tree, roles, workers=config.workers, cache=cache, fresh=config.fresh)
+    memory = Memory(Path(config.cache) / "content.sqlite" if config.cache else None)
+    gathered = gather_facts(tree, roles, workers=config.workers, memory=memory, fresh=config.fresh)
     if diagnosis:
         diagnosis.looked_into = Counter(role.value for role, _ in gathered.facts)
         diagnosis.remembered = gathered.remembered

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -15,14 +14,11 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from data.content import SAVE_SECONDS, Memory
 from data.doctor.contents import Facts, Role, look_into
 from data.doctor.tree import Tree
-from data.errors import UserError
-from data.files import append_jsonl, hash_value, make_dir, read_jsonl
 
-log = logging.getLogger(__name__)
 VERSION = 1  # raise it when `look_into` tells other facts
-SAVE_SECONDS = 3.0
 CHUNK = 8
 ENOUGH = 100  # files that are worth the start of processes
 
@@ -35,78 +31,51 @@ class Gathered:
     remembered: int
 
 
-def default_cache() -> Path:
-    """`eiad/doctor` in the user's cache directory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eiad" / "doctor"
-
-
-def gather_facts(tree: Tree, roles: dict[str, Role], *, workers: int, cache: Path, fresh: bool = False) -> Gathered:
-    """Looks into files; what was seen in an earlier run and has the same size and time is not read again.
+def gather_facts(tree: Tree, roles: dict[str, Role], *, workers: int, memory: Memory, fresh: bool = False) -> Gathered:
+    """Looks into files; what was seen in an earlier run and is unchanged is not read again.
 
     Args:
         tree: The files.
         roles: What to look for, by path; paths that are not in the tree are left out.
         workers: Processes.
-        cache: Folder of the memory: one append-only JSONL file a root.
+        memory: Remembers the facts.
         fresh: Read everything again.
     """
-    memory = cache / f"{hash_value([VERSION, str(tree.root.resolve())])[:16]}.jsonl"
-    known = {} if fresh else _remember(memory)
-    facts: dict[tuple[Role, str], Facts] = {}
-    pending: list[tuple[str, Role]] = []
-    for name, role in sorted(roles.items()):
-        if name not in tree.files:
-            continue
-        entry = tree.files[name]
-        seen = known.get((role.value, name))
-        if seen and seen["size"] == entry.size and seen["changed"] == entry.changed:
-            facts[role, name] = seen["facts"]
-        else:
-            pending.append((name, role))
+    wanted = [(name, role) for name, role in sorted(roles.items()) if name in tree.files]
+    facts = {} if fresh else _recall(tree, wanted, memory)
     remembered = len(facts)
-    rows: list[dict] = []
-    writer = _Writer(memory)
+    pending = [(name, role) for name, role in wanted if (role, name) not in facts]
+    unsaved: list[tuple[str, Role, Facts]] = []
+    saved = time.monotonic()
     try:
-        for name, role, seen_now in _look(tree.root, pending, workers):
-            facts[role, name] = seen_now
-            entry = tree.files[name]
-            rows.append(
-                {"file": name, "role": role.value, "size": entry.size, "changed": entry.changed, "facts": seen_now}
-            )
-            rows = writer.save(rows)
+        for name, role, seen in _look(tree.root, pending, workers):
+            facts[role, name] = seen
+            unsaved.append((name, role, seen))
+            if time.monotonic() - saved > SAVE_SECONDS:
+                _remember(tree, unsaved, memory)
+                unsaved, saved = [], time.monotonic()
     finally:
-        writer.save(rows, now=True)
+        _remember(tree, unsaved, memory)
     return Gathered(facts, remembered)
 
 
-class _Writer:
-    """Appends rows every few seconds; without a writable cache it says so once and goes on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.last, self.broken = path, time.monotonic(), False
-
-    def save(self, rows: list[dict], *, now: bool = False) -> list[dict]:
-        """Writes the rows when it is time; returns those that still wait."""
-        if not rows or self.broken or (not now and time.monotonic() - self.last < SAVE_SECONDS):
-            return [] if self.broken else rows
-        try:
-            make_dir(self.path.parent)
-            append_jsonl(self.path, rows)
-        except (UserError, OSError) as error:
-            self.broken = True
-            log.warning("Nothing is remembered for the next run: cannot write %s (%s). Set cache=.", self.path, error)
-        self.last = time.monotonic()
-        return []
+def _recall(tree: Tree, wanted: list[tuple[str, Role]], memory: Memory) -> dict[tuple[Role, str], Facts]:
+    facts = {}
+    for role in Role:
+        names = {tree.root / name: name for name, wished in wanted if wished is role}
+        found = memory.recall(_kind(role), {path: tree.files[name] for path, name in names.items()})
+        facts.update({(role, names[path]): json.loads(text) for path, text in found.items()})
+    return facts
 
 
-def _remember(memory: Path) -> dict[tuple[str, str], dict]:
-    try:
-        rows = read_jsonl(memory) if memory.is_file() else []
-        return {(row["role"], row["file"]): row for row in rows if {"size", "changed", "facts"} <= set(row)}
-    except (UserError, OSError, KeyError, TypeError, UnicodeDecodeError) as error:
-        log.warning("The memory %s is damaged (%s): starting afresh.", memory, error)
-        memory.unlink(missing_ok=True)
-        return {}
+def _remember(tree: Tree, seen: list[tuple[str, Role, Facts]], memory: Memory) -> None:
+    for role in Role:
+        rows = [(tree.root / name, tree.files[name], json.dumps(facts)) for name, at, facts in seen if at is role]
+        memory.remember(_kind(role), rows, since=tree.since)
+
+
+def _kind(role: Role) -> str:
+    return f"doctor {VERSION} {role.value}"
 
 
 def _look(root: Path, pending: list[tuple[str, Role]], workers: int) -> Iterator[tuple[str, Role, Facts]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+from data.content import State
 from data.doctor.problems import Problem, problem
 from data.readers.listing import IMAGE_SUFFIXES
 
@@ -19,21 +21,14 @@ JUNK_NAMES = {"thumbs.db", "desktop.ini", ".ds_store", "__macosx", ".ipynb_check
 JUNK_SUFFIXES = {".part", ".crdownload", ".tmp", ".download"}
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One file: its size in bytes and the time of its last change in nanoseconds."""
-
-    size: int
-    changed: int
-
-
 @dataclass(slots=True)
 class Tree:
-    """Files by their path below the root, in POSIX form; junk is not among them."""
+    """Files by their path below the root, in POSIX form, as they were after `since`; junk is not among them."""
 
     root: Path
-    files: dict[str, FileEntry] = field(default_factory=dict)
+    files: dict[str, State] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    since: float = field(default_factory=time.time)
 
     def images(self) -> list[str]:
         """Files that have the suffix of an image, sorted."""
@@ -86,7 +81,7 @@ def _add(tree: Tree, relative: str, above: frozenset[str]) -> None:
         else:
             _enter(tree, relative, above | {real})
     elif S_ISREG(status.st_mode):
-        tree.files[relative] = FileEntry(status.st_size, status.st_mtime_ns)
+        tree.files[relative] = State.of(status)
         tree.problems += _check_file(relative, status.st_size)
 
 
