@@ -55,7 +55,11 @@ def command(
             sys.argv[1:] = [spell_out(argument, schema, aliases or {}) for argument in sys.argv[1:]]
             entry()
 
-        start.schema = schema  # type: ignore[attr-defined]  # for the test that composes every YAML
+        def parse(arguments: list[str]) -> Config:
+            return compose_config(name, schema, [spell_out(argument, schema, aliases or {}) for argument in arguments])
+
+        start.schema = schema  # type: ignore[attr-defined]  # for the tests that compose every YAML …
+        start.parse = parse  # type: ignore[attr-defined]  # … and every command line of the documentation
         return start
 
     return decorate

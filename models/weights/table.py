@@ -1,4 +1,4 @@
-"""The table of checkpoints: one entry a checkpoint, read from `table.yaml`, and written as the README's table."""
+"""The table of checkpoints: one entry a checkpoint, read from `table.yaml`, and shown in models/README.md."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def read_key(config: dict[str, Any], dotted: str) -> Any:
 
 
 def compose_table() -> str:
-    """The table as Markdown, for the README."""
+    """The table as Markdown, for models/README.md."""
     lines = [
         "| Checkpoint | Hub id or file | Size | License | Needed by | Another place |",
         "|---|---|---|---|---|---|",
