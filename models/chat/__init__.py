@@ -1,4 +1,5 @@
 """Chat models: one protocol for a model in this process, ms-swift's engine and a server, and the reading of replies.
 
-Public modules: `answers`, `api`, `config`, `letters`, `load`, `local`, `protocol`, `swift`.
+Public modules: `answers`, `api`, `config`, `letters`, `load`, `local`, `minicpmv26`, `protocol`,
+`swift`.
 """

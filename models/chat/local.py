@@ -17,6 +17,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
+from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.protocol import ChatRequest
 from models.tiny.batched_vision import batched_vision
 
@@ -53,6 +54,7 @@ class TransformersChat:
 
             model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         self.model: Any = model.eval()
+        say_penalty(str(base), self.model.generation_config)
         self.name, self.batch_size = name, batch_size
         self._seen: dict[Path, Tensor] = {}
 
@@ -126,6 +128,7 @@ class TransformersChat:
             attention_mask=inputs["attention_mask"],
             max_new_tokens=max(request.max_tokens for request in batch),
             do_sample=False,
+            repetition_penalty=NO_PENALTY,
         )
         return [strip_thinking(text) for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
 

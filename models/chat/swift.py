@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,21 @@ import torch
 
 from data.errors import UserError
 from models.chat.answers import strip_thinking
+from models.chat.decoding import NO_PENALTY, say_penalty
+from models.chat.minicpmv26 import check_positions, mended
 from models.chat.protocol import ChatRequest
+
+log = logging.getLogger(__name__)
+
+
+def import_swift() -> None:
+    """Imports ms-swift with its chatter kept to errors; by itself it turns our own log down, too."""
+    levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
+    from swift import get_logger  # slow to import
+
+    get_logger().setLevel(logging.ERROR)
+    for handler, level in levels:
+        handler.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -65,10 +80,15 @@ class SwiftChat:
         """
         if config.trust_remote_code and not config.revision:
             raise UserError(f"trust_remote_code=true for {config.model} needs a pinned revision=<commit>.")
-        from swift import TransformersEngine  # slow to import
+        import_swift()
+        from swift import TransformersEngine
 
         self.name = name
-        with contextlib.redirect_stdout(None), remote_code(config.trust_remote_code):
+        with (
+            contextlib.redirect_stdout(None),
+            remote_code(config.trust_remote_code),
+            mended(config.model, trusted=config.trust_remote_code),
+        ):
             self.engine = TransformersEngine(
                 config.model,
                 adapters=[str(adapter)] if adapter is not None else [],
@@ -80,9 +100,11 @@ class SwiftChat:
                 device_map=config.device_map,
                 max_batch_size=config.batch_size,
             )
+        check_positions(self.engine.model)
+        say_penalty(config.model, self.engine.generation_config)
 
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
-        """Replies in the order of the requests (temperature 0)."""
+        """Replies in the order of the requests: greedy, without the checkpoint's own penalty for repeated tokens."""
         from swift import InferRequest, RequestConfig
 
         replies = [""] * len(requests)
@@ -95,7 +117,8 @@ class SwiftChat:
                 )
                 for index in chosen
             ]
-            responses = self.engine.infer(asked, RequestConfig(max_tokens=limit, temperature=0), use_tqdm=False)
+            settings = RequestConfig(max_tokens=limit, temperature=0, repetition_penalty=NO_PENALTY)
+            responses = self.engine.infer(asked, settings, use_tqdm=False)
             for index, response in zip(chosen, responses, strict=True):
                 replies[index] = strip_thinking(response.choices[0].message.content)
         return replies

@@ -21,6 +21,7 @@ from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.config import VLMConfig
+from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.letters import common_length, group_by_image, letter_tokens, read_letters
 from models.chat.protocol import ChatRequest
 
@@ -55,6 +56,7 @@ class VLM:
 
             loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
         self.model = loaded.to(config.device).eval()
+        say_penalty(model, self.model.generation_config)
         self.name, self.batch_size = name, config.batch_size
         self.processor.tokenizer.padding_side = "left"
         if self.processor.tokenizer.pad_token is None:
@@ -68,7 +70,7 @@ class VLM:
             batch = requests[start : start + self.batch_size]
             inputs = self.encode(batch)
             limit = max(request.max_tokens for request in batch)
-            output = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False)
+            output = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False, repetition_penalty=NO_PENALTY)
             new = output[:, inputs["input_ids"].shape[1] :]
             replies += self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [strip_thinking(reply) for reply in replies]

@@ -19,7 +19,8 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
-from models.chat.swift import remote_code
+from models.chat.minicpmv26 import check_positions, mended
+from models.chat.swift import import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
 from train.eddm.arguments import to_sft_arguments
 from train.eddm.checkpoints import Checkpoint, newest_intact, remove_damaged
@@ -52,7 +53,8 @@ def train_eddm(config: EDDMConfig) -> None:
     check_model(config)
     ranks.meet(MEETING, patience=PATIENCE, use_gpu=not config.optim.use_cpu)
     if not ranks.is_main():
-        logging.getLogger("train").setLevel(logging.WARNING)  # the main rank tells everything once
+        for name in ("train", "models"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # the main rank tells everything once
     if config.optim.deepspeed and not ranks.is_distributed():
         raise UserError(
             f"optim.deepspeed={config.optim.deepspeed} needs a launcher, for one device, too: "
@@ -245,8 +247,8 @@ def _run_swift(
     if checkpoint is not None:
         log.info("EDDM LoRA: going on from step %d of %d", checkpoint.step, checkpoint.steps)
     _set_environment(config, work)
-    levels = [(handler, handler.level) for handler in logging.getLogger().handlers]
-    from swift import SftArguments, get_logger
+    import_swift()
+    from swift import SftArguments
     from swift.pipelines import SwiftSft
     from transformers import PrinterCallback
 
@@ -257,19 +259,18 @@ def _run_swift(
             trainer.remove_callback(PrinterCallback)
             if config.lora.quantize is Quantize.nf4 and trainer.args.device.type == "cpu":
                 keep_trainable_on_cpu(trainer.model)
+            check_positions(trainer.model)
             watches.append(Watch(config, stop, rows=rows, said=said))
             watches[0].attach(trainer)
             with stop.after_step():
                 return super().train(trainer)
 
-    get_logger().setLevel(logging.ERROR)
-    for handler, level in levels:  # importing ms-swift turns the root handlers down
-        handler.setLevel(level)
     with (
         talking("EDDM LoRA: ms-swift is at work") as said,
         fast_math(config.optim.fast_matmul),
         contextlib.redirect_stdout(io.StringIO()),
         remote_code(config.model.trust_remote_code),
+        mended(model, trusted=config.model.trust_remote_code),
     ):
         Sft(SftArguments(**arguments)).main()
     if watches[0].stopped:

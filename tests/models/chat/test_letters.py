@@ -45,6 +45,15 @@ def chat(folder: Path) -> TransformersChat:
     return loaded
 
 
+def test_replies_are_free_of_the_checkpoints_own_penalty(folder: Path, chat: TransformersChat) -> None:
+    requests = ask(folder, 0)
+    for model in (chat, VLM(str(folder), None, VLMConfig(), name="tiny")):
+        expected = model.chat(requests)
+        model.model.generation_config.repetition_penalty = 50.0
+        assert model.chat(requests) == expected
+        model.model.generation_config.repetition_penalty = 1.0
+
+
 def ask(folder: Path, image: int, *templates: int) -> list[ChatRequest]:
     before = ("Normal:", *(folder / f"{index}.png" for index in templates), "Query:") if templates else ()
     return [ChatRequest(folder / f"{image}.png", text, 4, before) for text in QUESTIONS]

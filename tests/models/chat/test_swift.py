@@ -1,9 +1,37 @@
+import json
+import logging
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from data.errors import UserError
+from models.chat.protocol import ChatRequest
 from models.chat.swift import SwiftChat, SwiftChatConfig, remote_code
+from tests.models.chat.minicpm_folder import COMMIT, POSITION, write_folder  # type: ignore[import-not-found]
+
+
+def load(folder: Path) -> SwiftChat:
+    """The tiny folder with MiniCPM-V 2.6's faults, through ms-swift."""
+    pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
+    config = SwiftChatConfig(
+        model=str(folder),
+        model_type="minicpmv2_6",
+        template="minicpmv2_6",
+        revision=COMMIT,
+        trust_remote_code=True,
+        torch_dtype="float32",
+        device_map="cpu",
+    )
+    return SwiftChat(config, None, name="stub")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "0.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    return path
 
 
 def test_remote_code_is_refused_unless_allowed() -> None:
@@ -21,3 +49,20 @@ def test_remote_code_needs_a_pinned_revision(tmp_path: Path) -> None:
     config = SwiftChatConfig(model=str(tmp_path), model_type="m", template="t", trust_remote_code=True)
     with pytest.raises(UserError, match="pinned revision"):
         SwiftChat(config, None, name="x")
+
+
+def test_greedy_replies_are_free_of_the_checkpoints_own_penalty(
+    tmp_path: Path, image: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    replies = []
+    for penalty in (1.0, 50.0):
+        folder = write_folder(tmp_path / f"penalty_{penalty:.0f}")
+        path = folder / "generation_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"repetition_penalty": penalty}))
+        with caplog.at_level(logging.INFO):
+            chat = load(folder)
+        assert bool((chat.engine.model.resampler.pos_embed == POSITION).all())
+        replies += chat.chat([ChatRequest(image, "Where is it?", 12)])
+    assert replies[0] == replies[1] != ""
+    said = [record.getMessage() for record in caplog.records if "repetition_penalty" in record.getMessage()]
+    assert len(said) == 1 and "penalty_50" in said[0] and "instead of the checkpoint's own 50" in said[0]
