@@ -21,7 +21,7 @@ def main(config: DoctorConfig) -> None:
 def examine_preset(config: DoctorConfig) -> bool:
     """Examines the checkpoints that the preset's own training commands would load."""
     from train.eddm.config import EDDMConfig  # slow to import, and no dataset needs them
-    from train.mdlm.train import TrainMDLMConfig
+    from train.mdlm.config import TrainMDLMConfig
     from train.plan.config import flatten_overrides
     from train.plan.weights import diagnose_weights
 

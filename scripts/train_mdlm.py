@@ -1,13 +1,14 @@
-"""`python -m scripts.train_mdlm run_dir=RUN [preset=tiny|paper] [description=eddm|fixed|oracle] [stage=base|adapter]`.
+"""python -m scripts.train_mdlm run_dir=RUN [preset=tiny|paper] [description=eddm|fixed|oracle] [resume=never].
 
-Trains the MDLM on the training images and what is said about them; writes RUN/mdlm/<description>/ (and, in the tiny
-preset, RUN/mdlm/base/ before it). Run it again to go on after an interruption.
+Trains the MDLM on the training images and what is said about them; writes RUN/mdlm/<description>/. preset=tiny starts
+from what scripts.train_tiny_base makes. Run it again to go on after an interruption.
 """
 
 from __future__ import annotations
 
 from scripts.command import command
-from train.mdlm.train import TrainMDLMConfig, train_mdlm
+from train.mdlm.config import TrainMDLMConfig
+from train.mdlm.train import train_mdlm
 
 
 @command("train_mdlm", TrainMDLMConfig)

@@ -21,9 +21,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from data.errors import UserError
+from models.chat.batched_vision import batched_vision
 from models.chat.local import TransformersChat
 from models.chat.protocol import ChatRequest
-from models.tiny.batched_vision import batched_vision
 
 IMAGES_AT_ONCE = 16
 Key = int | tuple[Path, int]  # a token, or a place in an image
@@ -60,7 +60,7 @@ class PackedScorer:
             chunk = groups[start : start + IMAGES_AT_ONCE]
             self.chat.look({path for group in chunk for path in requests[group[0]].images})
             for group in chunk:
-                with batched_vision():  # its fused norms serve the language model, too
+                with batched_vision(self.chat.model):  # its fused norms serve the language model, too
                     logits = self._score_image([requests[index] for index in group])
                 scores += [
                     read_letters(row, self.letters, counts[index]) for row, index in zip(logits, group, strict=True)

@@ -17,9 +17,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
+from models.chat.batched_vision import batched_vision
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.protocol import ChatRequest
-from models.tiny.batched_vision import batched_vision
 
 CACHED_IMAGES = 4096
 PATCHES_AT_ONCE = 2048
@@ -80,7 +80,7 @@ class TransformersChat:
         for path in paths & self._seen.keys():  # keep what this batch needs
             self._seen[path] = self._seen.pop(path)
         pixels = self.processor.image_processor([load_image(path) for path in new], return_tensors="pt")
-        with batched_vision():
+        with batched_vision(self.model):
             for start, values, sizes in split_patches(pixels["pixel_values"], pixels["target_sizes"]):
                 output = self.model.model.get_image_features(values, sizes)
                 self._seen.update(zip(new[start : start + len(sizes)], output.pooler_output, strict=True))

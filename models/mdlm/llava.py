@@ -29,6 +29,7 @@ from models.weights.shards import list_shards
 
 SEG_TOKEN = "[SEG]"
 IMAGE_TOKEN = "<image>"
+TEMPLATE = "USER: {image}\n{prompt} ASSISTANT: {seg}"
 
 
 class Attention(StrEnum):
@@ -75,7 +76,7 @@ class LlavaConfig:
     path: str
     revision: str | None = None
     precision: Precision = Precision.float32
-    template: str = "USER: {image}\n{prompt} ASSISTANT: {seg}"
+    template: str = TEMPLATE
     turn: str = "</s>USER: {prompt} ASSISTANT: {seg}"
     conversations: Conversations = Conversations.separate
     image_tiles: ImageTiles = ImageTiles.base

@@ -10,7 +10,7 @@ Shapes: I images, N prompts, S side of SAM's input, M side of its mask logits, C
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from data.errors import UserError
 from data.sample import ImageArray
 from data.training.grounding import GroundingItem
 from models.mdlm.dam import DamConfig, DefectAnalysisModule
-from models.mdlm.embedding_cache import EmbeddingCache, complete
 from models.mdlm.llava import Conversations, ImageTiles, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
 from models.mdlm.processor import GroundingBatch, MDLMProcessor
 from models.mdlm.sam import Sam, SamConfig, build_sam
@@ -118,40 +117,15 @@ class MDLM(nn.Module):
         self.processor = processor
         self._score_fraction = score_fraction
 
-    def forward(self, batch: GroundingBatch, embeddings: Tensor | None = None) -> Tensor:
-        """Mask logits (N, M, M) over SAM's padded square input, before the sigmoid.
-
-        Args:
-            batch: Images and prompts.
-            embeddings: z, (I, C, E, E), if the caller has it already.
-        """
-        if embeddings is None:
-            embeddings = self.embed(batch)
+    def forward(self, batch: GroundingBatch) -> Tensor:
+        """Mask logits (N, M, M) over SAM's padded square input, before the sigmoid."""
+        embeddings = self.sam.encode(batch.pixels)
         states = self.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.row_image, batch.tile_sizes)
         weights = next(self.projection.parameters()).dtype
         visual = embeddings.to(weights)[batch.image_index]
         if self.dam is not None:
             visual = self.dam(visual, self.sam.positions().to(weights), states.text.to(weights), states.text_mask)
         return self.sam.decode(visual, self.projection(states.seg.to(weights)))
-
-    def embed(self, batch: GroundingBatch) -> Tensor:
-        """SAM's image embeddings z, (I, C, E, E): from the cache if there is one, which gets the new ones."""
-        cache = None if self.processor is None else self.processor.cache
-        if cache is None or batch.keys is None:
-            return self.sam.encode(batch.pixels)
-        if batch.cached is None or batch.embeddings is None:
-            raise AssertionError("a batch with keys has both")
-        return complete(batch.keys, batch.cached, batch.embeddings, lambda: self.sam.encode(batch.pixels), cache)
-
-    def use_cache(self, cache: EmbeddingCache | None) -> None:
-        """Takes image embeddings from a cache from now on, in training and in prediction; None ends that.
-
-        Raises:
-            ValueError: If the model was built without a processor.
-        """
-        if self.processor is None:
-            raise ValueError("This MDLM was built without a processor: load it with models.mdlm.files.load_mdlm.")
-        self.processor = replace(self.processor, cache=cache)
 
     @torch.no_grad()
     def predict(self, images: Sequence[ImageArray], texts: Sequence[str], batch_size: int = 16) -> list[Prediction]:

@@ -23,7 +23,6 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from data.sample import ImageArray, MaskArray
 from data.training.grounding import GroundingItem
-from models.mdlm.embedding_cache import EmbeddingCache
 from models.mdlm.llava import IMAGE_TOKEN, SEG_TOKEN
 from models.mdlm.sam import SAM_MEAN, SAM_STD
 from models.mdlm.tiles import AnyresTiler
@@ -35,7 +34,7 @@ class GroundingBatch:
 
     Attributes:
         ids: Names of the I images.
-        pixels: (I, 3, S, S) float32, SAM's input; with a cache, of the images that are not in it.
+        pixels: (I, 3, S, S) float32, SAM's input.
         tiles: (I, 3, V, V) float32, the vision tower's input; with anyres (I, T, 3, V, V).
         tile_sizes: (I, 2), native height and width of each image; with anyres only.
         input_ids: (B, L), one conversation a row, padded on the right.
@@ -44,9 +43,6 @@ class GroundingBatch:
         image_index: (N,), the image of each prompt.
         masks: (N, M, M) float32, share of defect area in 0..1.
         valid: (N, M, M) float32, share of the cell inside the image, 0 in SAM's padding.
-        keys: Names of the I images in the embedding cache; None without one.
-        cached: (I,) bool, True where the cache has the embedding.
-        embeddings: (F, C, E, E) float16, what the cache has, in order.
     """
 
     ids: list[str]
@@ -59,9 +55,6 @@ class GroundingBatch:
     masks: Tensor
     valid: Tensor
     tile_sizes: Tensor | None = None
-    keys: list[str] | None = None
-    cached: Tensor | None = None
-    embeddings: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GroundingBatch:
         """The same batch on another device."""
@@ -83,7 +76,6 @@ class MDLMProcessor:
         turn: Format of further turns, where the prompts of an image make one conversation; None keeps them apart.
         tiler: Cuts images into tiles (anyres); None shows each whole, as one tile.
         image_tokens: P, tokens per image.
-        cache: Embeddings of images seen before; None encodes every image.
         tile_size: V.
         sam_size: S.
         mask_size: M.
@@ -97,7 +89,6 @@ class MDLMProcessor:
     mask_size: int
     turn: str | None = None
     tiler: AnyresTiler | None = None
-    cache: EmbeddingCache | None = None
 
     def collate(self, items: Sequence[GroundingItem]) -> GroundingBatch:
         """Builds a batch of I items; N counts all their prompts. To predict, items may come without masks."""
@@ -113,7 +104,7 @@ class MDLMProcessor:
         tiles, tile_sizes = self._tiles([item.image for item in items])
         return GroundingBatch(
             ids=[item.id for item in items],
-            **self._look([item.image for item in items]),
+            pixels=torch.stack([self.pixels(item.image) for item in items]),
             tiles=tiles,
             tile_sizes=tile_sizes,
             input_ids=input_ids,
@@ -123,21 +114,6 @@ class MDLMProcessor:
             masks=torch.stack(masks) if masks else torch.zeros(0, self.mask_size, self.mask_size),
             valid=torch.stack(valid)[torch.tensor(index)],
         )
-
-    def _look(self, images: Sequence[ImageArray]) -> dict[str, Any]:
-        """SAM's side of a batch: what the cache has, and the pixels of the others."""
-        if self.cache is None:
-            return {"pixels": torch.stack([self.pixels(image) for image in images])}
-        keys = [self.cache.key(image) for image in images]
-        found = [self.cache.get(key) for key in keys]
-        others = [self.pixels(image) for image, one in zip(images, found, strict=True) if one is None]
-        stored = [torch.from_numpy(np.array(one)) for one in found if one is not None]
-        return {
-            "keys": keys,
-            "cached": torch.tensor([one is not None for one in found]),
-            "pixels": torch.stack(others) if others else torch.zeros(0, 3, self.sam_size, self.sam_size),
-            "embeddings": torch.stack(stored) if stored else torch.zeros(0, dtype=torch.float16),
-        }
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """One conversation per prompt, one tile per image: input ids and attention mask, both (N, L)."""

@@ -20,7 +20,7 @@ DECODER_TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 
 class SamLora(StrEnum):
-    """Which attention layers of SAM get LoRA; with `encoder`, embeddings change with training and cannot be cached."""
+    """Which attention layers of SAM get LoRA."""
 
     none = "none"
     decoder = "decoder"

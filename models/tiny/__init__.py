@@ -1,4 +1,4 @@
-"""The real architectures at a few million parameters, for ordinary computers, and what makes them quick on a CPU.
+"""The real architectures at a few million parameters, for ordinary computers.
 
-Public modules: `batched_vision`, `llava_sam`, `minicpmv`.
+Public modules: `llava_sam`, `minicpmv`.
 """

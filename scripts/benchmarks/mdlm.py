@@ -1,24 +1,21 @@
 """python -m scripts.benchmarks.mdlm [sizes=tiny,middle] [steps=4] [images=N] [device=cpu|cuda]: MDLM samples a second.
 
-device=cpu trains three copies of one randomly initialised MDLM on the same batches, a step each in turn:
+device=cpu trains two copies of one randomly initialised MDLM on the same batches, a step each in turn:
 - plain: a LISA-style step. Stock SAM embeds one image at a time, DAM and decoder run image by image, LLaVA evaluates
   `lm_head` on all tokens and keeps all hidden states.
-- ours: as `train.mdlm.train` does it; and ours with a filled embedding cache.
-Collating (resizing, tokenising, reading the cache) counts on all sides. SAM's share of the plain step's time is
-printed, and with it what a cache alone can give at most, 1 / (1 − share). Sizes:
+- ours: as `train.mdlm.train` does it.
+Collating (resizing, tokenising) counts on both sides. SAM's share of the plain step's time is printed. Sizes:
 - tiny: the tiny preset's, with its batch of 8. Overheads matter here, and batching saves them.
 - middle: SAM at 512² and a language model of 10 M. Half of SAM's layers are global, as 1024 cells stand for ViT-H's
-  4096. Arithmetic rules here, and batching saves none of it. By FLOPs ViT-H is 25 % of a 7B LoRA step at one tile, so
-  that there a cache saves a quarter of the arithmetic; here the share is larger, and the ratio with it.
+  4096. Arithmetic rules here, and batching saves none of it. By FLOPs ViT-H is 25 % of a 7B LoRA step at one tile; here
+  the share is larger.
 
 device=cuda runs the full-size MDLM (7B + ViT-H, bf16, random weights, one tile) and prints a table: step time, samples
-a second, peak memory, model FLOPs utilisation, with and without cache, checkpointing, QLoRA; device=cpu sizes=small
-tries that code on a CPU.
+a second, peak memory, model FLOPs utilisation, with and without checkpointing, QLoRA; device=cpu sizes=small tries
+that code on a CPU.
 """
 
-import copy
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,20 +26,19 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from data.training.grounding import GroundingItem
-from models.mdlm.embedding_cache import CacheConfig, open_cache
 from models.mdlm.llava import LlavaConfig, add_seg_token
 from models.mdlm.model import MDLM, MDLMConfig, build_mdlm, build_processor
 from models.mdlm.processor import GroundingBatch
 from models.mdlm.sam import Sam, SamAttention, SamConfig
-from models.mdlm.sam_lora import SamLora
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from scripts.benchmarks.mdlm_gpu import print_table
 from scripts.command import compose_config
 from train.engine.optim import OptimConfig, build_optimizer
+from train.mdlm.config import TrainMDLMConfig
 from train.mdlm.losses import LossConfig, mask_loss
-from train.mdlm.train import TrainMDLMConfig
+from train.tiny.config import TinyBaseConfig
 
-TARGETS = {"ours": 1.4, "ours, cached": 2.0}
+TARGETS = {"ours": 1.4}
 TEXT = (
     "Segment the defect in this image of an industrial product. The image shows a metal washer on a dark surface. "
     "There is a thin scratch near the top left of the washer that runs across the rim, lighter than the metal there."
@@ -94,8 +90,8 @@ def main() -> None:
 def tiny_sizes() -> Sizes:
     """Those of the tiny preset."""
     preset = compose_config("train_mdlm", TrainMDLMConfig, ["preset=tiny", "run_dir=unused"])
-    assert preset.base is not None
-    return Sizes(preset.mdlm.sam, preset.base.llava, preset.loop.batch_size)
+    base = compose_config("train_tiny_base", TinyBaseConfig, ["run_dir=unused"])
+    return Sizes(preset.mdlm.sam, base.mdlm.llava, preset.loop.batch_size)
 
 
 def print_rows(rows: dict[str, tuple[np.ndarray, np.ndarray]], images: int) -> bool:
@@ -121,30 +117,25 @@ def measure(sizes: Sizes, steps: int, count: int) -> dict[str, tuple[np.ndarray,
     stock = build(sizes, SamAttention.eager)
     ours = build(sizes, SamAttention.sdpa)
     ours.load_state_dict(stock.state_dict())
-    cached = copy.deepcopy(ours)
-    sides = {"plain": stock, "ours": ours, "ours, cached": cached}
+    sides = {"plain": stock, "ours": ours}
     optimizers = {name: build_optimizer(model.parameters(), OptimConfig(lr=3e-4)) for name, model in sides.items()}
     rows: dict[str, tuple[list[float], list[np.ndarray]]] = {name: ([], []) for name in sides}
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        cached.use_cache(open_cache(CacheConfig(path=folder, gib=1), cached.sam, SamLora.none))
-        for step in range(steps + 1):
-            items = [make_item(rng, index, sizes.sam.image_size) for index in range(count)]
-            with torch.no_grad():
-                cached.embed(cached.processor.collate(items))  # type: ignore[union-attr]  # the epoch before
-            for name, model in sides.items():
-                start = clock()
-                batch = model.processor.collate(items)  # type: ignore[union-attr]
-                logits = plain_forward(model, batch) if name == "plain" else model(batch)
-                loss = mask_loss(logits, batch.masks, batch.valid, LossConfig()).total
-                loss.backward()
-                optimizers[name].step()
-                optimizers[name].zero_grad()
-                if step:
-                    rows[name][0].append(float(loss.detach()))
-                    rows[name][1].append(clock() - start)
-            if step == 1:
-                print_shares(stock, items, float(rows["plain"][1][0][0]))
+    for step in range(steps + 1):
+        items = [make_item(rng, index, sizes.sam.image_size) for index in range(count)]
+        for name, model in sides.items():
+            start = clock()
+            batch = model.processor.collate(items)  # type: ignore[union-attr]
+            logits = plain_forward(model, batch) if name == "plain" else model(batch)
+            loss = mask_loss(logits, batch.masks, batch.valid, LossConfig()).total
+            loss.backward()
+            optimizers[name].step()
+            optimizers[name].zero_grad()
+            if step:
+                rows[name][0].append(float(loss.detach()))
+                rows[name][1].append(clock() - start)
+        if step == 1:
+            print_shares(stock, items, float(rows["plain"][1][0][0]))
     return {name: (np.array(losses), np.array(times)) for name, (losses, times) in rows.items()}
 
 
@@ -218,7 +209,7 @@ def print_shares(model: MDLM, items: list[GroundingItem], step: float) -> None:
     print(
         f"{sizes}; {len(items)} images a step, {batch.input_ids.shape[1]} tokens each, {torch.get_num_threads()} thread"
     )
-    print(f"SAM's encoder takes {share:.0%} of the plain step: a cache alone gives at most {1 / (1 - share):.2f}")
+    print(f"SAM's encoder takes {share:.0%} of the plain step")
 
 
 def clock() -> np.ndarray:

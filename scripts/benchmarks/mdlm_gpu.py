@@ -1,7 +1,7 @@
 """The GPU side of `scripts.benchmarks.mdlm`: the full-size MDLM with random weights, one table for the README.
 
-Model FLOPs are what the step needs without recomputation: counted once on the step without checkpointing, SAM's share
-taken off where the cache saves it. Utilisation is these FLOPs a second over the device's dense bf16 peak.
+Model FLOPs are what the step needs without recomputation: counted once on the step without checkpointing. Utilisation
+is these FLOPs a second over the device's dense bf16 peak.
 """
 
 import gc
@@ -39,27 +39,22 @@ def print_table(device: str, sizes: str, images: int) -> None:
     peak = next((value for key, value in PEAKS.items() if key in name), None)
     print(f"{name}, torch {torch.__version__}, bf16, sizes={sizes}, {images} images a step, one tile\n")
     print("| setting | step, s | samples/s | peak memory, GiB | MFU |\n| --- | --- | --- | --- | --- |")
-    flops: tuple[float, float] | None = None
-    for checkpointing, quantize, cached in (
-        *((False, False, False), (False, False, True), (True, False, False)),
-        *((True, False, True), (False, True, False), (True, True, True)),
-    ):
-        words = [word for word, on in (("cache", cached), ("checkpointing", checkpointing), ("QLoRA", quantize)) if on]
+    flops: float | None = None
+    for checkpointing, quantize in ((False, False), (True, False), (False, True), (True, True)):
+        words = [word for word, on in (("checkpointing", checkpointing), ("QLoRA", quantize)) if on]
         setting = ", ".join(words) or "bf16 LoRA"
         try:
             model = build(sizes, device, checkpointing=checkpointing, quantize=quantize)
             batch = random_batch(model, images, TEXT_TOKENS, torch.device(device))
-            embeddings = make_embeddings(model, images, device) if cached else None
             if flops is None and not checkpointing and not quantize:
                 flops = count_flops(model, batch)
-            seconds, memory = run(model, batch, embeddings, device)
+            seconds, memory = run(model, batch, device)
         except torch.OutOfMemoryError:
             print(f"| {setting} | out of memory | | | |", flush=True)
         else:
-            needed = None if flops is None else flops[0] - (flops[1] if cached else 0)
-            use = f"{needed / seconds / peak:.0%}" if needed is not None and peak else ""
+            use = f"{flops / seconds / peak:.0%}" if flops is not None and peak else ""
             print(f"| {setting} | {seconds:.3f} | {images / seconds:.2f} | {memory:.1f} | {use} |", flush=True)
-        model = batch = embeddings = None  # type: ignore[assignment]
+        model = batch = None  # type: ignore[assignment]
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
@@ -101,32 +96,23 @@ def _quantized(llava: LlavaNextForConditionalGeneration) -> LlavaNextForConditio
     return llava
 
 
-def make_embeddings(model: MDLM, images: int, device: str) -> torch.Tensor:
-    """Noise in the shape of what a cache holds: (B, C, h, w), half precision."""
-    cells = model.sam.mask_size // 4
-    return torch.randn(images, model.sam.channels, cells, cells, device=device).half()
-
-
-def step(model: MDLM, batch: GroundingBatch, embeddings: torch.Tensor | None, device: str) -> torch.Tensor:
+def step(model: MDLM, batch: GroundingBatch, device: str) -> torch.Tensor:
     """Forward and backward pass; the loss."""
     with torch.autocast(device, torch.bfloat16):
-        loss = mask_loss(model(batch, embeddings), batch.masks, batch.valid, LossConfig()).total
+        loss = mask_loss(model(batch), batch.masks, batch.valid, LossConfig()).total
     loss.backward()
     return loss.detach()
 
 
-def count_flops(model: MDLM, batch: GroundingBatch) -> tuple[float, float]:
-    """FLOPs of a step, and of SAM's encoder in it."""
-    device = batch.pixels.device.type
+def count_flops(model: MDLM, batch: GroundingBatch) -> float:
+    """FLOPs of a step."""
     with FlopCounterMode(display=False) as whole:
-        step(model, batch, None, device)
-    with FlopCounterMode(display=False) as encoder, torch.no_grad(), torch.autocast(device, torch.bfloat16):
-        model.sam.encode(batch.pixels)
+        step(model, batch, batch.pixels.device.type)
     model.zero_grad()
-    return float(whole.get_total_flops()), float(encoder.get_total_flops())
+    return float(whole.get_total_flops())
 
 
-def run(model: MDLM, batch: GroundingBatch, embeddings: torch.Tensor | None, device: str) -> tuple[float, float]:
+def run(model: MDLM, batch: GroundingBatch, device: str) -> tuple[float, float]:
     """Median seconds of a step and the peak memory in GiB (0 on a CPU)."""
     optimizer = build_optimizer(model.parameters(), OptimConfig())
     times = []
@@ -134,7 +120,7 @@ def run(model: MDLM, batch: GroundingBatch, embeddings: torch.Tensor | None, dev
         torch.cuda.reset_peak_memory_stats()
     for _ in range(WARMUP + STEPS):
         start = time.perf_counter()
-        step(model, batch, embeddings, device)
+        step(model, batch, device)
         optimizer.step()
         optimizer.zero_grad()
         if device == "cuda":

@@ -20,10 +20,10 @@ import torch
 from data.mmad import LETTERS, Question
 from data.sample import load_image
 from eval.mmad.prompt import WordingConfig, format_question
+from models.chat.batched_vision import batched_vision
 from models.chat.letters import PackedScorer, read_letters
 from models.chat.local import TransformersChat
 from models.chat.protocol import ChatRequest
-from models.tiny.batched_vision import batched_vision
 from models.tiny.minicpmv import (
     TinyMiniCPMVConfig,
     build_model,
@@ -139,7 +139,7 @@ def generate(chat: TransformersChat, request: ChatRequest) -> torch.Tensor:
     )
     images = [load_image(path) for path in request.images]
     inputs: Any = chat.processor(text=[text], images=images, return_tensors="pt")
-    with batched_vision():
+    with batched_vision(chat.model):
         output = chat.model.generate(
             **inputs, max_new_tokens=1, do_sample=False, output_logits=True, return_dict_in_generate=True
         )

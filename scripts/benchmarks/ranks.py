@@ -18,7 +18,7 @@ from data.files import read_json, read_jsonl
 from data.run import Run
 from scripts.command import readable_errors
 
-BASE = ["base.language.steps=2", "base.encoder.steps=2", "base.decoder.steps=2", "base.referring.steps=2"]
+BASE = [f"mdlm.{stage}.steps=2" for stage in ("language", "encoder", "decoder", "referring")]
 PORT = "29577"
 
 
@@ -58,7 +58,7 @@ def prepare(folder: Path) -> None:
     """Products and a base in `folder`, made once."""
     if not (folder / "data").is_dir():
         run_pinned(1, "-m", "scripts.make_synthetic", f"run_dir={folder}")
-    run_pinned(1, "-m", "scripts.train_mdlm", f"run_dir={folder}", "stage=base", *BASE)
+    run_pinned(1, "-m", "scripts.train_tiny_base", f"run_dir={folder}", "part=mdlm", *BASE)
 
 
 def measure(folder: Path, count: int, steps: int, *options: str) -> Measured:
@@ -66,8 +66,8 @@ def measure(folder: Path, count: int, steps: int, *options: str) -> Measured:
     trained = Run(folder).mdlm / "fixed"
     shutil.rmtree(trained, ignore_errors=True)
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={count}", f"--master_port={PORT}"]
-    settings = ["stage=adapter", "description=fixed", f"loop.steps={steps}", f"loop.checkpoint_every={steps}"]
-    command = ["-m", "scripts.train_mdlm", f"run_dir={folder}", *BASE, *settings, *options]
+    settings = ["description=fixed", f"loop.steps={steps}", f"loop.checkpoint_every={steps}"]
+    command = ["-m", "scripts.train_mdlm", f"run_dir={folder}", *settings, *options]
     cores = max(count, 2 if "loop.workers=1" in options else 1)  # a worker has a core of its own, as a rank has
     run_pinned(cores, *(launcher if count > 1 else []), *command)
     rows = read_jsonl(trained / "log.jsonl")[steps // 3 :]

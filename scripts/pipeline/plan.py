@@ -44,6 +44,7 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     data, seed = [f"data={config.data.name}"], [f"seed={config.seed}"]
     train_eddm = ["scripts.train_eddm", *write, *seed]
     train_mdlm = ["scripts.train_mdlm", *write, *data, *seed]
+    train_base = ["scripts.train_tiny_base", *write, *seed]
     evaluate = ["scripts.eval_segmentation", *read, *data]
     generated = config.data.name == "synthetic"
     made = ["data"] if generated else []
@@ -51,11 +52,11 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     data_stage = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []
     if config.preset == "tiny":
         stages = [
-            Stage("eddm-vision", [*train_eddm, "stage=vision"]),
-            Stage("eddm-language", [*train_eddm, "stage=language"]),
+            Stage("eddm-vision", [*train_base, "part=vision"]),
+            Stage("eddm-language", [*train_base, "part=language"]),
             *data_stage,
-            Stage("mdlm-base", [*train_mdlm, "stage=base"]),
-            Stage("eddm-base", [*train_eddm, "stage=base"], ["eddm-vision", "eddm-language"]),
+            Stage("mdlm-base", [*train_base, "part=mdlm"]),
+            Stage("eddm-base", [*train_base, "part=eddm"], ["eddm-vision", "eddm-language"]),
         ]
     else:
         stages = data_stage
@@ -63,10 +64,10 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     stages += [
         Stage("ddqa", ["scripts.build_ddqa", *write, *data, *seed, "part=train"], made),
         Stage("exam", ["scripts.build_ddqa", *write, *data, *seed, "part=zero_shot"], [*made, "ddqa"]),
-        Stage("eddm", [*train_eddm, "stage=adapter"], ["ddqa", *eddm_base]),
-        Stage("mdlm-without-eddm", [*train_mdlm, "stage=adapter", "description=fixed"], [*made, *mdlm_base]),
+        Stage("eddm", train_eddm, ["ddqa", *eddm_base]),
+        Stage("mdlm-without-eddm", [*train_mdlm, "description=fixed"], [*made, *mdlm_base]),
         Stage("describe-train", ["scripts.describe", *read, *data, "part=train"], ["eddm"]),
-        Stage("mdlm", [*train_mdlm, "stage=adapter", "description=eddm"], ["describe-train", *mdlm_base]),
+        Stage("mdlm", [*train_mdlm, "description=eddm"], ["describe-train", *mdlm_base]),
         Stage("eval-eddm", ["scripts.eval_eddm", *read, "part=zero_shot"], ["eddm", "exam"]),
         Stage("describe-zero-shot", ["scripts.describe", *read, *data, "part=zero_shot"], ["eddm"]),
         Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"]),

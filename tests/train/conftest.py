@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ from models.mdlm.sam import SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig
 from train.engine.optim import OptimConfig
 from train.engine.tracking import TrackingConfig
-from train.mdlm.loop import LoopConfig
-from train.mdlm.train import MixConfig, Stage, TrainMDLMConfig, train_mdlm
-from train.tiny.mdlm import BaseMDLMConfig
+from train.mdlm.config import LoopConfig, MixConfig, TrainMDLMConfig
+from train.tiny.config import BaseMDLMConfig, BasePart, TinyBaseConfig
+from train.tiny.train import train_tiny_base
 
 MakeConfig = Callable[..., TrainMDLMConfig]
 
@@ -32,8 +31,14 @@ def loop(steps: int, batch_size: int = 4) -> LoopConfig:
 def trained_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory that holds a finished base and nothing else."""
     run = tmp_path_factory.mktemp("base") / "run"
-    train_mdlm(replace(configure(run, Path()), stage=Stage.base))
+    train_tiny_base(configure_base(run))
     return run
+
+
+@pytest.fixture
+def make_base_config(tmp_path: Path) -> Callable[[str], TinyBaseConfig]:
+    """The base at toy size, to be made in a run directory of that name."""
+    return lambda run: configure_base(tmp_path / run)
 
 
 @pytest.fixture
@@ -49,12 +54,9 @@ def make_config(tmp_path: Path, write_mvtec: Callable[..., Path], trained_base: 
     return make
 
 
-def configure(run: Path, root: Path) -> TrainMDLMConfig:
-    """Everything at toy size; `run` is the run directory and `root` the dataset."""
-    base = run / "mdlm" / "base"
-    scenes = ReferringConfig(scenes=6, prompts=2)
-    sam = SamConfig(
-        checkpoint=str(base / "sam.safetensors"),
+def sam_at(run: Path) -> SamConfig:
+    return SamConfig(
+        checkpoint=str(run / "mdlm" / "base" / "sam.safetensors"),
         image_size=64,
         patch_size=8,
         width=32,
@@ -68,7 +70,32 @@ def configure(run: Path, root: Path) -> TrainMDLMConfig:
         decoder_heads=2,
         decoder_mlp=32,
     )
-    llava = TinyLlavaConfig(width=32, layers=2, heads=2, mlp=48, tile_size=32, vision_width=16)
+
+
+def configure_base(run: Path) -> TinyBaseConfig:
+    """The MDLM's base at toy size."""
+    scenes = ReferringConfig(scenes=6, prompts=2)
+    return TinyBaseConfig(
+        preset="tiny",
+        run_dir=str(run),
+        part=BasePart.mdlm,
+        mdlm=BaseMDLMConfig(
+            llava=TinyLlavaConfig(width=32, layers=2, heads=2, mlp=48, tile_size=32, vision_width=16),
+            sam=sam_at(run),
+            scenes=scenes,
+            replay=scenes,
+            language=loop(3),
+            encoder=loop(3),
+            decoder=loop(3),
+            referring=loop(3),
+        ),
+        tracking=TrackingConfig(seconds=0),
+    )
+
+
+def configure(run: Path, root: Path) -> TrainMDLMConfig:
+    """The adapter on that base at toy size; `run` is the run directory and `root` the dataset."""
+    base = run / "mdlm" / "base"
     return TrainMDLMConfig(
         preset="test",
         run_dir=str(run),
@@ -76,14 +103,11 @@ def configure(run: Path, root: Path) -> TrainMDLMConfig:
         data=DataConfig(train=[Source(reader="mvtec_ad", root=str(root))], zero_shot=[]),
         mdlm=MDLMConfig(
             llava=LlavaConfig(path=str(base / "llava")),
-            sam=sam,
+            sam=sam_at(run),
             dam=DamConfig(heads=2),
             heads=str(base / "heads.safetensors"),
         ),
-        base=BaseMDLMConfig(
-            llava=llava, scenes=scenes, language=loop(3), encoder=loop(3), decoder=loop(3), referring=loop(3)
-        ),
         loop=loop(6),
-        mix=MixConfig(normal_share=0.25, replay=1, scenes=scenes),
+        mix=MixConfig(normal_share=0.25, replay=1, items=str(base / "replay" / "items.jsonl")),
         tracking=TrackingConfig(seconds=0),
     )

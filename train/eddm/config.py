@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import read_json
+from data.run import Run
 from train.engine.resume import Resume
-from train.tiny.config import BaseConfig
 
 DEEPSPEED = ("zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload")  # ms-swift's own files
 MIN_KEPT = 2  # when the newest checkpoint is damaged there must be one before it
@@ -35,7 +35,7 @@ class ModelConfig:
     """Which model ms-swift fine-tunes.
 
     Attributes:
-        id: Hub id or folder; empty trains the tiny base first.
+        id: Hub id or folder.
         model_type: ms-swift's model type.
         template: ms-swift's template.
         revision: Pinned revision of the weights and their code.
@@ -103,7 +103,7 @@ class OptimConfig:
         loss_limit: A loss beyond it, or one that is no number, stops the training.
         use_cpu: Train on the CPU.
         max_length: Longest row in tokens.
-        fast_matmul: See `train.tiny.config.BaseConfig`.
+        fast_matmul: Let float32 products run on the CPU's bfloat16 units where it has them.
         image_size: Keep a resized copy of every image (side in pixels) beside the run; None reads the originals.
     """
 
@@ -129,29 +129,16 @@ class OptimConfig:
     image_size: int | None = None
 
 
-class Stage(StrEnum):
-    """Which part of the training to run."""
-
-    all = "all"
-    language = "language"
-    vision = "vision"
-    base = "base"
-    adapter = "adapter"
-
-
 @dataclass(kw_only=True, slots=True)
 class EDDMConfig:
     """Everything that decides how EDDM is trained.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset.
         run_dir: Run directory; reads `ddqa/train.jsonl`, writes `eddm/`.
         questions: Another DDQA file; empty takes the run's own.
         hold_out: Categories left out of training, to tune on.
-        stage: `base` trains the tiny base alone, which needs no questions; `language` and `vision` only one part of
-            it, which can run side by side; `adapter` and `all` train the adapter, after the base where it is missing.
         model: What is fine-tuned.
-        base: How the tiny base is trained, when `model.id` is empty.
         lora: The adapter.
         optim: Optimisation.
         seed: Seed of everything random.
@@ -165,8 +152,6 @@ class EDDMConfig:
     optim: OptimConfig
     questions: str = ""
     hold_out: list[str] = field(default_factory=list)
-    stage: Stage = Stage.all
-    base: BaseConfig | None = None
     lora: LoraConfig = field(default_factory=LoraConfig)
     seed: int = 0
     resume: Resume = Resume.auto
@@ -202,21 +187,20 @@ def check_model(config: EDDMConfig) -> None:
     """Rejects configurations that cannot work.
 
     Raises:
-        UserError: On remote code without a pinned revision, a missing base, a wrong checkpoint folder, or a strategy
-            that cannot run here.
+        UserError: On remote code without a pinned revision, a wrong checkpoint folder, or a strategy that cannot run
+            here.
     """
     _check_optim(config.optim)
     model = config.model
     if model.trust_remote_code and not model.revision:
         raise UserError(f"model.trust_remote_code=true for {model.id} needs a pinned model.revision=<commit>.")
-    if config.stage in (Stage.language, Stage.vision, Stage.base) and config.base is None:
-        raise UserError(f"stage={config.stage}: the preset '{config.preset}' trains no base. Leave stage out.")
-    if not model.id and config.base is None:
-        raise UserError("Neither model.id nor base is set: name a checkpoint, or use preset=tiny.")
-    folder = Path(model.id) if model.id else None
-    local = folder is not None and (folder.is_absolute() or model.id.startswith(".") or folder.exists())
-    if folder is not None and local and not (folder / "config.json").is_file():
-        raise UserError(f"No checkpoint at model.id={folder}: it has no config.json. Give its folder or a hub id.")
+    folder = Path(model.id)
+    own = folder.is_relative_to(Run(Path(config.run_dir)).eddm)
+    local = own or folder.is_absolute() or model.id.startswith(".") or folder.exists()
+    if local and not (folder / "config.json").is_file():
+        make = f"Make it first: python -m scripts.train_tiny_base run_dir={config.run_dir}"
+        cure = make if own else "Give its folder or a hub id."
+        raise UserError(f"No checkpoint at model.id={folder}: it has no config.json. {cure}")
 
 
 def _check_optim(optim: OptimConfig) -> None:

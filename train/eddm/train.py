@@ -1,7 +1,6 @@
 """Trains EDDM: LoRA on DDQA through ms-swift, as the paper does (Sec. IV-B: SWIFT, rank 8, alpha 32).
 
-Without a pre-trained checkpoint (preset tiny) a small base of the same architecture is trained in full first, by rank 0
-alone: it takes minutes on one core, while the other ranks wait. The adapter is trained by all ranks together.
+Reads the questions and the images that they name; writes `RUN/eddm/{adapter,config.json,log.jsonl}`.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
+from models.chat.batched_vision import batched_vision
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.swift import import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
 from train.eddm.arguments import to_sft_arguments
 from train.eddm.checkpoints import Checkpoint, newest_intact, remove_damaged
-from train.eddm.config import EDDMConfig, Quantize, Stage, Tracking, check_model
+from train.eddm.config import EDDMConfig, Quantize, Tracking, check_model
 from train.eddm.image_cache import cache_images
 from train.eddm.rows import check_ddqa, to_swift_row
 from train.eddm.watch import Watch
@@ -32,18 +32,18 @@ from train.eddm.work import claim_work, describe_settings
 from train.engine import ranks
 from train.engine.deepspeed import start_on_cpu
 from train.engine.identity import flatten
+from train.engine.launch import fast_products
 from train.engine.preflight import check_same
 from train.engine.progress import LogRows, talking
-from train.engine.resume import Resume
+from train.engine.stage import hash_checkpoint
 from train.engine.stop import Stop, stopping
-from train.tiny.eddm import Part, fast_math, forget_parts, train_base, train_part
 
 log = logging.getLogger(__name__)
 MEETING, PATIENCE = 600.0, 12 * 3600.0  # seconds: until all ranks are there, and while one of them works alone
 
 
 def train_eddm(config: EDDMConfig) -> None:
-    """Trains the base if there is none, then the adapter; skips what is finished, resumes what was interrupted.
+    """Trains the adapter unless it is trained with this configuration and data; an interrupted training goes on.
 
     Raises:
         UserError: If the data are unusable, the configuration contradicts itself, the ranks do not see each other or
@@ -63,15 +63,11 @@ def train_eddm(config: EDDMConfig) -> None:
     check_same(flatten(asdict(config)), "configurations")
     ranks.main_decides(lambda: make_dir(run.eddm))
     with stopping() as stop:
-        if config.stage in (Stage.language, Stage.vision, Stage.base):
-            _ensure_base(config, run, stop)
-        else:
-            _ensure_adapter(config, run, stop)
+        _ensure_adapter(config, run, stop)
     ranks.leave()
 
 
 def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
-    """Trains the adapter, after the base where it is missing, unless it is there with this configuration and data."""
     source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
     rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
     if not rows:
@@ -82,8 +78,8 @@ def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
             "the originals. Set optim.image_size=null, or build DDQA with box_format=paper."
         )
     settings = describe_settings(config) | {"questions": hash_file(source), "rows": str(len(rows))}
+    settings["weights of the base"] = ranks.main_decides(lambda: hash_checkpoint(config.model.id))
     check_same(settings, "training data")
-    base = _ensure_base(config, run, stop) if not config.model.id else None
     wanted, path = hash_value(settings), run.eddm / "config.json"
     before = read_json(path).get("fingerprint") if path.is_file() else None
     ranks.wait()  # nobody changes the file before all have read it
@@ -96,18 +92,17 @@ def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
         if before is not None:
             log.info("EDDM: the adapter in %s is of another configuration or other data: training anew", run.eddm)
         path.unlink(missing_ok=True)
-    _train_adapter(config, run, base, rows, settings, stop)
+    _train_adapter(config, run, rows, settings, stop)
     if ranks.is_main():
-        _finish(config, run, base, rows, wanted)
+        _finish(config, run, rows, wanted)
     ranks.wait()
 
 
-def _finish(config: EDDMConfig, run: Run, base: Path | None, rows: list[dict[str, Any]], fingerprint: str) -> None:
+def _finish(config: EDDMConfig, run: Run, rows: list[dict[str, Any]], fingerprint: str) -> None:
     """Says how the model was trained and how to load it, then removes what was kept to resume from."""
-    is_local = base is None and Path(config.model.id).is_dir()
     trained = {
-        "base": "base" if base else str(Path(config.model.id).resolve()) if is_local else config.model.id,
-        "local": base is not None or is_local,
+        "base": _name_base(config, run, seen_from=run.eddm),
+        "local": Path(config.model.id).is_dir(),
         "defects": sorted({row["defect"] for row in rows if row.get("defect")}),
         "use_cpu": config.optim.use_cpu,
         **{key: value for key, value in asdict(config.model).items() if key != "id"},
@@ -117,45 +112,19 @@ def _finish(config: EDDMConfig, run: Run, base: Path | None, rows: list[dict[str
     log.info("EDDM: trained in %s", run.eddm)
 
 
-def _ensure_base(config: EDDMConfig, run: Run, stop: Stop) -> Path:
-    """Trains the tiny base unless it is there with this configuration; rank 0 does, the others wait."""
-    folder = run.eddm / "base"
-    ranks.main_decides(lambda: _build_base(config, run, folder, stop))
-    if not all(ranks.gather(folder.is_dir() or config.stage in (Stage.language, Stage.vision))):
-        raise UserError(f"Some ranks do not see {folder}. Give a run_dir on a disk that all nodes share.")
-    return folder
-
-
-def _build_base(config: EDDMConfig, run: Run, folder: Path, stop: Stop) -> None:
-    assert config.base is not None
-    stamp, resume = run.eddm / "base.json", config.resume is Resume.auto
-    wanted = hash_value([asdict(config.base), config.seed])
-    finished = stamp.is_file() and read_json(stamp).get("fingerprint") == wanted
-    if finished and (folder / "model.safetensors").is_file():
-        forget_parts(folder)
-        log.info("EDDM base: already trained with this configuration")
-        return
-    if config.stage in (Stage.language, Stage.vision):
-        train_part(config.base, folder, Part(config.stage.value), seed=config.seed, resume=resume, stop=stop)
-        return
-    if stamp.is_file():
-        log.info("EDDM base: %s is of another configuration: training anew, and the adapter with it", folder)
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(run.eddm / "adapter", ignore_errors=True)
-    started = time.monotonic()
-    logged = LogRows(run.eddm / "log.jsonl", stage="base")
-    train_base(config.base, folder, seed=config.seed, row=logged.add, resume=resume, stop=stop)
-    logged.flush()
-    write_json(stamp, {"fingerprint": wanted, "config": asdict(config.base), "seed": config.seed})
-    forget_parts(folder)
-    log.info("EDDM base: trained in %.0f s", time.monotonic() - started)
+def _name_base(config: EDDMConfig, run: Run, *, seen_from: Path) -> str:
+    """The base's hub id or folder; relative where it lies in the run, so that a moved run still finds it."""
+    folder = Path(config.model.id)
+    if not folder.is_dir():
+        return config.model.id
+    if folder.resolve().is_relative_to(run.path.resolve()):
+        return os.path.relpath(folder.resolve(), seen_from.resolve())
+    return str(folder.resolve())
 
 
 def _train_adapter(
     config: EDDMConfig,
     run: Run,
-    base: Path | None,
     rows: list[dict[str, Any]],
     settings: dict[str, str],
     stop: Stop,
@@ -168,12 +137,11 @@ def _train_adapter(
         raise UserError(f"Some ranks do not see {work}. Give a run_dir on a disk that all nodes share.")
     if checkpoint is None or not checkpoint.is_last:
         _check_world_of(checkpoint, config)
-        model = str(base.resolve()) if base else config.model.id
-        _run_swift(config, model, work, rows, checkpoint, stop)
+        _run_swift(config, work, rows, checkpoint, stop)
         checkpoint = ranks.main_decides(lambda: newest_intact(work))  # before the main rank clears it away
     assert checkpoint is not None and checkpoint.is_last
     if ranks.is_main():
-        _keep(checkpoint, run, "../base" if base else config.model.id)
+        _keep(checkpoint, run, _name_base(config, run, seen_from=run.eddm / "adapter"))
         log.info("EDDM LoRA: %d steps in %.0f s", checkpoint.step, time.monotonic() - started)
 
 
@@ -225,7 +193,6 @@ def _keep(checkpoint: Checkpoint, run: Run, base: str) -> None:
 
 def _run_swift(
     config: EDDMConfig,
-    model: str,
     work: Path,
     rows: list[dict[str, Any]],
     checkpoint: Checkpoint | None,
@@ -236,6 +203,8 @@ def _run_swift(
     Raises:
         SystemExit: 143 after SIGTERM, when a checkpoint is written.
     """
+    folder = Path(config.model.id)
+    model = str(folder.resolve()) if folder.is_dir() else config.model.id
     arguments = to_sft_arguments(
         config,
         model=model,
@@ -262,12 +231,11 @@ def _run_swift(
             check_positions(trainer.model)
             watches.append(Watch(config, stop, rows=rows, said=said))
             watches[0].attach(trainer)
-            with stop.after_step():
+            with stop.after_step(), fast_products(config.optim.fast_matmul), batched_vision(trainer.model):
                 return super().train(trainer)
 
     with (
         talking("EDDM LoRA: ms-swift is at work") as said,
-        fast_math(config.optim.fast_matmul),
         contextlib.redirect_stdout(io.StringIO()),
         remote_code(config.model.trust_remote_code),
         mended(model, trusted=config.model.trust_remote_code),
@@ -281,8 +249,8 @@ def _set_environment(config: EDDMConfig, work: Path) -> None:
     """What ms-swift and its parts read from the environment, before they are imported."""
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if not config.model.id:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    if Path(config.model.id).is_dir():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is left to download
     if config.optim.use_cpu and config.optim.deepspeed:
         start_on_cpu()
     if config.tracking is Tracking.wandb:

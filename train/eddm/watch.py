@@ -151,7 +151,7 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     frozen = [value for value in model.parameters() if not value.requires_grad]
     if not trained:
-        raise UserError(f"Nothing is trainable in {config.model.id or 'the base'}. Check lora.target_regex.")
+        raise UserError(f"Nothing is trainable in {config.model.id}. Check lora.target_regex.")
     modules = {name.split(".lora_")[0] for name in trained}
     kinds = Counter(name.rsplit(".", 1)[-1] for name in modules)
     count, others = sum(_size(value) for value in trained.values()), sum(_size(value) for value in frozen)
@@ -168,7 +168,7 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
     )
     quantized = ", frozen linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""
     for line in (
-        f"model      {config.model.id or 'the tiny base'} on {args.device}",
+        f"model      {config.model.id} on {args.device}",
         f"trainable  {count:,} of {count + others:,} numbers in {len(modules)} modules: "
         + ", ".join(f"{kind} × {number}" for kind, number in sorted(kinds.items())),
         f"dtypes     trainable {_dtypes(trained.values())}; frozen {_dtypes(frozen)}{quantized}",

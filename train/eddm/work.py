@@ -19,14 +19,15 @@ log = logging.getLogger(__name__)
 STAMP = "settings.json"
 DATA = ("questions", "rows")
 HARMLESS = (  # change how training goes along, not what comes out
-    *("run_dir", "questions", "stage", "preset", "resume", "tracking"),
+    *("run_dir", "questions", "preset", "resume", "tracking"),
     *("optim.save_steps", "optim.keep", "optim.log_steps", "optim.loss_limit", "optim.workers"),
 )
 
 
 def describe_settings(config: EDDMConfig) -> dict[str, str]:
     """Everything that decides what comes out of the training, flat, by dotted name."""
-    return {name: value for name, value in flatten(asdict(config)).items() if name not in HARMLESS}
+    settings = {name: value for name, value in flatten(asdict(config)).items() if name not in HARMLESS}
+    return settings | {"model.id": settings["model.id"].replace(config.run_dir, "RUN")}  # a moved run stays the same
 
 
 def claim_work(work: Path, settings: dict[str, str], resume: Resume) -> None:

@@ -149,3 +149,15 @@ def optimizer_bytes(optimizer: Any) -> int:
         optimizer = optimizer.optimizer  # accelerate's and DeepSpeed's wrappers
     tensors = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor.ndim)
+
+
+@contextmanager
+def fast_products(enabled: bool) -> Iterator[None]:
+    """Within the block, if enabled, products of float32 matrices run on the CPU's bfloat16 units where it has them."""
+    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    products.fp32_precision = "bf16" if enabled else before
+    try:
+        yield
+    finally:
+        products.fp32_precision = before

@@ -7,6 +7,8 @@ from typing import Any
 
 from data.files import hash_file, hash_value, read_json, write_json
 
+CHECKPOINT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".json", ".model", ".jinja", ".py")
+
 
 def is_finished(folder: Path, fingerprint: str) -> bool:
     """Whether the stage that writes `folder` was finished under this fingerprint."""
@@ -19,11 +21,10 @@ def finish(folder: Path, fingerprint: str, settings: dict[str, Any]) -> None:
     write_json(folder / "config.json", {**settings, "fingerprint": fingerprint})
 
 
-def hash_base(folder: Path) -> str:
-    """Hash of the weights and tokenizer in a base directory, resume state left out; of nothing if it is missing."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".safetensors", ".json") and "stages" not in path.relative_to(folder).parts
-    ]
-    return hash_value([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
+def hash_checkpoint(place: str | None) -> str:
+    """Hash of what a checkpoint's file or folder holds; empty for a hub id, whose revision names it, and for None."""
+    path = Path(place) if place else None
+    if path is None or not path.exists():
+        return ""
+    files = [path] if path.is_file() else [one for one in sorted(path.rglob("*")) if one.suffix in CHECKPOINT_FILES]
+    return hash_value([(one.relative_to(path).as_posix(), hash_file(one)) for one in files])

@@ -35,45 +35,15 @@ from train.engine.checkpoint import (
 )
 from train.engine.guard import LossGuard, stop_on
 from train.engine.identity import Identity
-from train.engine.launch import LaunchConfig, MixedPrecision, optimizer_bytes, start_accelerator
-from train.engine.optim import OptimConfig, build_optimizer, lr_factor
+from train.engine.launch import MixedPrecision, optimizer_bytes, start_accelerator
+from train.engine.optim import build_optimizer, lr_factor
 from train.engine.preflight import audit, check_in_step, check_same
-from train.engine.resume import Resume
 from train.engine.stop import Stop, ignore_stop, stopping
-from train.engine.tracking import Tracker, TrackingConfig
+from train.engine.tracking import Tracker
+from train.mdlm.config import LoopConfig, RunConfig
 from train.mdlm.pictures import draw_masks
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class LoopConfig:
-    """How long and how to train.
-
-    Attributes:
-        steps: Optimizer steps.
-        batch_size: Images per step, over all ranks.
-        optim: Optimizer and schedule.
-        precision: Number format of the forward pass.
-        checkpoint_every: Steps between checkpoints.
-        keep_last: Checkpoints that stay, the newest ones.
-        keep_best: Keeps the checkpoint with the smallest mean of recent losses too, after the stage as well.
-        explosion: A loss above so many times the median of the last ones stops the run; None lets it go on.
-        workers: Data-loading processes of each rank; 0 loads in the rank itself.
-    """
-
-    steps: int = 200
-    batch_size: int = 8
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    precision: MixedPrecision = MixedPrecision.no
-    checkpoint_every: int = 50
-    keep_last: int = 2
-    keep_best: bool = False
-    explosion: float | None = 1000.0
-    workers: int = 0
-
-
-INDECISIVE = ("checkpoint_every", "keep_last", "keep_best", "explosion", "workers")  # the weights do not depend on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +53,6 @@ class StepLoss:
     total: Tensor
     parts: dict[str, Tensor]
     logits: Tensor | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class RunConfig:
-    """How a stage runs, apart from what it computes.
-
-    Attributes:
-        tracking: How progress is shown.
-        launch: How the ranks work together.
-        resume: What happens to checkpoints that are there already.
-    """
-
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    launch: LaunchConfig = field(default_factory=LaunchConfig)
-    resume: Resume = Resume.auto
 
 
 def fit(
@@ -289,8 +244,3 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a loop (as a dictionary) that decide its result."""
-    return {key: value for key, value in values.items() if key not in INDECISIVE}

@@ -10,20 +10,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from data.errors import UserError
-from data.tiny.reading import reading_corpus
 from models.mdlm.llava import ImageTiles
 from models.mdlm.model import MDLM, MDLMConfig, build_mdlm
 from models.mdlm.sam import SamAttention
-from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
-from models.tiny.minicpmv import build_model
 from models.weights.shapes import MiniCPMVShape, architecture, build_chat_shape, build_llava_shape, build_sam_shape
 from train.eddm.config import EDDMConfig
-from train.mdlm.loop import MixedPrecision
-from train.mdlm.train import TrainMDLMConfig
+from train.engine.launch import MixedPrecision
+from train.mdlm.config import TrainMDLMConfig
 from train.plan.segmenter import Segmenter
 from train.plan.stack import Stack
-from train.tiny.eddm import tiny_tokenizer
 
 SHARED_INPUT = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
 
@@ -166,29 +161,17 @@ def eddm_blueprint(config: EDDMConfig, *, slices: int) -> Blueprint:
 def mdlm_shape(config: TrainMDLMConfig) -> tuple[MDLM, str]:
     """The MDLM as training builds it, on the meta device, and where its sizes come from."""
     sam = build_sam_shape(config.mdlm.sam)
-    if config.base is not None:
-        llava, source = _tiny_llava(config.base.llava), "base.llava of the preset"
-    else:
-        llava, source = build_llava_shape(architecture(config.mdlm.llava.path)), config.mdlm.llava.path
+    llava: Any = build_llava_shape(architecture(config.mdlm.llava.path))
     seg_id = llava.config.text_config.vocab_size - 1
     with torch.device("meta"):
-        return build_mdlm(llava, seg_id, sam, config.mdlm), source
+        return build_mdlm(llava, seg_id, sam, config.mdlm), config.mdlm.llava.path
 
 
 def eddm_shape(config: EDDMConfig) -> tuple[nn.Module, str]:
     """The EDDM's base without weights, and where its sizes come from."""
-    if config.model.id:
-        values = architecture(config.model.id)
-        note = ", sizes from transformers' SigLIP and Qwen2" if values.get("model_type") == "minicpmv" else ""
-        return build_chat_shape(values), config.model.id + note
-    if config.base is None:
-        raise UserError("Neither model.id nor base is set: name a checkpoint, or use preset=tiny.")
-    model = build_model(config.base.model, tiny_tokenizer(config.base.model.vocab_size))
-    return model.to("meta"), "base.model of the preset"  # type: ignore[arg-type]
-
-
-def _tiny_llava(config: TinyLlavaConfig) -> Any:
-    return build_tiny_llava(config, build_tiny_tokenizer(reading_corpus(), config.vocabulary), seed=0).to("meta")  # type: ignore[arg-type]
+    values = architecture(config.model.id)
+    note = ", sizes from transformers' SigLIP and Qwen2" if values.get("model_type") == "minicpmv" else ""
+    return build_chat_shape(values), config.model.id + note
 
 
 def _parameters(model: nn.Module, language: nn.Module, *, weights: int, weights_of: str) -> dict[str, int]:

@@ -17,10 +17,10 @@ from torch.utils._pytree import tree_iter
 from data.errors import UserError
 from models.mdlm.model import MDLM
 from models.mdlm.processor import GroundingBatch
+from train.engine.launch import MixedPrecision
 from train.engine.optim import build_optimizer
-from train.mdlm.loop import MixedPrecision
+from train.mdlm.config import TrainMDLMConfig
 from train.mdlm.losses import mask_loss
-from train.mdlm.train import TrainMDLMConfig
 from train.plan.blueprint import Blueprint, mdlm_shape
 from train.plan.options import GIB, Strategy, predict_memory
 

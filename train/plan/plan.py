@@ -8,7 +8,7 @@ from dataclasses import replace
 from data.errors import UserError
 from eval.tables.published import load_published
 from train.eddm.config import EDDMConfig
-from train.mdlm.train import TrainMDLMConfig
+from train.mdlm.config import TrainMDLMConfig
 from train.plan.blueprint import eddm_blueprint, mdlm_blueprint
 from train.plan.config import PlanConfig, check_plan
 from train.plan.measure import measure_mdlm

@@ -11,28 +11,25 @@ from data.files import write_json, write_text
 from models.weights.diagnosis import Wanted, examine_weights
 from models.weights.table import TrainedPart
 from train.eddm.config import EDDMConfig
-from train.mdlm.train import TrainMDLMConfig
+from train.mdlm.config import TrainMDLMConfig
 
 
 def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
-    """What the configured trainings start from; nothing where a training makes its own base."""
-    wanted = []
-    if eddm.model.id:
-        wanted.append(
-            Wanted(
-                place=eddm.model.id,
-                part=TrainedPart.eddm,
-                key="model.id",
-                revision=eddm.model.revision,
-                trust_remote_code=eddm.model.trust_remote_code,
-            )
-        )
-    if mdlm.base is None:
-        wanted.append(Wanted(place=mdlm.mdlm.llava.path, part=TrainedPart.mdlm, key="mdlm.llava.path"))
-        sam = mdlm.mdlm.sam
-        if sam.checkpoint is not None:
-            wanted.append(Wanted(place=sam.checkpoint, part=TrainedPart.mdlm, key="mdlm.sam.checkpoint", sam=sam))
-    return wanted
+    """What the configured trainings start from, apart from what lies in the run directory: that was made there."""
+    sam = mdlm.mdlm.sam
+    wanted = [
+        Wanted(
+            place=eddm.model.id,
+            part=TrainedPart.eddm,
+            key="model.id",
+            revision=eddm.model.revision,
+            trust_remote_code=eddm.model.trust_remote_code,
+        ),
+        Wanted(place=mdlm.mdlm.llava.path, part=TrainedPart.mdlm, key="mdlm.llava.path"),
+    ]
+    if sam.checkpoint is not None:
+        wanted.append(Wanted(place=sam.checkpoint, part=TrainedPart.mdlm, key="mdlm.sam.checkpoint", sam=sam))
+    return [one for one in wanted if not Path(one.place).is_relative_to(mdlm.run_dir)]
 
 
 def diagnose_weights(config: DoctorConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> bool:

@@ -1,16 +1,26 @@
-"""How the base is trained."""
+"""How the tiny bases are trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from data.tiny.pool import ScenePoolConfig
+from data.tiny.referring import ReferringConfig
+from models.mdlm.llava import TEMPLATE
+from models.mdlm.sam import SamConfig
+from models.tiny.llava_sam import TinyLlavaConfig
 from models.tiny.minicpmv import TinyMiniCPMVConfig
+from train.engine.launch import LaunchConfig
+from train.engine.resume import Resume
+from train.engine.tracking import TrackingConfig
+from train.mdlm.config import LoopConfig
+from train.mdlm.losses import LossConfig
 
 
 @dataclass(kw_only=True, slots=True)
 class BaseConfig:
-    """How the base is trained.
+    """How EDDM's base is trained.
 
     Attributes:
         model: Sizes.
@@ -57,3 +67,78 @@ class BaseConfig:
     box_share: float = 0.3
     fast_matmul: bool = True
     save_every: int = 200
+
+
+@dataclass(kw_only=True, slots=True)
+class BaseMDLMConfig:
+    """What the base is made of and how long each stage takes.
+
+    Attributes:
+        llava: Sizes of the language model.
+        sam: Sizes of SAM; its checkpoint is where the result goes and is not read.
+        template: Chat format, see `LlavaConfig`.
+        scenes: Generic scenes and what is said about them.
+        replay: The same for the scenes that are kept for the adapter's training to mix in.
+        loss: Mask loss of the decoder and referring stages.
+        place_weight: Weight of the positional code in the language stage.
+        cell_weight: Weight of the per-cell loss in the decoder stage.
+        attention_gain: Factor on the query and key weights between prompts and cells, which start out tied: then a
+            positional prompt attends to its place from the first step, as in a trained SAM.
+        residual_scale: Factor on the output weights of the encoder's residual layers at the start.
+        language: Stage 1; a batch is that many descriptions.
+        encoder: Stage 2.
+        decoder: Stage 3.
+        referring: Stage 4.
+    """
+
+    llava: TinyLlavaConfig = field(default_factory=TinyLlavaConfig)
+    sam: SamConfig = field(default_factory=SamConfig)
+    template: str = TEMPLATE
+    scenes: ReferringConfig = field(default_factory=ReferringConfig)
+    replay: ReferringConfig = field(default_factory=ReferringConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    place_weight: float = 1.0
+    cell_weight: float = 0.3
+    attention_gain: float = 3.0
+    residual_scale: float = 0.1
+    language: LoopConfig = field(default_factory=LoopConfig)
+    encoder: LoopConfig = field(default_factory=LoopConfig)
+    decoder: LoopConfig = field(default_factory=LoopConfig)
+    referring: LoopConfig = field(default_factory=LoopConfig)
+
+
+class BasePart(StrEnum):
+    """What to train: both bases, one of them, or what EDDM's can be trained of side by side."""
+
+    all = "all"
+    eddm = "eddm"
+    vision = "vision"
+    language = "language"
+    mdlm = "mdlm"
+
+
+@dataclass(kw_only=True, slots=True)
+class TinyBaseConfig:
+    """How the checkpoints are made that the tiny preset starts from.
+
+    Attributes:
+        preset: `tiny`; there is no other.
+        run_dir: The run directory; gets `eddm/base` and `mdlm/base`.
+        part: What to train.
+        seed: Seed of everything random.
+        eddm: EDDM's base.
+        mdlm: The MDLM's base.
+        tracking: How the progress of the MDLM's base is shown.
+        launch: How ranks work together on the MDLM's base; EDDM's is trained in one process.
+        resume: Goes on with interrupted work of the same settings, or starts unfinished parts again.
+    """
+
+    preset: str
+    run_dir: str
+    part: BasePart = BasePart.all
+    seed: int = 0
+    eddm: BaseConfig = field(default_factory=BaseConfig)
+    mdlm: BaseMDLMConfig = field(default_factory=BaseMDLMConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    resume: Resume = Resume.auto

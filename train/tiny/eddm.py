@@ -22,9 +22,10 @@ from data.ddqa.tasks import LETTERS
 from data.ddqa.vocabulary import all_names
 from data.files import hash_value, make_dir, read_jsonl
 from data.tiny.captions import KINDS, corpus
-from models.tiny.batched_vision import batched_vision
+from models.chat.batched_vision import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
 from train.engine.durable import replace_durably, sync_tree
+from train.engine.launch import fast_products
 from train.engine.stop import Stop
 from train.tiny.config import BaseConfig
 from train.tiny.language import LanguageLoss, Reader
@@ -74,7 +75,7 @@ def train_part(
     bench = _Bench(config, folder, seed, resume=resume, stop=stop)
     if part is Part.vision:
         bench.whiten()  # in full precision
-    with fast_math(config.fast_matmul):
+    with fast_products(config.fast_matmul), batched_vision(bench.model):
         bench.train(part)
 
 
@@ -101,7 +102,7 @@ def train_base(
     for part in Part:
         train_part(config, folder, part, seed=seed, resume=resume, stop=stop)
     bench = _Bench(config, folder, seed, resume=resume, stop=stop)
-    with fast_math(config.fast_matmul):
+    with fast_products(config.fast_matmul), batched_vision(bench.model):
         bench.train_reading()
     for name in (*Part, READING):
         for values in read_jsonl(bench.log_of(name)):
@@ -241,16 +242,3 @@ def explicit_attention(model: Any) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
-
-
-@contextmanager
-def fast_math(enabled: bool) -> Iterator[None]:
-    """Within the block: dense vision batches and, if enabled, bfloat16 products of float32 matrices on the CPU."""
-    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = products.fp32_precision
-    products.fp32_precision = "bf16" if enabled else before
-    try:
-        with batched_vision():
-            yield
-    finally:
-        products.fp32_precision = before

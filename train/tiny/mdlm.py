@@ -11,13 +11,15 @@ stand in for the pre-training; none of them sees a product of a dataset.
 4. referring: everything together; a sentence means one of several marks, all of them, or none (as LISA's referring
    data). From here on the [SEG] state is the prompt.
 
-Writes `RUN/mdlm/base/{llava/,sam.safetensors,heads.safetensors}`; each stage resumes from its own checkpoints.
+Writes `RUN/mdlm/base/{llava/,sam.safetensors,heads.safetensors,replay/}`; each stage resumes from its own checkpoints.
+The replay items are scenes of the last stage, for the adapter's training to mix in.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,19 +31,22 @@ from torch.nn import functional
 
 from data.files import read_jsonl, write_jsonl
 from data.tiny.reading import DescriptionReading, reading_corpus
-from data.tiny.referring import KINDS, ReferringConfig, ReferringScenes, SceneMarks
+from data.tiny.referring import KINDS, ReferringScenes, SceneMarks
 from data.training.batches import MixedDataset, Part
+from data.training.replay import write_replay
 from models.mdlm.llava import LlavaConfig, add_seg_token
 from models.mdlm.model import MDLM, MDLMConfig, assemble, build_processor
 from models.mdlm.processor import GroundingBatch, MDLMProcessor
 from models.mdlm.sam import Sam, build_sam
-from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
+from models.tiny.llava_sam import build_tiny_llava, build_tiny_tokenizer
 from train.engine import ranks
 from train.engine.checkpoint import clear_finished
 from train.engine.identity import Identity, flatten
 from train.engine.stage import finish, is_finished
-from train.mdlm.loop import LoopConfig, RunConfig, StepLoss, decisive, fit
-from train.mdlm.losses import LossConfig, mask_loss
+from train.mdlm.config import LoopConfig, RunConfig, decisive
+from train.mdlm.loop import StepLoss, fit
+from train.mdlm.losses import mask_loss
+from train.tiny.config import BaseMDLMConfig
 from train.tiny.warmup import (
     Finder,
     MarkBatch,
@@ -54,54 +59,24 @@ from train.tiny.warmup import (
     point_codes,
 )
 
-
-@dataclass(kw_only=True, slots=True)
-class BaseMDLMConfig:
-    """What the base is made of and how long each stage takes.
-
-    Attributes:
-        llava: Sizes of the language model.
-        scenes: Generic scenes and what is said about them.
-        loss: Mask loss of the decoder and referring stages.
-        place_weight: Weight of the positional code in the language stage.
-        cell_weight: Weight of the per-cell loss in the decoder stage.
-        attention_gain: Factor on the query and key weights between prompts and cells, which start out tied: then a
-            positional prompt attends to its place from the first step, as in a trained SAM.
-        residual_scale: Factor on the output weights of the encoder's residual layers at the start.
-        language: Stage 1; a batch is that many descriptions.
-        encoder: Stage 2.
-        decoder: Stage 3.
-        referring: Stage 4.
-    """
-
-    llava: TinyLlavaConfig = field(default_factory=TinyLlavaConfig)
-    scenes: ReferringConfig = field(default_factory=ReferringConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    place_weight: float = 1.0
-    cell_weight: float = 0.3
-    attention_gain: float = 3.0
-    residual_scale: float = 0.1
-    language: LoopConfig = field(default_factory=LoopConfig)
-    encoder: LoopConfig = field(default_factory=LoopConfig)
-    decoder: LoopConfig = field(default_factory=LoopConfig)
-    referring: LoopConfig = field(default_factory=LoopConfig)
+log = logging.getLogger(__name__)
 
 
-def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: int, run: RunConfig) -> None:
-    """Makes the base checkpoints, unless they are there already.
+def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfig) -> None:
+    """Makes the base checkpoints and the replay items, unless they are there already.
 
     Args:
         config: What the base is made of.
-        mdlm: The MDLM that will start from it: SAM's sizes, the chat template.
         folder: `RUN/mdlm/base`.
         seed: Seed of everything.
         run: Tracking, ranks, resume; a finished base stays finished whatever `resume` is.
     """
-    identity = _identity(config, mdlm, seed)
+    identity = _identity(config, seed)
     if ranks.main_decides(lambda: is_finished(folder, identity.fingerprint)):
+        log.info("MDLM base: already trained in %s.", folder)
         return
     torch.manual_seed(seed)
-    model, processor = _build(config, mdlm, seed)
+    model, processor = _build(config, seed)
     stages: Sequence[tuple[str, LoopConfig, Callable[..., None]]] = (
         ("language", config.language, _language),
         ("encoder", config.encoder, _encoder),
@@ -123,37 +98,39 @@ def train_base(config: BaseMDLMConfig, mdlm: MDLMConfig, *, folder: Path, seed: 
         train_stage(config, loop, model, head, processor, scenes, fit_stage)
     if ranks.is_main():
         _save(model, processor, folder)
+        replay = ReferringScenes(config.replay, size=processor.sam_size, seed=seed)
+        write_replay(folder / "replay", (replay.get(0, index) for index in range(len(replay))))
         _join_logs(folder, [name for name, *_ in stages])
-        finish(folder, identity.fingerprint, {"base": asdict(config), "mdlm": asdict(mdlm), "seed": seed})
+        finish(folder, identity.fingerprint, {"base": asdict(config), "seed": seed})
         for name, loop, _ in stages:
             clear_finished(folder / "stages" / name / "checkpoints", keep_best=loop.keep_best)
     ranks.wait()
 
 
-def _identity(config: BaseMDLMConfig, mdlm: MDLMConfig, seed: int) -> Identity:
-    values = asdict(config)
+def _identity(config: BaseMDLMConfig, seed: int) -> Identity:
+    values = asdict(_from_scratch(config))
     loops = {name: decisive(values.pop(name)) for name in ("language", "encoder", "decoder", "referring")}
-    sam = asdict(mdlm.sam) | {"checkpoint": None}
-    return Identity(flatten({"base": values | loops, "sam": sam, "template": mdlm.llava.template, "seed": seed}))
+    return Identity(flatten({"base": values | loops, "seed": seed}))
 
 
-def _build(config: BaseMDLMConfig, mdlm: MDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
-    corpus = [mdlm.llava.template.format(image="", prompt=text, seg="") for text in reading_corpus()]
+def _build(config: BaseMDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
+    """The MDLM without checkpoints and without DAM, which only the paper's training adds."""
+    corpus = [config.template.format(image="", prompt=text, seg="") for text in reading_corpus()]
     tokenizer = build_tiny_tokenizer(corpus, config.llava.vocabulary)
     llava = build_tiny_llava(config.llava, tokenizer, seed=seed)
     seg_id = add_seg_token(llava, tokenizer)
-    sam = build_sam(_scratch(mdlm).sam)
-    _prepare_sam(sam, config)
-    processor = build_processor(llava, tokenizer, sam, mdlm.llava)
-    return assemble(llava, seg_id, sam, _scratch(mdlm), processor), processor
-
-
-def _scratch(mdlm: MDLMConfig) -> MDLMConfig:
-    """The same sizes without checkpoints and without DAM, which only the paper's stage adds."""
-    scratch = MDLMConfig(llava=LlavaConfig(path="", template=mdlm.llava.template), sam=mdlm.sam)
-    scratch.sam = type(mdlm.sam)(**{**asdict(mdlm.sam), "checkpoint": None})
+    llava_config = LlavaConfig(path="", template=config.template)
+    scratch = MDLMConfig(llava=llava_config, sam=_from_scratch(config).sam)
     scratch.dam.enabled = False
-    return scratch
+    sam = build_sam(scratch.sam)
+    _prepare_sam(sam, config)
+    processor = build_processor(llava, tokenizer, sam, llava_config)
+    return assemble(llava, seg_id, sam, scratch, processor), processor
+
+
+def _from_scratch(config: BaseMDLMConfig) -> BaseMDLMConfig:
+    """The same without SAM's checkpoint, which is what is made here."""
+    return replace(config, sam=replace(config.sam, checkpoint=None))
 
 
 def _prepare_sam(sam: Sam, config: BaseMDLMConfig) -> None:

@@ -23,6 +23,8 @@ def test_remote_code_needs_a_pinned_revision() -> None:
 def test_a_wrong_checkpoint_folder_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json"):
         check_model(compose_config("preset=minicpm-v-4.6", f"model.id={tmp_path}"))
+    with pytest.raises(UserError, match=r"Make it first: python -m scripts\.train_tiny_base run_dir=r"):
+        check_model(compose_config())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_a_batch_that_cannot_be_spread_is_a_user_error(total: int, held: int, ra
 def test_zero_3_on_a_cpu_is_refused() -> None:
     with pytest.raises(UserError, match=r"ZeRO-3.*does not run on the CPU"):
         check_model(compose_config("optim.deepspeed=zero3"))
-    check_model(compose_config("optim.deepspeed=zero2"))
+    check_model(compose_config("preset=minicpm-v-4.6", "optim.deepspeed=zero2", "optim.use_cpu=true"))
     check_model(compose_config("preset=minicpm-v-4.6", "optim.deepspeed=zero3"))
 
 

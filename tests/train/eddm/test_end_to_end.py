@@ -3,11 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from transformers.models.minicpmv4_6 import modeling_minicpmv4_6
 
 from data.ddqa.tasks import AD_OPTIONS, Task, format_box, format_prompt
 from data.files import read_jsonl
@@ -19,18 +21,17 @@ from models.chat.protocol import ChatRequest
 from models.chat.swift import SwiftChat, SwiftChatConfig
 from models.eddm.describe import DescribeConfig, describe
 from models.eddm.eddm import DescribeMode, load_eddm
+from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
 from scripts.command import CONFIGS, to_dataclass
+from train.eddm import train
 from train.eddm.config import EDDMConfig
-from train.eddm.train import train_eddm
+from train.eddm.watch import Watch
+from train.tiny.config import TinyBaseConfig
+from train.tiny.eddm import tiny_tokenizer
+from train.tiny.train import train_tiny_base
 
 pytestmark = pytest.mark.slow
-STEPS = [
-    "base.language_steps=4",
-    "base.vision_steps=3",
-    "base.reading_steps=3",
-    "base.save_every=4",
-    "optim.max_steps=3",
-]
+BASE = ["language_steps=4", "vision_steps=3", "reading_steps=3", "save_every=4", "scenes.count=20"]
 
 
 def write_ddqa(run: Run) -> None:
@@ -60,13 +61,17 @@ def write_ddqa(run: Run) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("eddm") / "run")
     write_ddqa(run)
-    train_eddm(make_config(run))
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        settings = [f"run_dir={run.path}", "part=eddm", *(f"eddm.{one}" for one in BASE)]
+        base = to_dataclass(compose("train_tiny_base", settings), TinyBaseConfig)
+    train_tiny_base(base)
+    train.train_eddm(make_config(run))
     return run
 
 
 def make_config(run: Run, *overrides: str) -> EDDMConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        settings = [f"run_dir={run.path}", *STEPS, "base.scenes.count=20", *overrides]
+        settings = [f"run_dir={run.path}", "optim.max_steps=3", *overrides]
         return to_dataclass(compose("train_eddm", settings), EDDMConfig)
 
 
@@ -78,9 +83,36 @@ def test_both_stages_leave_their_traces(run: Run) -> None:
     assert not list(run.eddm.glob("*.resume.pt")) and not (run.eddm / "lora").exists()
 
 
+def test_a_model_that_is_not_tiny_trains_as_its_library_made_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = modeling_minicpmv4_6.MiniCPMV4_6VisionAttention
+    stock, seen = tower.forward, []
+    sizes = TinyMiniCPMVConfig(text_intermediate=20_000)
+    tokenizer = tiny_tokenizer(sizes.vocab_size)
+    save_checkpoint(tmp_path / "large", build_model(sizes, tokenizer), build_processor(sizes, tokenizer))
+
+    class Spy(Watch):
+        def on_step_end(self, *args: Any, model: Any = None, **kwargs: Any) -> None:
+            vision = model.get_base_model().model.vision_tower
+            seen.append((tower.forward is stock, vision.config._attn_implementation))
+            super().on_step_end(*args, model=model, **kwargs)
+
+    monkeypatch.setattr(train, "Watch", Spy)
+    own = Run(tmp_path / "own")
+    settings = [f"model.id={tmp_path / 'large'}", f"questions={run.ddqa / 'train.jsonl'}", "model.attn_impl=sdpa"]
+    train.train_eddm(make_config(own, *settings, "optim.max_steps=1", "optim.fast_matmul=false"))
+    assert seen == [(True, "sdpa")]
+    seen.clear()
+    tiny = [f"model.id={run.eddm / 'base'}", settings[1], "optim.max_steps=1"]
+    train.train_eddm(make_config(Run(tmp_path / "tiny"), *tiny))
+    assert seen == [(False, "eager")]
+    assert tower.forward is stock
+
+
 def test_a_finished_training_is_skipped(run: Run) -> None:
     before = (run.eddm / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
-    train_eddm(make_config(run))
+    train.train_eddm(make_config(run))
     assert (run.eddm / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from scripts.command import readable_errors
 from train.engine.launch import Strategy
 from train.mdlm.train import train_mdlm
+from train.tiny.train import train_tiny_base
 
 
 class KillAt(logging.Handler):
@@ -30,8 +31,10 @@ def main() -> None:
     assert spec is not None and spec.loader is not None
     toy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(toy)
-    config = toy.configure(Path(sys.argv[1]), Path(sys.argv[2]))
-    config.launch.strategy = Strategy(sys.argv[3] if len(sys.argv) > 3 else "ddp")
+    run, root, strategy = Path(sys.argv[1]), Path(sys.argv[2]), Strategy((sys.argv[3:] or ["ddp"])[0])
+    base, config = toy.configure_base(run), toy.configure(run, root)
+    base.launch.strategy = config.launch.strategy = strategy
+    train_tiny_base(base)
     train_mdlm(config)
 
 

@@ -19,7 +19,8 @@ from train.engine.launch import LaunchConfig, Strategy, check_launch
 from train.engine.optim import OptimConfig
 from train.engine.preflight import check_same
 from train.engine.tracking import TrackingConfig
-from train.mdlm.loop import LoopConfig, RunConfig, StepLoss, fit
+from train.mdlm.config import LoopConfig, RunConfig
+from train.mdlm.loop import StepLoss, fit
 
 
 @dataclass

@@ -14,7 +14,9 @@ from data.factory.piece import Piece, make_anomalous
 from data.training.grounding import build_prompt
 from models.mdlm.model import create_mdlm
 from scripts.command import CONFIGS, to_dataclass
-from train.mdlm.train import Stage, TrainMDLMConfig, train_mdlm
+from train.mdlm.config import TrainMDLMConfig
+from train.tiny.config import TinyBaseConfig
+from train.tiny.train import train_tiny_base
 
 
 def f1_max(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> float:
@@ -36,11 +38,11 @@ def pieces_with_decoys() -> list[tuple[str, Piece]]:
 
 @pytest.mark.slow
 def test_the_base_finds_marks_and_picks_the_one_that_is_named(tmp_path: Path) -> None:
-    overrides = [f"run_dir={tmp_path}", "stage=base"]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        config: TrainMDLMConfig = to_dataclass(compose("train_mdlm", overrides), TrainMDLMConfig)
-    assert config.stage is Stage.base
-    train_mdlm(config)
+        run = f"run_dir={tmp_path}"
+        base = to_dataclass(compose("train_tiny_base", [run, "part=mdlm"]), TinyBaseConfig)
+        config = to_dataclass(compose("train_mdlm", [run]), TrainMDLMConfig)
+    train_tiny_base(base)
     model = create_mdlm(config.mdlm)
     pieces = pieces_with_decoys()
     images = [piece.image for _, piece in pieces]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
 from data.files import read_json, read_jsonl, write_jsonl
@@ -17,7 +17,9 @@ from data.run import Run
 from data.training.grounding import DescriptionMode
 from models.mdlm.files import load_mdlm
 from train.mdlm import loop as loop_module
-from train.mdlm.train import Stage, TrainMDLMConfig, mix_dataset, train_mdlm
+from train.mdlm.config import TrainMDLMConfig
+from train.mdlm.mix import mix_dataset
+from train.mdlm.train import train_mdlm
 
 MakeConfig = Callable[..., TrainMDLMConfig]
 
@@ -54,8 +56,6 @@ def test_trains_writes_its_files_and_is_skipped_the_second_time(
     rows = read_jsonl(run.mdlm / "fixed" / "log.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 7))
     assert {"loss", "bce", "dice", "lr"} <= rows[0].keys()
-    stages = [row["stage"] for row in read_jsonl(run.mdlm / "base" / "log.jsonl")]
-    assert stages == ["language"] * 3 + ["encoder"] * 3 + ["decoder"] * 3 + ["referring"] * 3
     assert not (run.mdlm / "fixed" / "checkpoints").exists()
     assert read_json(run.mdlm / "fixed" / "config.json")["loop"]["steps"] == 6
     (prediction,) = load_mdlm(run, "fixed").predict([np.zeros((40, 50, 3), np.uint8)], ["anything"])
@@ -89,21 +89,14 @@ def test_a_killed_run_ends_bit_for_bit_like_an_uninterrupted_one(
     assert [row["step"] for row in read_jsonl(log)] == list(range(1, 7))
 
 
-def test_a_base_killed_between_and_within_its_stages_ends_the_same(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, trained_base: Path
-) -> None:
-    killed = replace(make_config("killed", with_base=False), stage=Stage.base)
-    for checkpoints in (2, 3):  # after the first stage; in the middle of the third
-        with monkeypatch.context() as patch:
-            kill_after(patch, checkpoints)
-            with pytest.raises(Killed):
-                train_mdlm(killed)
-        torch.manual_seed(99)
-    train_mdlm(killed)
-    for name in ("sam.safetensors", "heads.safetensors", "llava/model.safetensors"):
-        whole = load_file(trained_base / "mdlm" / "base" / name)
-        resumed = load_file(Path(killed.run_dir) / "mdlm" / "base" / name)
-        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+def test_other_base_weights_are_another_training(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    train_mdlm(config)
+    heads = Path(config.run_dir) / "mdlm" / "base" / "heads.safetensors"
+    save_file({name: value + 1 for name, value in load_file(heads).items()}, heads)
+    with caplog.at_level(logging.INFO):
+        train_mdlm(config)
+    assert "already trained" not in caplog.text
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(
@@ -125,8 +118,7 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
 
 def test_bad_input_gets_one_clear_message(make_config: MakeConfig) -> None:
     config = make_config()
-    train_mdlm(replace(config, stage=Stage.base))
-    adapter = replace(config, stage=Stage.adapter, description=DescriptionMode.eddm)
+    adapter = replace(config, description=DescriptionMode.eddm)
     with pytest.raises(UserError, match="No descriptions at"):
         train_mdlm(adapter)
     write_jsonl(
@@ -134,13 +126,13 @@ def test_bad_input_gets_one_clear_message(make_config: MakeConfig) -> None:
     )
     with pytest.raises(UserError, match="No description for"):
         train_mdlm(adapter)
-    both = replace(config, stage=Stage.adapter)
-    both.data = replace(config.data, zero_shot=config.data.train)
+    both = replace(config, data=replace(config.data, zero_shot=config.data.train))
     with pytest.raises(UserError, match="washer"):
         train_mdlm(both)
-    with pytest.raises(UserError, match="no base to train"):
-        train_mdlm(replace(config, stage=Stage.base, base=None))
-    lost = replace(config, run_dir=config.run_dir + "-2", stage=Stage.adapter)
+    for items, message in ((None, "names no file"), ("none.jsonl", "No replay items at none.jsonl")):
+        with pytest.raises(UserError, match=message):
+            train_mdlm(replace(config, mix=replace(config.mix, items=items)))
+    lost = replace(config, run_dir=config.run_dir + "-2")
     lost.mdlm = replace(config.mdlm, heads=str(Path(config.run_dir) / "none.safetensors"))
     with pytest.raises(UserError, match=r"\[SEG\] projection"):
         train_mdlm(lost)
@@ -150,7 +142,6 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config()
-    train_mdlm(replace(config, stage=Stage.base))
     config.loss.bce_weight = float("nan")
     with pytest.raises(UserError, match=r"loss is nan at step 1, on .*mvtec_ad/washer"):
         train_mdlm(config)
@@ -161,16 +152,16 @@ def test_a_batch_mixes_normal_anomalous_and_generic_images(make_config: MakeConf
 
     config = make_config()
     samples = load_samples(config.data.train).samples
-    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    parts = mix_dataset(config, samples, ["x"] * len(samples)).parts
     assert [part.per_batch for part in parts] == [2, 1, 1]
     assert all(parts[0].dataset.get(0, k).masks[0].any() for k in range(len(parts[0].dataset)))
     assert not any(parts[1].dataset.get(0, k).masks[0].any() for k in range(len(parts[1].dataset)))
     config.mix.normal_share = None
-    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    parts = mix_dataset(config, samples, ["x"] * len(samples)).parts
     assert (parts[0].per_batch, len(parts[0].dataset)) == (3, len(samples))
     config.mix.replay = 4
     with pytest.raises(UserError, match="replay=4"):
-        mix_dataset(config, samples, ["x"] * len(samples), 64)
+        mix_dataset(config, samples, ["x"] * len(samples))
 
 
 def test_weights_decide_the_shares_of_the_sources(make_config: MakeConfig) -> None:
@@ -180,7 +171,7 @@ def test_weights_decide_the_shares_of_the_sources(make_config: MakeConfig) -> No
     samples = load_samples(config.data.train).samples
     samples += [replace(sample, id=f"other/{sample.id}", dataset="other") for sample in samples]
     config.data.weights = {"mvtec_ad": 3.0, "other": 1.0}
-    parts = mix_dataset(config, samples, ["x"] * len(samples), 64).parts
+    parts = mix_dataset(config, samples, ["x"] * len(samples)).parts
     anomalous = parts[0].dataset
     ids = [anomalous.get(epoch, index).id for epoch in range(5) for index in range(len(anomalous))]
     assert (len(ids), sum(name.startswith("other/") for name in ids)) == (20, 5)

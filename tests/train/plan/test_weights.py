@@ -11,7 +11,7 @@ from data.errors import UserError
 from models.weights.table import checkpoints, find_checkpoint
 from scripts.command import CONFIGS, to_dataclass
 from train.eddm.config import EDDMConfig
-from train.mdlm.train import TrainMDLMConfig
+from train.mdlm.config import TrainMDLMConfig
 from train.plan.weights import diagnose_weights, wanted_weights
 
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))

@@ -86,8 +86,8 @@ def test_kill_9_in_every_part_changes_no_bit(tmp_path: Path) -> None:
     sizes += [f"{part}_steps=30" for part in ("language", "vision", "reading")]
 
     def start(run: Path) -> "subprocess.Popen[bytes]":
-        settings = [f"run_dir={run}", "stage=base", *(f"base.{size}" for size in sizes)]
-        command = [sys.executable, "-m", "scripts.train_eddm", *settings]
+        settings = [f"run_dir={run}", "part=eddm", *(f"eddm.{size}" for size in sizes)]
+        command = [sys.executable, "-m", "scripts.train_tiny_base", *settings]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 

@@ -1,7 +1,9 @@
 import numpy as np
 import torch
+from transformers.models.minicpmv4_6 import modeling_minicpmv4_6
+from transformers.models.qwen3 import modeling_qwen3
 
-from models.tiny.batched_vision import batched_vision, encode_images, patchify
+from models.chat.batched_vision import batched_vision, encode_images, patchify
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor
 from train.tiny.eddm import tiny_tokenizer
 
@@ -48,10 +50,26 @@ def test_images_of_different_sizes_fall_back() -> None:
     stock = processor.image_processor(images, return_tensors="pt")
     with torch.no_grad():
         expected = model.model.get_image_features(stock["pixel_values"], stock["target_sizes"]).pooler_output
-        with batched_vision():
+        with batched_vision(model):
             seen = model.model.get_image_features(stock["pixel_values"], stock["target_sizes"]).pooler_output
     for one, other in zip(seen, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_only_a_tiny_model_is_touched() -> None:
+    tower = modeling_minicpmv4_6.MiniCPMV4_6VisionAttention
+    norm = modeling_qwen3.Qwen3RMSNorm
+    stock = tower.forward, norm.forward
+    small, _ = make_model()
+    large = build_model(TinyMiniCPMVConfig(text_layers=2, text_intermediate=20_000), tiny_tokenizer(1536))
+    assert sum(p.numel() for p in large.parameters()) > 10_000_000
+    with batched_vision(small):
+        assert tower.forward is not stock[0] and norm.forward is not stock[1]
+        with batched_vision(large):
+            pass
+    assert (tower.forward, norm.forward) == stock
+    with batched_vision(large):
+        assert (tower.forward, norm.forward) == stock
 
 
 def test_patchify_equals_the_processor_and_leaves_the_images_alone() -> None:

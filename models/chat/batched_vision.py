@@ -1,7 +1,8 @@
 """MiniCPM-V 4.6 on many images of one size at once, with unchanged weights and results.
 
-The stock vision tower walks over images and over 2 × 2 windows one at a time, which suits flash attention on a GPU; on
-a CPU most of the time goes into thousands of tiny calls. All images of one size form one dense batch here.
+The stock vision tower walks over images and over 2 × 2 windows one at a time, which suits flash attention on a GPU; a
+tiny model on a CPU spends most of its time in thousands of small calls so. Here all images of one size form one dense
+batch. It is for tiny models alone: any other runs as transformers made it, with the attention kernel that was chosen.
 
 Shape legend: B images, P patches an image (a grid of h × w), T = P / 16 visual tokens, C vision width, D text width.
 """
@@ -20,6 +21,7 @@ from transformers.models.minicpmv4_6 import modeling_minicpmv4_6 as stock
 from transformers.models.qwen3 import modeling_qwen3 as qwen3
 
 SHORT = 32  # rows of a product that chunks share
+TINY = 10_000_000  # parameters; the smallest published MiniCPM-V has a hundred times as many
 
 
 def _batched_attention(
@@ -100,13 +102,26 @@ _REPLACED: tuple[tuple[type[nn.Module], Any], ...] = (
 )
 
 
+def is_tiny(model: nn.Module) -> bool:
+    """Whether a model is one of those that are made for two CPU cores."""
+    sizes = (getattr(value, "ds_numel", value.numel()) for value in model.parameters())  # ZeRO-3 keeps shards
+    return sum(sizes) < TINY
+
+
 @contextmanager
-def batched_vision() -> Iterator[None]:
-    """Within the block every MiniCPM-V 4.6 in this process runs its vision tower on dense batches.
+def batched_vision(model: nn.Module) -> Iterator[None]:
+    """Within the block a tiny MiniCPM-V 4.6 runs its vision tower on dense batches; nothing happens for a larger model.
 
     Same weights, same results up to rounding; several times faster on a CPU. Images of different sizes fall back to
     the stock code. The block may be entered again inside itself.
+
+    Args:
+        model: The model, possibly wrapped in PEFT. Its classes are changed, so no other model of them should run
+            within the block.
     """
+    if not is_tiny(model):
+        yield
+        return
     before = [(kind, kind.forward) for kind, _ in _REPLACED]
     for kind, forward in _REPLACED:
         kind.forward = forward
@@ -140,6 +155,6 @@ def encode_images(model: nn.Module, images: Tensor) -> Tensor:
     patch_size = core.config.vision_config.patch_size
     batch, height, width, _ = images.shape
     sizes = torch.tensor([[height // patch_size, width // patch_size]] * batch, dtype=torch.int32)
-    with batched_vision():
+    with batched_vision(core):
         output = core.model.get_image_features(patchify(images, patch_size=patch_size), sizes)
     return torch.stack(list(output.pooler_output))

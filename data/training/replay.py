@@ -1,0 +1,81 @@
+"""Replay items: images with sentences and the masks that they mean, on disk, mixed into a training on something else.
+
+    replay/items.jsonl      {"id": …, "image": "0.png", "prompts": [text, …], "masks": ["0-0.png", …]} a line
+    replay/*.png            paths are relative to the file; a mask is white where its sentence means a pixel
+
+Any referring data can be written so: what a base was trained on, or a public set such as LISA mixes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.errors import UserError
+from data.files import hash_file, hash_value, make_dir, read_jsonl, write_jsonl
+from data.masks import MaskFile, read_mask
+from data.sample import load_image
+from data.training.grounding import GroundingItem
+
+ITEMS = "items.jsonl"
+KEYS = {"id", "image", "prompts", "masks"}
+
+
+class ReplayItems:
+    """The items of a file, the same in every epoch."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads which items there are.
+
+        Raises:
+            UserError: If there is no such file, it is empty, or a line is no item.
+        """
+        if not path.is_file():
+            raise UserError(f"No replay items at {path}. Set mix.items to their {ITEMS}, or mix.replay=0.")
+        self._folder, self._rows = path.parent, read_jsonl(path)
+        for number, row in enumerate(self._rows, 1):
+            if not isinstance(row, dict) or row.keys() < KEYS or not 0 < len(row["prompts"]) == len(row["masks"]):
+                raise UserError(f"No replay item: {path}, line {number}. Give {sorted(KEYS)}, one mask a prompt.")
+        if not self._rows:
+            raise UserError(f"No replay items in {path}. Set mix.items to another file, or mix.replay=0.")
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self._rows)
+
+    def get(self, epoch: int, index: int) -> GroundingItem:
+        """Decodes one item."""
+        row = self._rows[index]
+        image = load_image(self._folder / row["image"])
+        masks = [read_mask(MaskFile(self._folder / name), image.shape[:2]) for name in row["masks"]]
+        return GroundingItem(row["id"], image, list(row["prompts"]), masks)
+
+    def fingerprint(self) -> str:
+        """Hash of the texts and of every image and mask."""
+        names = sorted({name for row in self._rows for name in [row["image"], *row["masks"]]})
+        return hash_value([self._rows, [hash_file(self._folder / name) for name in names]])
+
+
+def write_replay(folder: Path, items: Iterable[GroundingItem]) -> None:
+    """Writes items below a folder; `items.jsonl` is its last file.
+
+    Raises:
+        UserError: If an image cannot be written.
+    """
+    make_dir(folder)
+    rows = []
+    for number, item in enumerate(items):
+        masks = [f"{number}-{index}.png" for index in range(len(item.masks))]
+        _write(folder / f"{number}.png", cv2.cvtColor(item.image, cv2.COLOR_RGB2BGR))
+        for name, mask in zip(masks, item.masks, strict=True):
+            _write(folder / name, mask.astype(np.uint8) * 255)
+        rows.append({"id": item.id, "image": f"{number}.png", "prompts": item.prompts, "masks": masks})
+    write_jsonl(folder / ITEMS, rows)
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    if not cv2.imwrite(str(path), pixels):
+        raise UserError(f"Cannot write {path}. Check the disk.")

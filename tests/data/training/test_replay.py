@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from data.files import write_jsonl
+from data.training.grounding import GroundingItem
+from data.training.replay import ReplayItems, write_replay
+
+
+def make_items() -> list[GroundingItem]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 12, 16, 3), dtype=np.uint8)
+    masks = rng.random((3, 12, 16)) < 0.3
+    return [
+        GroundingItem("one", images[0], ["a scratch", "nothing"], [masks[0], np.zeros((12, 16), bool)]),
+        GroundingItem("two", images[1], ["a hole"], [masks[2]]),
+    ]
+
+
+def test_items_come_back_exactly_in_every_epoch(tmp_path: Path) -> None:
+    write_replay(tmp_path / "replay", make_items())
+    items = ReplayItems(tmp_path / "replay" / "items.jsonl")
+    assert len(items) == 2
+    for epoch in (0, 5):
+        for index, expected in enumerate(make_items()):
+            item = items.get(epoch, index)
+            assert (item.id, item.prompts) == (expected.id, expected.prompts)
+            assert np.array_equal(item.image, expected.image) and item.image.dtype == np.uint8
+            assert all(np.array_equal(a, b) for a, b in zip(item.masks, expected.masks, strict=True))
+
+
+def test_the_fingerprint_follows_texts_and_pixels_not_the_place(tmp_path: Path) -> None:
+    def fingerprint(name: str, items: list[GroundingItem]) -> str:
+        write_replay(tmp_path / name, items)
+        return ReplayItems(tmp_path / name / "items.jsonl").fingerprint()
+
+    first = fingerprint("a", make_items())
+    assert fingerprint("b", make_items()) == first
+    other_mask, other_text = make_items(), make_items()
+    other_mask[0].masks[0][0, 0] ^= True
+    other_text[1].prompts[0] = "a dent"
+    assert len({first, fingerprint("c", other_mask), fingerprint("d", other_text)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (None, "No replay items at"),
+        ([], "No replay items in"),
+        ([{"id": "x", "image": "0.png", "prompts": ["a"], "masks": []}], "line 1.*one mask a prompt"),
+        ([{"id": "x", "image": "0.png", "prompts": ["a"]}], "line 1"),
+    ],
+)
+def test_bad_files_are_user_errors(tmp_path: Path, rows: list[dict[str, object]] | None, message: str) -> None:
+    if rows is not None:
+        write_jsonl(tmp_path / "items.jsonl", rows)
+    with pytest.raises(UserError, match=message):
+        ReplayItems(tmp_path / "items.jsonl")
