@@ -6,10 +6,12 @@ torch is imported where several processes meet: one alone, which may only score 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
+
+from data.errors import UserError
 
 Item = TypeVar("Item")
 TIMEOUT = timedelta(hours=12)  # a slow rank is waited for
@@ -47,6 +49,25 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def once(self, make: Callable[[], Item]) -> Item:
+        """What the main rank makes, on all ranks; what it finds wrong with the input is raised on all of them.
+
+        Args:
+            make: Called on the main rank alone; must not wait for others.
+        """
+        if self.world == 1:
+            return make()
+        made: Item | UserError | None = None
+        if self.is_main:
+            try:
+                made = make()
+            except UserError as error:
+                made = error
+        made = self.broadcast(made)
+        if isinstance(made, UserError):
+            raise made
+        return made  # type: ignore[return-value]
 
     def gather(self, value: Item) -> list[Item]:
         """The values of all ranks in order of rank, on all ranks."""

@@ -10,15 +10,15 @@ import json
 from data.ranks import join_ranks
 from data.run import open_run
 from eval.report.results import write_results
-from eval.segmentation.evaluate import SegmentationConfig, evaluate_segmentation
-from eval.segmentation.map_evaluation import evaluate_maps
+from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.evaluate import evaluate_segmentation
 from scripts.command import command
 
 
 @command("eval_segmentation", SegmentationConfig)
 def main(config: SegmentationConfig) -> None:
     """Evaluates one MDLM or one folder of maps and prints its mean figures."""
-    summary = evaluate_maps(config) if config.maps else evaluate_segmentation(config)
+    summary = evaluate_segmentation(config)
     if not join_ranks().is_main:
         return
     if not config.out:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.metrics.ranking import RankCounts, count_ranks
-from eval.metrics.scores import MapArray, ScoredImage, check_image, find_regions, score_range, undefined_reason
+from eval.metrics.scores import MapArray, ScoredImage, check_image, find_regions, map_range, undefined_reason
 
 BLOCK_PIXELS = 50 * 512 * 512
 
@@ -96,7 +96,7 @@ def _collect(images: Iterable[ScoredImage], threshold: float | None) -> _Found:
     dtype: np.dtype[np.floating] = np.dtype(np.float32)
     for image in images:
         check_image(image)
-        least, greatest = score_range(image)
+        least, greatest = map_range(image.anomaly_map, image.name)
         low, high = min(low, least), max(high, greatest)
         dtype = np.promote_types(dtype, image.anomaly_map.dtype)
         pixels += image.mask.size

@@ -95,7 +95,7 @@ class PixelHistogram:
         scores = _single(image.anomaly_map)
         ends = np.array([scores.min(), scores.max()])
         if np.isnan(ends[0]):  # a minimum propagates NaN
-            raise nan_error(image)
+            raise nan_error(image.anomaly_map, image.name)
         low, high = keys_of(ends).tolist()
         found = find_regions(image.mask)
         defects = scores[found.index] if found else np.empty(0, np.float32)

@@ -63,22 +63,22 @@ def check_image(image: ScoredImage) -> None:
         raise UserError(f"Empty anomaly map: {image.name}.")
 
 
-def score_range(image: ScoredImage) -> tuple[float, float]:
-    """Least and greatest score.
+def map_range(anomaly_map: MapArray, name: str) -> tuple[float, float]:
+    """Least and greatest score of a map.
 
     Raises:
         UserError: If a score is NaN.
     """
-    least, greatest = float(image.anomaly_map.min()), float(image.anomaly_map.max())
+    least, greatest = float(anomaly_map.min()), float(anomaly_map.max())
     if np.isnan(least):  # a minimum propagates NaN
-        raise nan_error(image)
+        raise nan_error(anomaly_map, name)
     return least, greatest
 
 
-def nan_error(image: ScoredImage) -> UserError:
+def nan_error(anomaly_map: MapArray, name: str) -> UserError:
     """What to say about a map with NaN."""
-    count = int(np.isnan(image.anomaly_map).sum())
-    return UserError(f"The anomaly map has {count} NaN values: {image.name}. The model or its input is broken.")
+    count = int(np.isnan(anomaly_map).sum())
+    return UserError(f"The anomaly map has {count} NaN values: {name}. The model or its input is broken.")
 
 
 def find_regions(mask: NDArray[np.bool_]) -> Regions | None:

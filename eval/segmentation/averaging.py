@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.sample import ImageArray
-from models.predictor import Predictor
+from models.predictor import Predicted
+
+Look = Callable[
+    [Sequence[ImageArray], bool], Sequence[Predicted]
+]  # images, whether they are mirrored → one answer each
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +31,30 @@ class Averaged:
     score: float
 
 
-class AveragingPredictor:
-    """Asks another predictor several times about each image.
+def average_looks(look: Look, images: Sequence[ImageArray], *, flip: bool, scales: Sequence[float]) -> list[Averaged]:
+    """Looks several times at each image and averages what is found.
 
-    The mirrored image comes with the mirrored text: "left" and "right" change places, so that a description still
-    tells where the defect is.
+    Args:
+        look: Finds one map an image; told whether the images are mirrored, because texts must then be mirrored, too.
+        images: (H, W, 3) each, of any sizes.
+        flip: Whether each size is also looked at mirrored.
+        scales: Factors on the image's sides.
     """
-
-    def __init__(self, predictor: Predictor, *, flip: bool, scales: Sequence[float]) -> None:
-        """How it looks at each image.
-
-        Args:
-            predictor: Who is asked.
-            flip: Whether each size is also looked at mirrored.
-            scales: Factors on the image's sides.
-        """
-        self._predictor = predictor
-        self._looks = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
-
-    def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[Averaged]:
-        """One averaged prediction an image."""
-        totals = [np.zeros(image.shape[:2], np.float64) for image in images]
-        scores = np.zeros(len(images))
-        for scale, mirrored in self._looks:
-            seen = [_look(image, scale, mirrored) for image in images]
-            told = [mirror_text(text) if mirrored else text for text in texts]
-            for index, answer in enumerate(self._predictor.predict(seen, told)):
-                height, width = images[index].shape[:2]
-                anomaly_map = answer.anomaly_map[:, ::-1] if mirrored else answer.anomaly_map
-                if anomaly_map.shape != (height, width):
-                    resized = cv2.resize(np.ascontiguousarray(anomaly_map), (width, height))
-                    anomaly_map = np.asarray(resized, np.float32)
-                totals[index] += anomaly_map
-                scores[index] += answer.score
-        count = len(self._looks)
-        return [Averaged((t / count).astype(np.float32), float(s / count)) for t, s in zip(totals, scores, strict=True)]
+    totals = [np.zeros(image.shape[:2], np.float64) for image in images]
+    scores = np.zeros(len(images))
+    looks = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+    for scale, mirrored in looks:
+        answers = look([_view(image, scale, mirrored) for image in images], mirrored)
+        for index, answer in enumerate(answers):
+            height, width = images[index].shape[:2]
+            anomaly_map = answer.anomaly_map[:, ::-1] if mirrored else answer.anomaly_map
+            if anomaly_map.shape != (height, width):
+                resized = cv2.resize(np.ascontiguousarray(anomaly_map), (width, height))
+                anomaly_map = np.asarray(resized, np.float32)
+            totals[index] += anomaly_map
+            scores[index] += answer.score
+    count = len(looks)
+    return [Averaged((t / count).astype(np.float32), float(s / count)) for t, s in zip(totals, scores, strict=True)]
 
 
 def mirror_text(text: str) -> str:
@@ -76,7 +69,7 @@ def mirror_text(text: str) -> str:
     return re.sub(r"\b(left|right)\b", exchange, text, flags=re.IGNORECASE)
 
 
-def _look(image: ImageArray, scale: float, mirrored: bool) -> ImageArray:
+def _view(image: ImageArray, scale: float, mirrored: bool) -> ImageArray:
     if scale != 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

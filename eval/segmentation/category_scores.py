@@ -93,7 +93,8 @@ def score_categories(
     Args:
         samples: What is scored.
         scores: Sample id → image score.
-        keys: Sample id → hash of what its map depends on.
+        keys: Sample id → hash of what the counts of its pixels depend on: map, mask, resolution. Only the streaming
+            engine needs them.
         load: Decodes map and mask of a sample.
         settings: Engine and limits.
         ranks: Who shares the work; all get the result.
@@ -109,7 +110,7 @@ def score_categories(
         mine = {name: _exact(members[name], load, settings) for name in _progress(ranks.share(names), ranks)}
         pixels = {name: found for part in ranks.gather(mine) for name, found in part.items()}
     else:
-        pixels = {name: _stream(name, members[name], keys, load, settings, ranks) for name in _progress(names, ranks)}
+        pixels = {name: _stream(members[name], keys, load, settings, ranks) for name in _progress(names, ranks)}
     categories: dict[str, dict[str, Any]] = {}
     undefined: dict[str, dict[str, str]] = {}
     for name in names:
@@ -137,7 +138,6 @@ def _exact(samples: Sequence[Sample], load: LoadScored, settings: ScoreSettings)
 
 
 def _stream(
-    name: str,
     samples: Sequence[Sample],
     keys: Mapping[str, str],
     load: LoadScored,
@@ -146,10 +146,8 @@ def _stream(
 ) -> PixelMetrics:
     """Counts this rank's share, going on from what it had saved, and adds up the counts of all ranks."""
     share = ranks.share(samples)
-    path = None
-    if settings.state is not None:
-        path = settings.state / f"{hash_value(name)[:16]}.{ranks.rank}of{ranks.world}.safetensors"
-    note = hash_value([[(sample.id, keys[sample.id]) for sample in share], settings.iou_threshold])
+    note = hash_value([[keys[sample.id] for sample in share], settings.iou_threshold])
+    path = settings.state / f"{note[:20]}.safetensors" if settings.state is not None else None
     histogram = load_histogram(path, note) if path else None
     histogram = histogram or PixelHistogram(threshold=settings.iou_threshold)
     done = histogram.images

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from data.errors import UserError
 from data.source import DataConfig, Source
@@ -17,9 +18,9 @@ _NAMES = {TextSource.eddm: "with_eddm", TextSource.fixed: "without_eddm"}
 class ImageScore(StrEnum):
     """How one anomaly score an image comes from its map.
 
-    `maximum`: the greatest value. `top_mean`: the mean of the `score_fraction` greatest values. `model`: what the
-    model itself says (MDLM: the mean of the top `score_fraction` of its own config). `auto`: `model` where a run is
-    evaluated on its own `data=`, else `maximum`.
+    `maximum`: the greatest value of the map at the resolution of the evaluation. `top_mean`: the mean of its
+    `score_fraction` greatest values. `model`: what the model or expert itself says (MDLM: the mean of the top
+    `score_fraction` of its own config). `auto`: `model` where there is one, `maximum` for maps from files.
     """
 
     auto = "auto"
@@ -29,85 +30,53 @@ class ImageScore(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class SegmentationConfig:
-    """One evaluation: of a run's MDLM (`run`), or of maps that any other method wrote (`maps`).
+class ScoringConfig:
+    """How anomaly maps become figures: the same for the maps of a run, of files and of an expert.
 
     Attributes:
         preset: Name of the preset, kept with the results.
-        run: Run directory with a trained MDLM.
-        maps: Folder of anomaly maps, one per image at the image's path below `data_root`, with its suffix replaced.
-        data: Training and zero-shot sources; evaluated unless `dataset` is given.
-        dataset: Key of a reader; with `data_root` it replaces `data`.
+        dataset: Key of `data.readers.READERS`.
         data_root: Folder of the dataset.
         splits: Splits of `dataset` to keep; empty keeps all.
         categories: Categories of `dataset` to keep; empty keeps all.
         skip_empty_masks: Leave out (and list) anomalous images of `dataset` whose mask is empty.
-        out: Folder for the report, `results.json` and the log; empty writes to `RUN/eval`.
-        part: `zero_shot`, or `train` to look at the training side.
-        description: Where the text of each image comes from.
-        model: Which of `RUN/mdlm/<model>` to evaluate; empty takes `fixed` for the fixed prompt, else `eddm`.
-        descriptions: Name of the log `RUN/descriptions/<name>.jsonl`; empty takes the name of the part.
-        subset: Empty for all images, `decoys` for images with decoys, or a file with one sample id a line.
-        name: Name of the result, `RUN/eval/segmentation_<name>.json`; empty composes it from the choices above.
-        zero_shot: Refuse to evaluate categories or images that the model was trained on.
+        out: Folder of the results.
         batch_size: Images per forward pass.
         engine: `exact` or `streaming`.
         resolution: `native` (of each image), or N: masks (nearest pixel) and maps are brought to N×N.
         resize_maps: Bring maps of another size to the size of the evaluation, instead of refusing them.
-        allow_extra_maps: Count files in `maps` that belong to no image, instead of refusing them.
         image_score: How an image's score comes from its map.
         score_fraction: Share of the pixels that `top_mean` averages.
         aupro_limit: Upper limit of the false-positive rate in AUPRO.
         iou_threshold: Also the IoU of mask and map at or above this value; None leaves it out.
-        flip: Average with the map of the mirrored image (`run` only).
-        scales: Sizes of the image, as factors, whose maps are averaged (`run` only).
-        seed: Seed of `description=shuffled`.
+        flip: Average with the map of the mirrored image.
+        scales: Sizes of the image, as factors, whose maps are averaged.
     """
 
     preset: str
-    run: str = ""
-    maps: str = ""
-    data: DataConfig
     dataset: str = ""
     data_root: str = ""
     splits: list[str] = field(default_factory=lambda: ["test"])
     categories: list[str] = field(default_factory=list)
     skip_empty_masks: bool = False
     out: str = ""
-    part: str = "zero_shot"
-    description: TextSource = TextSource.eddm
-    model: str = ""
-    descriptions: str = ""
-    subset: str = ""
-    name: str = ""
-    zero_shot: bool = True
     batch_size: int = 8
     engine: Engine = Engine.exact
     resolution: str = "native"
     resize_maps: bool = False
-    allow_extra_maps: bool = False
     image_score: ImageScore = ImageScore.auto
     score_fraction: float = 0.005
     aupro_limit: float = AUPRO_LIMIT
     iou_threshold: float | None = None
     flip: bool = False
     scales: list[float] = field(default_factory=lambda: [1.0])
-    seed: int = 0
 
-    def check(self) -> None:
-        """Checks what can be checked without reading a file.
+    def check_scoring(self) -> None:
+        """Checks the ranges.
 
         Raises:
-            UserError: If values are out of range, or do not go together.
+            UserError: If a value is out of range.
         """
-        if bool(self.run) == bool(self.maps):
-            raise UserError("Give either run=RUN_DIR (evaluates its MDLM) or maps=DIR (scores anomaly maps).")
-        if bool(self.dataset) != bool(self.data_root):
-            raise UserError("dataset= (a reader) and data_root= (its folder) belong together: give both or neither.")
-        if self.maps and not (self.dataset and self.out):
-            raise UserError("maps= needs dataset=<reader>, data_root=DIR and out=DIR.")
-        if self.maps and (self.flip or self.scales != [1.0]):
-            raise UserError("flip= and scales= change what a model sees: they go with run=, not with maps=.")
         if not 0 < self.aupro_limit <= 1:
             raise UserError(f"aupro_limit={self.aupro_limit} is out of range: choose a value in (0, 1], usually 0.3.")
         if not 0 < self.score_fraction <= 1:
@@ -116,23 +85,22 @@ class SegmentationConfig:
             raise UserError(f"batch_size={self.batch_size} must be at least 1.")
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise UserError(f"scales={self.scales} must be factors in (0, 8], for example scales=[0.75,1,1.25].")
-        if self.maps and self.image_score is ImageScore.model:
-            raise UserError("image_score=model needs a model (run=). Choose maximum or top_mean for maps=.")
         self.side()
 
-    def sources(self) -> list[Source]:
-        """What is evaluated."""
-        if not self.dataset:
-            return self.data.part(self.part)
-        return [
-            Source(
-                reader=self.dataset,
-                root=self.data_root,
-                splits=self.splits,
-                categories=self.categories,
-                skip_empty_masks=self.skip_empty_masks,
-            )
-        ]
+    @property
+    def averages(self) -> bool:
+        """Whether a map is the mean of several looks at its image."""
+        return self.flip or self.scales != [1.0]
+
+    def dataset_source(self) -> Source:
+        """The part of a dataset that `dataset`, `data_root`, `splits` and `categories` name."""
+        return Source(
+            reader=self.dataset,
+            root=self.data_root,
+            splits=self.splits,
+            categories=self.categories,
+            skip_empty_masks=self.skip_empty_masks,
+        )
 
     def side(self) -> int | None:
         """Side of the square that everything is brought to; None at native resolution.
@@ -151,19 +119,94 @@ class SegmentationConfig:
         side = self.side()
         return f"{side}x{side}" if side else "native"
 
-    def score_kind(self) -> ImageScore:
-        """`image_score` with `auto` resolved."""
-        if self.image_score is not ImageScore.auto:
-            return self.image_score
-        return ImageScore.model if self.run and not self.dataset else ImageScore.maximum
 
-    def result_name(self) -> str:
-        """`name`, or one that tells the text source, subset and part apart."""
+@dataclass(kw_only=True, slots=True)
+class SegmentationConfig(ScoringConfig):
+    """One evaluation: of a run's MDLM (`run`), or of maps that any other method wrote (`maps`).
+
+    Fields that are not listed are those of `ScoringConfig`.
+
+    Attributes:
+        run: Run directory with a trained MDLM.
+        maps: Folder of anomaly maps, one per image at the image's path below `data_root`, with its suffix replaced.
+        data: Training and zero-shot sources; evaluated unless `dataset` and `data_root` are given.
+        out: Folder for the report, `results.json` and the log; empty writes to `RUN/eval`.
+        part: `zero_shot`, or `train` to look at the training side.
+        description: Where the text of each image comes from.
+        model: Which of `RUN/mdlm/<model>` to evaluate; empty takes `fixed` for the fixed prompt, else `eddm`.
+        descriptions: Name of the log `RUN/descriptions/<name>.jsonl`; empty takes the name of the part.
+        subset: Empty for all images, `decoys` for images with decoys, or a file with one sample id a line.
+        name: Name of the result, `RUN/eval/segmentation_<name>.json`; empty composes it from the choices above and the
+            dataset, where that is not the run's own.
+        zero_shot: Refuse to evaluate categories or images that the model was trained on.
+        allow_extra_maps: Count files in `maps` that belong to no image, instead of refusing them.
+        seed: Seed of `description=shuffled`.
+    """
+
+    run: str = ""
+    maps: str = ""
+    data: DataConfig
+    part: str = "zero_shot"
+    description: TextSource = TextSource.eddm
+    model: str = ""
+    descriptions: str = ""
+    subset: str = ""
+    name: str = ""
+    zero_shot: bool = True
+    allow_extra_maps: bool = False
+    seed: int = 0
+
+    def check(self) -> None:
+        """Checks what can be checked without reading a file.
+
+        Raises:
+            UserError: If values are out of range, or do not go together.
+        """
+        if bool(self.run) == bool(self.maps):
+            raise UserError("Give either run=RUN_DIR (evaluates its MDLM) or maps=DIR (scores anomaly maps).")
+        if bool(self.dataset) != bool(self.data_root):
+            raise UserError("dataset= (a reader) and data_root= (its folder) belong together: give both or neither.")
+        if self.maps and not (self.dataset and self.out):
+            raise UserError("maps= needs dataset=<reader>, data_root=DIR and out=DIR.")
+        if self.maps and self.averages:
+            raise UserError("flip= and scales= change what a model sees: they go with run=, not with maps=.")
+        if self.maps and self.image_score is ImageScore.model:
+            raise UserError("image_score=model needs a model (run=). Choose maximum or top_mean for maps=.")
+        self.check_scoring()
+
+    def sources(self) -> list[Source]:
+        """What is evaluated."""
+        return [self.dataset_source()] if self.dataset else self.data.part(self.part)
+
+    def result_name(self, own_data: str) -> str:
+        """`name`, or one that tells the text source, subset, part and dataset apart.
+
+        Args:
+            own_data: Name of the data that the run was trained on; empty if unknown. See `other_data`.
+        """
         parts = [_NAMES.get(self.description, self.description.value)]
         parts += [Path(self.subset).stem] if self.subset else []
         parts += [self.part] if self.part != "zero_shot" else []
-        return self.name or "_".join(parts)
+        return self.name or "_".join([*parts, *other_data(self.dataset, self.data.name, own_data)])
 
     def model_name(self) -> str:
         """`model`, or the one trained for the text source."""
         return self.model or (TextSource.fixed if self.description is TextSource.fixed else TextSource.eddm).value
+
+
+def other_data(dataset: str, data: str, own_data: str) -> list[str]:
+    """The data that the name of a result must tell: none where it is the run's own.
+
+    Args:
+        dataset: What was given as `dataset=`, or empty.
+        data: Name of the `data=` config.
+        own_data: Name of the data that the run was trained on; empty if unknown.
+    """
+    if dataset:
+        return [dataset]
+    return [data] if own_data and data and data != own_data else []
+
+
+def config_facts(config: ScoringConfig) -> dict[str, Any]:
+    """A config as JSON can hold it."""
+    return {**asdict(config), "engine": config.engine.value}

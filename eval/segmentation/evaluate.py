@@ -1,42 +1,31 @@
-"""Zero-shot segmentation (EIAD, Tables IV–VII): anomaly maps for every image, then metrics per category.
-
-Results are kept per image, so a cut-off run goes on. Under `torchrun` the ranks share the images.
-"""
+"""Zero-shot segmentation (EIAD, Tables IV–VII) of a run's MDLM, or of maps that another method wrote."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from data.content import hash_files
 from data.errors import UserError
-from data.files import hash_file, hash_value, write_json
+from data.files import hash_value, read_json
 from data.ranks import Ranks, join_ranks
 from data.run import Run, open_run
-from data.sample import Sample, load_image, load_mask
-from data.source import load_samples
+from data.sample import ImageArray, Sample
+from data.source import Source, load_samples
 from data.training.descriptions import load_descriptions
 from data.training.grounding import DescriptionMode
-from eval.metrics.scores import ScoredImage
-from eval.segmentation.averaging import AveragingPredictor, Predictor
-from eval.segmentation.category_scores import METRICS, ScoreSettings, score_categories
-from eval.segmentation.config import ImageScore, SegmentationConfig
-from eval.segmentation.image_score import image_score
-from eval.segmentation.map_store import MapRow, MapStore
+from eval.segmentation.averaging import mirror_text
+from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.driver import Job, evaluate
+from eval.segmentation.file_maps import FileMaps, find_maps
+from eval.segmentation.map_store import MapRow
 from eval.segmentation.prompts import TextSource, evaluation_prompts
-from eval.segmentation.report import write_segmentation_report
-from eval.segmentation.resolution import Resolution, vanished_masks
 from eval.segmentation.subset import choose_subset
 from eval.segmentation.zero_shot import check_zero_shot
+from models.predictor import Predicted, Predictor
 
-__all__ = ["METRICS", "SegmentationConfig", "evaluate_segmentation", "hash_model"]
-
-log = logging.getLogger(__name__)
+Load = Callable[[Run, str], Predictor]
 
 
 def _load_mdlm(run: Run, model: str) -> Predictor:
@@ -46,10 +35,11 @@ def _load_mdlm(run: Run, model: str) -> Predictor:
     return load_mdlm(run, model)
 
 
-def evaluate_segmentation(
-    config: SegmentationConfig, load: Callable[[Run, str], Predictor] = _load_mdlm
-) -> dict[str, Any]:
-    """Evaluates an MDLM and writes `RUN/eval/segmentation_<name>.json`, or a report into `out`.
+def evaluate_segmentation(config: SegmentationConfig, load: Load = _load_mdlm) -> dict[str, Any]:
+    """Evaluates the MDLM of `run` or the maps in `maps`.
+
+    Writes `RUN/eval/segmentation_<name>.json`, or into `out`: of a run `segmentation_<name>.json`, of maps
+    `segmentation.json`, and in both cases `results.json` and the report.
 
     Args:
         config: What to evaluate.
@@ -59,109 +49,126 @@ def evaluate_segmentation(
         The summary, as written.
 
     Raises:
-        UserError: If the run has no such model, a category was trained on, or an image, mask or text is missing.
+        UserError: If the run has no such model, a category was trained on, or an image, map, mask or text is missing
+            or broken.
     """
     config.check()
     ranks = join_ranks()
+    return _evaluate_files(config, ranks) if config.maps else _evaluate_run(config, load, ranks)
+
+
+def _evaluate_files(config: SegmentationConfig, ranks: Ranks) -> dict[str, Any]:
+    def prepare() -> tuple[FileMaps, Job]:
+        listing = load_samples(config.sources())
+        samples = choose_subset(config.subset, listing.samples, config.sources())
+        whole = load_samples([Source(reader=config.dataset, root=config.data_root)])
+        files = find_maps(Path(config.maps), Path(config.data_root), samples, whole)
+        files.check_extra(config.allow_extra_maps)
+        out = Path(config.out)
+        job = Job(
+            name=config.name or Path(config.maps).name,
+            samples=samples,
+            skipped=listing.skipped,
+            left_out=len(listing.samples) - len(samples),
+            store=out,
+            summary=out / "segmentation.json",
+            report=out,
+        )
+        return files, job
+
+    files, job = ranks.once(prepare)
+    return evaluate(files, job, config, ranks)
+
+
+def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[str, Any]:
     run, model = open_run(config.run), config.model_name()
-    folder = run.mdlm / model
+
+    def prepare() -> tuple[dict[str, Any], dict[str, str], Job]:
+        folder = find_mdlm(run, model)
+        listing = load_samples(config.sources())
+        guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
+        samples = choose_subset(config.subset, listing.samples, config.sources())
+        prompts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
+        name = config.result_name(trained_data(folder))
+        result = (Path(config.out) if config.out else run.eval) / f"segmentation_{name}"
+        job = Job(
+            name=name,
+            samples=samples,
+            skipped=listing.skipped,
+            left_out=len(listing.samples) - len(samples),
+            store=result,
+            summary=result.with_name(f"{result.name}.json"),
+            report=Path(config.out) if config.out else None,
+        )
+        facts = {
+            "description": config.description.value,
+            "model": model,
+            "model_hash": hash_model(folder),
+            "zero_shot": guard,
+        }
+        return facts, dict(zip((sample.id for sample in samples), prompts, strict=True)), job
+
+    facts, prompts, job = ranks.once(prepare)
+    return evaluate(RunMaps(lambda: load(run, model), prompts, facts), job, config, ranks)
+
+
+class RunMaps:
+    """The maps that an MDLM makes.
+
+    Args:
+        load: Loads the predictor; called once, when the first map is to be made.
+        prompts: Sample id → what the model is told.
+        about: What the summary says about the model; `model_hash` names its weights.
+    """
+
+    has_scores = True
+
+    def __init__(self, load: Callable[[], Predictor], prompts: Mapping[str, str], about: Mapping[str, Any]) -> None:
+        self.files: dict[str, Path] = {}
+        self._load, self._prompts, self._about = load, prompts, about
+        self._predictor: Predictor | None = None
+
+    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
+        """See `MapSource.keys`: the weights, the image's bytes and the text."""
+        hashes, weights = hash_files(sample.image for sample in samples), self._about["model_hash"]
+        return {s.id: hash_value([weights, hashes[s.image], self.prompt(s)]) for s in samples}
+
+    def prompt(self, sample: Sample) -> str:
+        """See `MapSource.prompt`."""
+        return self._prompts[sample.id]
+
+    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
+        """See `MapSource.look`; of a mirrored image, "left" and "right" change places in the text, too."""
+        self._predictor = self._predictor or self._load()
+        texts = [self.prompt(sample) for sample in samples]
+        return self._predictor.predict(images, [mirror_text(text) for text in texts] if mirrored else texts)
+
+    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
+        """See `MapSource.facts`."""
+        return dict(self._about)
+
+
+def find_mdlm(run: Run, model: str) -> Path:
+    """Folder of a trained MDLM.
+
+    Raises:
+        UserError: If no MDLM has such a name, or it is not trained.
+    """
     if model not in list(DescriptionMode):
         raise UserError(f"No MDLM is called '{model}'. Choose model= from {', '.join(DescriptionMode)}.")
+    folder = run.mdlm / model
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"No trained MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={config.run} "
+            f"No trained MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={run.path} "
             f"description={model}"
         )
-    sources = config.sources()
-    listing = load_samples(sources)
-    guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
-    samples = choose_subset(config.subset, listing.samples, sources)
-    prompts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
-    result = (Path(config.out) if config.out else run.eval) / f"segmentation_{config.result_name()}"
-    store = MapStore(result, ranks.rank)
-    digest = hash_model(folder)
-    keys = _keys(config, digest, samples, prompts)
-    started, started_cpu = time.perf_counter(), time.process_time()
-    rows = _resume(store, keys, ranks)
-    if rows and ranks.is_main:
-        log.info("%d of %d anomaly maps are there from an earlier run.", len(rows), len(samples))
-    pending = [(sample, text) for sample, text in zip(samples, prompts, strict=True) if sample.id not in rows]
-    _predict(ranks.share(pending), keys, store, lambda: _load_predictor(config, load, run, model), config)
-    ranks.wait()
-    rows = _resume(store, keys, ranks)
-    predicted, predicted_cpu = time.perf_counter(), time.process_time()
-    resolution = Resolution(config.side(), config.resize_maps)
-
-    def load_scored(sample: Sample) -> ScoredImage:
-        anomaly_map = store.load(rows[sample.id])
-        height, width = anomaly_map.shape
-        mask = resolution.fit_mask(load_mask(sample, (height, width)))
-        fitted = resolution.fit_map(anomaly_map, (height, width), str(sample.image))
-        return ScoredImage(str(sample.image), fitted, mask)
-
-    settings = ScoreSettings(
-        engine=config.engine,
-        aupro_limit=config.aupro_limit,
-        iou_threshold=config.iou_threshold,
-        state=store.folder / "counts",
-    )
-    scores = {sample.id: rows[sample.id].score for sample in samples}
-    figures = score_categories(samples, scores, keys, load_scored, settings, ranks)
-    summary = {
-        "name": config.result_name(),
-        "description": config.description.value,
-        "model": model,
-        "model_hash": digest,
-        "resolution": config.shown_resolution(),
-        "engine": config.engine.value,
-        "image_score": config.score_kind().value,
-        "zero_shot": guard,
-        **figures,
-        "skipped": [{"id": sample_id, "reason": reason} for sample_id, reason in listing.skipped],
-        "vanished_masks": vanished_masks(samples, resolution, ranks),
-        "left_out_by_subset": len(listing.samples) - len(samples),
-        "seconds": {"model": predicted - started, "metrics": time.perf_counter() - predicted},
-        "cpu_seconds": {"model": predicted_cpu - started_cpu, "metrics": time.process_time() - predicted_cpu},
-        "new_maps": len(pending),
-        "config": config_facts(config),
-    }
-    if ranks.is_main:
-        write_json(result.with_suffix(".json"), summary)
-        if config.out:
-            write_segmentation_report(Path(config.out), summary, samples, scores, load_scored)
-    ranks.wait()
-    return summary
+    return folder
 
 
-def config_facts(config: SegmentationConfig) -> dict[str, Any]:
-    """The config as JSON can hold it."""
-    return {**asdict(config), "engine": config.engine.value}
-
-
-def _keys(config: SegmentationConfig, digest: str, samples: Sequence[Sample], prompts: Sequence[str]) -> dict[str, str]:
-    """Sample id → hash of everything that its map and score depend on."""
-    looks = {"flip": config.flip, "scales": config.scales} if config.flip or config.scales != [1.0] else None
-    score = config.score_kind()
-    how: list[object] = [looks] if looks else []
-    how += [[score.value, config.score_fraction]] if score is not ImageScore.model else []
-    return {
-        sample.id: hash_value([digest, hash_file(sample.image), text, *how])
-        for sample, text in zip(samples, prompts, strict=True)
-    }
-
-
-def _resume(store: MapStore, keys: Mapping[str, str], ranks: Ranks) -> dict[str, MapRow]:
-    """The rows that hold, the same on all ranks."""
-    return ranks.broadcast(store.resume(keys) if ranks.is_main else {})
-
-
-def _load_predictor(
-    config: SegmentationConfig, load: Callable[[Run, str], Predictor], run: Run, model: str
-) -> Predictor:
-    predictor = load(run, model)
-    if not config.flip and config.scales == [1.0]:
-        return predictor
-    return AveragingPredictor(predictor, flip=config.flip, scales=config.scales)
+def trained_data(folder: Path) -> str:
+    """Name of the data that an MDLM was trained on; empty if it is not known."""
+    data = read_json(folder / "config.json").get("data") or {}
+    return str(data.get("name") or "")
 
 
 def hash_model(folder: Path) -> str:
@@ -177,7 +184,8 @@ def hash_model(folder: Path) -> str:
     )
     if not any(path.suffix == ".safetensors" for path in files):
         raise UserError(f"No trained weights in {folder}: train the MDLM first (python -m scripts.train_mdlm).")
-    return hash_value([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
+    hashes = hash_files(files)
+    return hash_value([(path.relative_to(folder).as_posix(), hashes[path]) for path in files])
 
 
 def _descriptions(run: Run, config: SegmentationConfig) -> dict[str, str]:
@@ -187,38 +195,3 @@ def _descriptions(run: Run, config: SegmentationConfig) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"No descriptions at {path}. Write them first: python -m scripts.describe run={run.path}")
     return load_descriptions(path)
-
-
-def _predict(
-    pending: Sequence[tuple[Sample, str]],
-    keys: Mapping[str, str],
-    store: MapStore,
-    load: Callable[[], Predictor],
-    config: SegmentationConfig,
-) -> None:
-    if not pending:
-        return
-    predictor, kind, batch_size = load(), config.score_kind(), config.batch_size
-    with tqdm(total=len(pending), desc="anomaly maps", unit="image") as progress:
-        for start in range(0, len(pending), batch_size):
-            batch = pending[start : start + batch_size]
-            images = [load_image(sample.image) for sample, _ in batch]
-            predictions = predictor.predict(images, [text for _, text in batch])
-            new = [
-                {
-                    "id": sample.id,
-                    "key": keys[sample.id],
-                    "image": str(sample.image),
-                    "category": sample.category,
-                    "defect": sample.defect,
-                    "prompt": text,
-                    "score": float(
-                        prediction.score
-                        if kind is ImageScore.model
-                        else image_score(prediction.anomaly_map, kind, config.score_fraction)
-                    ),
-                }
-                for (sample, text), prediction in zip(batch, predictions, strict=True)
-            ]
-            store.add(new, [prediction.anomaly_map for prediction in predictions])
-            progress.update(len(batch))

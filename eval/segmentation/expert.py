@@ -3,99 +3,125 @@
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.content import hash_files, hash_samples
 from data.errors import UserError
-from data.files import hash_file, hash_value, write_json
+from data.files import hash_value
 from data.ranks import join_ranks
-from data.sample import Sample, load_image, load_mask
+from data.sample import ImageArray, Sample
 from data.source import Listing, Source, load_samples
-from eval.metrics.scores import ScoredImage
-from eval.segmentation.category_scores import ScoreSettings, score_categories
-from eval.segmentation.map_store import MapRow, MapStore
+from eval.segmentation.config import ScoringConfig
+from eval.segmentation.driver import Job, evaluate
+from eval.segmentation.map_store import MapRow
 from models.experts.expert import Expert, Gate
-from models.experts.load import load_expert
-from models.experts.store import EXPERT, read_expert
+from models.experts.load import ExpertName, load_expert, parse_expert
+from models.experts.store import EXPERT, GATE, read_expert
+from models.predictor import Predicted
 
 log = logging.getLogger(__name__)
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
+SEES_PIXELS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib)  # alone: these can look at altered images
 
 
 @dataclass(kw_only=True, slots=True)
-class EvalExpertConfig:
-    """Which expert on what.
+class EvalExpertConfig(ScoringConfig):
+    """Which expert on what; fields that are not listed are those of `ScoringConfig`.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         expert: Which expert.
         expert_dir: Where it was fitted to, or where its maps are; empty for the oracle.
-        dataset: Key of `data.readers.READERS`.
-        data_root: Folder of the dataset.
         splits: Splits to evaluate; images that the expert was fitted on or its gate set on are left out, and listed.
-        categories: Categories to evaluate; empty takes all.
-        skip_empty_masks: Leave out (and list) anomalous images whose mask is empty, instead of failing on them.
-        out: Output directory: `expert.json`, and the anomaly maps in `maps/`, which `expert=precomputed` reads.
-        batch_size: Images a batch.
-        aupro_limit: False-positive rate up to which AUPRO integrates.
+        out: Output directory: `expert.json`, `results.json`, the report, and the anomaly maps in `maps/`, which
+            `expert=precomputed` reads.
     """
 
-    preset: str
     expert: str
-    expert_dir: str
-    dataset: str
-    data_root: str
-    splits: list[str]
-    categories: list[str]
-    skip_empty_masks: bool
-    out: str
-    batch_size: int
-    aupro_limit: float
+    expert_dir: str = ""
+
+    def check(self) -> None:
+        """Checks what can be checked without reading a file.
+
+        Raises:
+            UserError: If values are out of range, or do not go together.
+        """
+        self.check_scoring()
+        if self.averages and parse_expert(self.expert)[0] not in SEES_PIXELS:
+            raise UserError(
+                f"flip= and scales= change what an expert sees; '{self.expert}' does not go by pixels alone."
+            )
 
 
 def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
-    """Evaluates an expert, writes `expert.json` and logs a table.
+    """Evaluates an expert, writes `expert.json` and the report, and logs a table.
 
     Raises:
         UserError: If the expert is not fitted for a category, or a file is missing or corrupt.
     """
-    if config.batch_size < 1:
-        raise UserError(f"batch_size must be at least 1, not {config.batch_size}.")
-    source = Source(
-        reader=config.dataset,
-        root=config.data_root,
-        splits=config.splits,
-        categories=config.categories,
-        skip_empty_masks=config.skip_empty_masks,
-    )
-    listing = list_unfitted(source, config.expert_dir)
-    samples, skipped = listing.samples, listing.skipped
+    config.check()
+    ranks = join_ranks()
+    listing = ranks.once(lambda: list_unfitted(config.dataset_source(), config.expert_dir))
     expert = load_expert(config.expert, config.expert_dir)
-    categories = sorted({sample.category for sample in samples})
-    expert.check(categories)
-    log.info("%s on %d images; %d left out", expert.name, len(samples), len(skipped))
-    store, started = MapStore(Path(config.out)), time.perf_counter()
-    rows, gates = _detect(expert, samples, store, expert_digest(config.expert, config.expert_dir), config.batch_size)
-    seconds = time.perf_counter() - started
-    result = {
-        "expert": expert.name,
-        "sees_truth": expert.sees_truth,
-        **_score(samples, rows, store, config.aupro_limit),
-        "gate": {
-            name: _pass_rates([s for s in samples if s.category == name], rows, gates[name]) for name in categories
-        },
-        "skipped": [{"id": sample_id, "reason": reason} for sample_id, reason in skipped],
-        "seconds": seconds,
-        "config": asdict(config),
-    }
-    write_json(Path(config.out) / "expert.json", result)
-    _log_table(result)
-    log.info("wrote %s", Path(config.out) / "expert.json")
+    expert.check(sorted({sample.category for sample in listing.samples}))
+    out = Path(config.out)
+    job = Job(
+        name=expert.name,
+        samples=listing.samples,
+        skipped=listing.skipped,
+        store=out,
+        summary=out / "expert.json",
+        report=out,
+    )
+    result = evaluate(ExpertMaps(expert, config, listing.samples), job, config, ranks)
+    if ranks.is_main:
+        _log_table(result)
+        log.info("wrote %s", out / "expert.json")
     return result
+
+
+class ExpertMaps:
+    """The maps that a vision expert makes.
+
+    Args:
+        expert: Who looks.
+        config: Its name and folder.
+        samples: What is evaluated.
+    """
+
+    has_scores = True
+
+    def __init__(self, expert: Expert, config: EvalExpertConfig, samples: Sequence[Sample]) -> None:
+        self.files: dict[str, Path] = {}
+        self._expert, self._config, self._samples = expert, config, samples
+
+    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
+        """See `MapSource.keys`: the expert and the image, for the oracle the mask as well."""
+        digest = expert_digest(self._config.expert, self._config.expert_dir)
+        if self._expert.sees_truth:
+            contents = hash_samples(samples)
+        else:
+            hashes = hash_files(sample.image for sample in samples)
+            contents = [hashes[sample.image] for sample in samples]
+        return {s.id: hash_value([digest, content]) for s, content in zip(samples, contents, strict=True)}
+
+    def prompt(self, sample: Sample) -> str:
+        """See `MapSource.prompt`."""
+        return ""
+
+    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
+        """See `MapSource.look`."""
+        return self._expert.detect(samples, images)
+
+    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
+        """See `MapSource.facts`."""
+        members: dict[str, list[Sample]] = {}
+        for sample in sorted(self._samples, key=lambda sample: sample.category):
+            members.setdefault(sample.category, []).append(sample)
+        gates = {name: _pass_rates(found, rows, self._expert.gates[name]) for name, found in members.items()}
+        return {"expert": self._expert.name, "sees_truth": self._expert.sees_truth, "gate": gates}
 
 
 def list_unfitted(source: Source, folder: str) -> Listing:
@@ -122,68 +148,24 @@ def fitted_ids(folder: str) -> set[str]:
     return {sample_id for ids in read_expert(Path(folder))["fitted"].values() for sample_id in ids}
 
 
-def _detect(
-    expert: Expert, samples: Sequence[Sample], store: MapStore, digest: str, batch_size: int
-) -> tuple[dict[str, MapRow], dict[str, Gate]]:
-    """Anomaly maps of all samples, those of an earlier run reused, and the gate of each category."""
-    keys = {sample.id: hash_value([digest, hash_file(sample.image)]) for sample in samples}
-    rows = store.resume(keys)
-    if rows:
-        log.info("%d of %d anomaly maps are there from an earlier run.", len(rows), len(samples))
-    gates: dict[str, Gate] = {}
-    probes = {sample.category: sample for sample in samples}  # a reused category still needs its gate
-    pending = [s for s in samples if s.id not in rows or s is probes[s.category]]
-    spoken = time.monotonic()
-    for batch in _batches(pending, batch_size):
-        images = [load_image(sample.image) for sample in batch]
-        found = expert.detect(batch, images)
-        gates |= {sample.category: detection.gate for sample, detection in zip(batch, found, strict=True)}
-        fresh = [index for index, sample in enumerate(batch) if sample.id not in rows]
-        added = store.add(
-            [
-                {
-                    "id": batch[index].id,
-                    "key": keys[batch[index].id],
-                    "image": str(batch[index].image),
-                    "category": batch[index].category,
-                    "defect": batch[index].defect,
-                    "prompt": "",
-                    "score": found[index].score,
-                }
-                for index in fresh
-            ],
-            [found[index].anomaly_map for index in fresh],
-        )
-        rows |= {row.id: row for row in added}
-        if time.monotonic() - spoken > 5:
-            spoken = time.monotonic()
-            log.info("%d of %d images", len(rows), len(samples))
-    return rows, gates
-
-
 def expert_digest(name: str, folder: str) -> str:
-    """Changes with anything that an expert's maps depend on; with each call for the oracle, which has no folder."""
+    """Changes with anything that an expert's maps depend on; the gate is not among it.
+
+    Of the oracle, which has no folder, it is the same for all images: what it sees is the sample's own mask.
+    """
     if not folder:
-        return uuid.uuid4().hex
-    return hash_value([name, *(hash_file(path) for path in sorted(Path(folder).rglob("*")) if path.is_file())])
+        return hash_value(name)
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != GATE)
+    return hash_value([name, *hash_files(files).values()])
 
 
-def _score(samples: Sequence[Sample], rows: dict[str, MapRow], store: MapStore, aupro_limit: float) -> dict[str, Any]:
-    def load(sample: Sample) -> ScoredImage:
-        anomaly_map = store.load(rows[sample.id])
-        height, width = anomaly_map.shape
-        return ScoredImage(str(sample.image), anomaly_map, load_mask(sample, (height, width)))
-
-    scores = {sample.id: rows[sample.id].score for sample in samples}
-    keys = {sample.id: rows[sample.id].key for sample in samples}
-    return score_categories(samples, scores, keys, load, ScoreSettings(aupro_limit=aupro_limit), join_ranks())
-
-
-def _pass_rates(samples: Sequence[Sample], rows: dict[str, MapRow], gate: Gate) -> dict[str, float | None]:
+def _pass_rates(samples: Sequence[Sample], rows: Mapping[str, MapRow], gate: Gate) -> dict[str, float | None]:
     """Percent of normal and of anomalous images that the gate calls good, and its thresholds."""
     passed: dict[bool, list[bool]] = {True: [], False: []}
     for sample in samples:
-        passed[sample.is_normal].append(rows[sample.id].score < gate.score)
+        score = rows[sample.id].score
+        assert score is not None
+        passed[sample.is_normal].append(score < gate.score)
     rates = {normal: 100 * sum(found) / len(found) if found else None for normal, found in passed.items()}
     return {
         "normal_passed": rates[True],
@@ -191,11 +173,6 @@ def _pass_rates(samples: Sequence[Sample], rows: dict[str, MapRow], gate: Gate) 
         "score_threshold": gate.score,
         "pixel_threshold": gate.pixel,
     }
-
-
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
 
 
 def _log_table(result: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from data.errors import UserError
 from data.files import append_jsonl, make_dir, read_jsonl, write_jsonl
+from models.experts.map_file import read_map
+
+SUFFIX = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +23,14 @@ class MapRow:
 
     Attributes:
         id: Sample id.
-        key: Hash of everything that the map depends on: model, image bytes, prompt.
+        key: Hash of everything that the map depends on: who made it, the bytes of the image, the prompt.
         image: Path of the image.
         category: Object type.
         defect: Name of the defect type, None when normal.
         prompt: What the model was told.
-        score: Image score, higher is worse.
+        score: The image score that came with the map, higher is worse; None for maps from files, which have none.
         map: Path of the (H, W) float32 array, below the folder of the store.
-        resized: Whether the map had to be brought to the resolution of the evaluation from an unexpected size.
+        size: Its height and width; empty in rows of older versions.
     """
 
     id: str
@@ -36,59 +39,83 @@ class MapRow:
     category: str
     defect: str | None
     prompt: str
-    score: float
+    score: float | None
     map: str
-    resized: bool = False
+    size: list[int] = field(default_factory=list)
 
 
 class MapStore:
-    """`<folder>/images.jsonl` and `<folder>/maps/<sample id>.npy`.
+    """`<folder>/images.jsonl`, `<folder>/maps/<sample id>.npy` and `<folder>/scores.jsonl`.
 
-    Several ranks can add rows at a time: each writes to a log of its own, which `resume` takes into the first.
+    `scores.jsonl` remembers figures that were read off a map, by a key that names the map and the figure.
+    Several ranks can add rows at a time: each writes to logs of its own, which `resume` takes into the first.
     """
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder = folder
-        self.log = folder / "images.jsonl"
-        self._own_log = folder / f"images.rank{rank}.jsonl" if rank else self.log
+        self.log = folder / f"images{SUFFIX}"
+        own = f".rank{rank}" if rank else ""
+        self._own_log, self._own_scores = folder / f"images{own}{SUFFIX}", folder / f"scores{own}{SUFFIX}"
 
     def resume(self, keys: Mapping[str, str]) -> dict[str, MapRow]:
-        """Rows that still hold, by sample id; all others are dropped. Only one rank may call it, while none adds.
+        """The rows that still hold, by sample id. Only one rank may call it, while none adds.
+
+        Rows of other samples stay in the log: whoever looks at a part of a dataset does not lose the rest. A row whose
+        map has to be made anew is taken out, for the new map replaces the file that it names.
 
         Args:
             keys: The key of each sample that is to be evaluated now.
         """
         make_dir(self.folder)
-        logs = [path for path in (self.log, *self._rank_logs()) if path.is_file()]
-        rows = [row for path in logs for row in _read_rows(path, self.folder)]
-        kept = {row.id: row for row in rows if keys.get(row.id) == row.key and self.path(row).is_file()}
-        if len(kept) != len(rows) or logs[1:]:
+        values, merged = self._merge("images")
+        rows = {row.id: row for row in _read_rows(values, self.log)}
+        stale = {name for name, key in keys.items() if name in rows and not self._holds(rows[name], key)}
+        kept = {name: row for name, row in rows.items() if name not in stale}
+        if merged or stale:
             write_jsonl(self.log, [asdict(row) for row in kept.values()])
-        for path in self._rank_logs():
-            path.unlink()
-        return kept
+            for path in merged:
+                path.unlink()
+        return {name: kept[name] for name in keys if name in kept}
 
-    def _rank_logs(self) -> list[Path]:
-        return sorted(self.folder.glob("images.rank*.jsonl"))
+    def _holds(self, row: MapRow, key: str) -> bool:
+        return row.key == key and self.path(row).is_file()
+
+    def _merge(self, name: str) -> tuple[list[dict[str, Any]], list[Path]]:
+        """The rows of a log and of what other ranks added to it, and the logs of those ranks."""
+        others = sorted(self.folder.glob(f"{name}.rank*{SUFFIX}"))
+        logs = [path for path in (self.folder / f"{name}{SUFFIX}", *others) if path.is_file()]
+        return [row for path in logs for row in read_jsonl(path)], others
+
+    def scores(self) -> dict[str, float]:
+        """What `log_scores` remembered, by key. Only one rank may call it, while none adds."""
+        rows, merged = self._merge("scores")
+        if merged:
+            write_jsonl(self.folder / f"scores{SUFFIX}", rows)
+            for path in merged:
+                path.unlink()
+        try:
+            return {row["key"]: row["score"] for row in rows}
+        except (KeyError, TypeError) as error:
+            raise UserError(f"Unreadable rows in {self.folder / 'scores.jsonl'}: {error!r}. Delete it.") from error
+
+    def log_scores(self, scores: Mapping[str, float]) -> None:
+        """Remembers figures by key."""
+        append_jsonl(self._own_scores, [{"key": key, "score": score} for key, score in scores.items()])
 
     def path(self, row: MapRow) -> Path:
         """Where the map of a row is: below the folder, or elsewhere if another method wrote it."""
         return self.folder / row.map
 
-    def log_rows(self, rows: list[MapRow]) -> None:
+    def save(self, sample_id: str, anomaly_map: NDArray[np.floating]) -> str:
+        """Saves a map and returns its path for `MapRow.map`."""
+        path = Path("maps") / f"{sample_id}.npy"
+        make_dir((self.folder / path).parent)
+        np.save(self.folder / path, anomaly_map.astype(np.float32, copy=False))
+        return path.as_posix()
+
+    def log_rows(self, rows: Sequence[MapRow]) -> None:
         """Logs rows whose maps are there already."""
         append_jsonl(self._own_log, [asdict(row) for row in rows])
-
-    def add(self, rows: list[dict[str, Any]], maps: list[NDArray[np.float32]]) -> list[MapRow]:
-        """Saves some maps and then logs their rows (without `map`, which is filled in here)."""
-        added = []
-        for row, anomaly_map in zip(rows, maps, strict=True):
-            path = Path("maps") / f"{row['id']}.npy"
-            make_dir((self.folder / path).parent)
-            np.save(self.folder / path, anomaly_map.astype(np.float32, copy=False))
-            added.append(MapRow(**row, map=path.as_posix()))
-        self.log_rows(added)
-        return added
 
     def rows(self) -> list[MapRow]:
         """All rows.
@@ -96,23 +123,24 @@ class MapStore:
         Raises:
             UserError: If the log is missing or was written by another version.
         """
-        return _read_rows(self.log, self.folder)
+        return _read_rows(read_jsonl(self.log), self.log)
 
-    def load(self, row: MapRow) -> NDArray[np.float32]:
-        """Reads the anomaly map of a row, (H, W) float32.
+    def load(self, row: MapRow) -> NDArray[np.floating]:
+        """Reads the anomaly map of a row, (H, W).
 
         Raises:
             UserError: If the file is missing or damaged.
         """
-        path = self.path(row)
         try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"Unreadable anomaly map: {path} ({error}). Delete {self.folder} and run again.") from error
+            return read_map(self.path(row))
+        except UserError as error:
+            raise UserError(
+                f"{error} If this evaluation wrote it: delete it and run the same command again."
+            ) from error
 
 
-def _read_rows(path: Path, folder: Path) -> list[MapRow]:
-    try:
-        return [MapRow(**row) for row in read_jsonl(path)]
+def _read_rows(rows: Sequence[dict[str, Any]], path: Path) -> list[MapRow]:
+    try:  # `resized` was a column once
+        return [MapRow(**{name: value for name, value in row.items() if name != "resized"}) for row in rows]
     except TypeError as error:
-        raise UserError(f"Unreadable rows in {path}: {error}. Delete {folder} and run again.") from error
+        raise UserError(f"Unreadable rows in {path}: {error}. Delete {path.parent} and run again.") from error

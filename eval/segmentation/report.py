@@ -87,10 +87,11 @@ def results_of(summary: dict[str, Any]) -> dict[str, Any]:
 def describe_settings(summary: dict[str, Any]) -> list[str]:
     """What a figure means, one sentence a point."""
     config = summary["config"]
+    where = "its native size" if summary["resolution"] == "native" else summary["resolution"]
     score = {
-        "maximum": "the greatest value of its map",
-        "top_mean": f"the mean of the greatest {100 * config['score_fraction']:g} % of its map",
-        "model": "what the model itself says",
+        "maximum": f"the greatest value of its map at {where}",
+        "top_mean": f"the mean of the greatest {100 * config['score_fraction']:g} % of its map at {where}",
+        "model": "what the model or expert itself says",
     }[summary["image_score"]]
     notes = [
         f"Resolution: {summary['resolution']}"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from data.errors import UserError
+from data.image_size import read_size
 from data.ranks import Ranks
 from data.sample import MaskArray, Sample, load_mask
 
 Size = tuple[int, int]  # height, width
+RULE = "masks nearest, maps bilinear or area"  # part of the keys of what was counted or scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +79,7 @@ def vanished_masks(samples: Sequence[Sample], resolution: Resolution, ranks: Ran
         return []
     mine = []
     for sample in ranks.share([sample for sample in samples if not sample.is_normal]):
-        mask = load_mask(sample, image_size(sample.image))
+        mask = load_mask(sample, read_size(sample.image))
         if mask.any() and not resolution.fit_mask(mask).any():
             mine.append(sample.id)
     return sorted(sample_id for part in ranks.gather(mine) for sample_id in part)
-
-
-def image_size(path: Path) -> Size:
-    """(height, width) of an image, from its header alone.
-
-    Raises:
-        UserError: If the file is missing or is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"Missing or corrupt image: {path} ({error}). Check the dataset folder.") from error

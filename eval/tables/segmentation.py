@@ -9,7 +9,6 @@ from data.errors import UserError
 from data.source import DataConfig, Source
 from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
-from eval.segmentation.map_evaluation import evaluate_maps
 from eval.segmentation.prompts import TextSource
 from eval.tables.comparison import Comparison, Ours, compare
 from eval.tables.config import ReproduceConfig
@@ -87,7 +86,9 @@ def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) 
         command = METHODS.get(method, "").format(dataset=dataset, root=root)
         how = f"Write them: {command}; then" if command else "Write them with the method's own code; then give"
         raise UserError(f"Anomaly maps are missing. {how} +maps.{method}=DIR, maps in DIR/{dataset}.")
-    return evaluate_maps(_settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method))
+    return evaluate_segmentation(
+        _settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method)
+    )
 
 
 def _settings(config: ReproduceConfig, dataset: str, root: Path, row: str, **changes: Any) -> SegmentationConfig:

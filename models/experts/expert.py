@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,11 +52,15 @@ class Expert(Protocol):
     """A vision expert.
 
     `sees_truth` tells experts that look at the annotation (the oracle) from those that only see the image: a table
-    must say so.
+    must say so. `gates` tells where normal ends, by category.
     """
 
     name: str
     sees_truth: bool
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """Gate of each category that the expert knows."""
 
     def check(self, categories: Sequence[str]) -> None:
         """Refuses categories that the expert was not fitted for.

@@ -44,7 +44,7 @@ class Gateless:
     """An expert whose gate lets nothing pass."""
 
     def __init__(self, expert: Expert) -> None:
-        self.expert, self.name, self.sees_truth = expert, expert.name, expert.sees_truth
+        self.expert, self.name, self.sees_truth, self.gates = expert, expert.name, expert.sees_truth, expert.gates
 
     def check(self, categories: Sequence[str]) -> None:
         """As the expert's."""

@@ -15,7 +15,8 @@ from data.run import Run
 from data.sample import ImageArray
 from data.source import DataConfig, Source
 from eval.report.write import ReportConfig, build_report
-from eval.segmentation.evaluate import SegmentationConfig, evaluate_segmentation
+from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
 
 

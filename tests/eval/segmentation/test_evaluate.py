@@ -16,7 +16,9 @@ from data.run import Run
 from data.sample import ImageArray
 from data.source import DataConfig, Source, load_samples
 from eval.report.results import write_results
-from eval.segmentation.evaluate import METRICS, SegmentationConfig, evaluate_segmentation
+from eval.segmentation.category_scores import METRICS
+from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
 from eval.segmentation.subset import choose_subset
 

@@ -14,7 +14,8 @@ from data.run import Run
 from data.sample import load_image
 from data.source import DataConfig, Source
 from data.training.grounding import DescriptionMode
-from eval.segmentation.evaluate import SegmentationConfig, evaluate_segmentation
+from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
 from models.eiad import InspectConfig, inspect_image
 from models.mdlm.files import save_adapter

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.source import DataConfig
+from data.source import DataConfig, Source, load_samples
 from eval.metrics.pixels import Engine
 from eval.segmentation.config import ImageScore, SegmentationConfig
-from eval.segmentation.map_evaluation import evaluate_maps
+from eval.segmentation.evaluate import evaluate_segmentation
+from tests.data.readers.conftest import TREES  # type: ignore[import-not-found]
 from tests.eval.conftest import SIZE, make_dataset  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,7 +59,7 @@ def save(folder: Path, name: str, values: np.ndarray) -> None:
 
 
 def test_results_and_report(folder: Path) -> None:
-    summary = evaluate_maps(make_config(folder))
+    summary = evaluate_segmentation(make_config(folder))
     results = json.loads((folder / "out" / "results.json").read_text())
     assert set(results) == {"mean", "categories"} and set(results["categories"]) == {"tile", "washer"}
     assert set(results["mean"]) == KEYS and set(results["categories"]["tile"]) == KEYS
@@ -72,14 +73,18 @@ def test_results_and_report(folder: Path) -> None:
 
 
 def test_streaming_brackets_the_exact_figures(folder: Path) -> None:
-    exact = evaluate_maps(make_config(folder))
-    streamed = evaluate_maps(make_config(folder, engine=Engine.streaming, out=str(folder / "out2"), iou_threshold=0.3))
+    exact = evaluate_segmentation(make_config(folder))
+    streamed = evaluate_segmentation(
+        make_config(folder, engine=Engine.streaming, out=str(folder / "out2"), iou_threshold=0.3)
+    )
     for category, values in streamed["categories"].items():
         for name, (low, high) in values["brackets"].items():
             assert low - 1e-9 <= exact["categories"][category][name] <= high + 1e-9
         assert values["pixel_iou"] is not None
     assert "Brackets" in (folder / "out2" / "report.html").read_text()
-    again = evaluate_maps(make_config(folder, engine=Engine.streaming, out=str(folder / "out2"), iou_threshold=0.3))
+    again = evaluate_segmentation(
+        make_config(folder, engine=Engine.streaming, out=str(folder / "out2"), iou_threshold=0.3)
+    )
     assert again["categories"] == streamed["categories"]
 
 
@@ -89,10 +94,10 @@ def test_an_8_bit_png_means_0_to_1(folder: Path) -> None:
     for path in sorted((folder / "set" / "tile" / "test").rglob("*.png")):
         target = folder / "maps" / path.relative_to(folder / "set")
         cv2.imwrite(str(target), np.full((SIZE, SIZE), 51, np.uint8))
-    summary = evaluate_maps(make_config(folder))
+    summary = evaluate_segmentation(make_config(folder))
     assert summary["undefined"]["tile"] == {"pixel": "all scores are equal", "image": "all scores are equal"}
-    rows = [json.loads(line) for line in (folder / "out" / "images.jsonl").read_text().splitlines()]
-    assert {row["score"] for row in rows if row["category"] == "tile"} == {float(np.float32(51) / np.float32(255))}
+    scores = json.loads((folder / "out" / "image_scores.json").read_text())
+    assert {score for name, score in scores.items() if "/tile/" in name} == {float(np.float32(51) / np.float32(255))}
     assert "all scores are equal" in (folder / "out" / "report.html").read_text()
 
 
@@ -101,16 +106,16 @@ def test_resolution_is_a_choice(folder: Path) -> None:
     small[0, 0] = 1
     save(folder, "tile/test/hole/004", small)
     with pytest.raises(UserError, match=r"1 of 12 .* 16x16, expected 32x32"):
-        evaluate_maps(make_config(folder))
-    assert evaluate_maps(make_config(folder, resolution="16"))["resolution"] == "16x16"
-    summary = evaluate_maps(make_config(folder, resize_maps=True))
+        evaluate_segmentation(make_config(folder))
+    assert evaluate_segmentation(make_config(folder, resolution="16"))["resolution"] == "16x16"
+    summary = evaluate_segmentation(make_config(folder, resize_maps=True))
     assert summary["categories"]["tile"]["pixel_ap"] < 100
     assert summary["resized_maps"] == ["mvtec_ad/tile/test/hole/004.png"] and summary["vanished_masks"] == []
     assert "resized (1): mvtec_ad/tile/test/hole/004.png" in (folder / "out" / "report.md").read_text()
-    again = evaluate_maps(make_config(folder, resize_maps=True))
+    again = evaluate_segmentation(make_config(folder, resize_maps=True))
     assert again["resized_maps"] == summary["resized_maps"]
     with pytest.raises(UserError, match="neither native nor"):
-        evaluate_maps(make_config(folder, resolution="big"))
+        evaluate_segmentation(make_config(folder, resolution="big"))
 
 
 def test_defects_that_vanish_when_resized_are_listed(folder: Path) -> None:
@@ -118,8 +123,8 @@ def test_defects_that_vanish_when_resized_are_listed(folder: Path) -> None:
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[4, 4] = 255
     cv2.imwrite(str(path), mask)
-    assert evaluate_maps(make_config(folder))["vanished_masks"] == []
-    summary = evaluate_maps(make_config(folder, resolution="8"))
+    assert evaluate_segmentation(make_config(folder))["vanished_masks"] == []
+    summary = evaluate_segmentation(make_config(folder, resolution="8"))
     assert summary["vanished_masks"] == ["mvtec_ad/tile/test/hole/003.png"]
     assert "no pixel left (1): mvtec_ad/tile/test/hole/003.png" in (folder / "out" / "report.md").read_text()
 
@@ -141,8 +146,8 @@ def test_image_score(folder: Path) -> None:
     spike = np.zeros((SIZE, SIZE), np.float32)
     spike[0, 0] = 9
     save(folder, "tile/test/good/000", spike)
-    assert evaluate_maps(make_config(folder))["categories"]["tile"]["image_auroc"] < 100
-    mean = evaluate_maps(
+    assert evaluate_segmentation(make_config(folder))["categories"]["tile"]["image_auroc"] < 100
+    mean = evaluate_segmentation(
         make_config(folder, image_score=ImageScore.top_mean, score_fraction=0.2, out=str(folder / "b"))
     )
     assert mean["categories"]["tile"]["image_auroc"] == pytest.approx(100)
@@ -160,14 +165,14 @@ def test_all_bad_maps_are_counted_and_named(folder: Path) -> None:
     for path in (folder / "maps" / "tile" / "test" / "hole").glob("004.[!n]*"):
         path.unlink()
     with pytest.raises(UserError) as caught:
-        evaluate_maps(make_config(folder))
+        evaluate_segmentation(make_config(folder))
     text = str(caught.value)
     for part in ("5 of 12", "1 NaN values", "complex128", r"(32, 32, 3)", "uint8", "Unreadable anomaly map"):
         assert part in text
     assert len((folder / "out" / "images.jsonl").read_text().splitlines()) == 7
     for name in ("good/000", "good/001", "good/002", "hole/003", "hole/004"):
         save(folder, f"tile/test/{name}", good)
-    assert evaluate_maps(make_config(folder))["images"]["total"] == 12
+    assert evaluate_segmentation(make_config(folder))["images"]["total"] == 12
 
 
 def test_missing_double_and_extra_maps(folder: Path) -> None:
@@ -175,21 +180,21 @@ def test_missing_double_and_extra_maps(folder: Path) -> None:
     kept = image.read_bytes()
     image.unlink()
     with pytest.raises(UserError, match=r"1 images have no map .*tile/test/hole/003"):
-        evaluate_maps(make_config(folder))
+        evaluate_segmentation(make_config(folder))
     image.write_bytes(kept)
     extra = folder / "maps" / "tile" / "stray.npy"
     np.save(extra, np.zeros((2, 2), np.float32))
     with pytest.raises(UserError, match=r"1 maps .* belong to no image .*stray"):
-        evaluate_maps(make_config(folder))
-    summary = evaluate_maps(make_config(folder, allow_extra_maps=True))
+        evaluate_segmentation(make_config(folder))
+    summary = evaluate_segmentation(make_config(folder, allow_extra_maps=True))
     assert summary["extra_maps"] == [str(extra)]
     extra.unlink()
-    only = evaluate_maps(make_config(folder, categories=["tile"]))
+    only = evaluate_segmentation(make_config(folder, categories=["tile"]))
     assert (only["unused_maps"], only["images"]["total"]) == (6, 6)
     other = ".tif" if image.suffix == ".npy" else ".npy"
     image.with_suffix(other).write_bytes(kept)
     with pytest.raises(UserError, match="1 images have several maps"):
-        evaluate_maps(make_config(folder))
+        evaluate_segmentation(make_config(folder))
 
 
 def test_what_does_not_go_together(folder: Path) -> None:
@@ -204,13 +209,47 @@ def test_what_does_not_go_together(folder: Path) -> None:
         ({"maps": str(folder / "set")}, "same folder"),
     ]:
         with pytest.raises(UserError, match=match):
-            evaluate_maps(make_config(folder, **changes))
+            evaluate_segmentation(make_config(folder, **changes))
+
+
+def test_maps_of_images_that_a_reader_skips_by_rule_are_no_extra_ones(tmp_path: Path) -> None:
+    root = tmp_path / "eyecandies"
+    root.mkdir()
+    TREES["eyecandies"](root)
+    listing = load_samples([Source(reader="eyecandies", root=str(root))])
+    assert listing.skipped, "the dataset has a private test split"
+    names = [sample.id for sample in listing.samples] + [name for name, _ in listing.skipped]
+    for name in names:
+        target = (tmp_path / "maps" / name.split("/", 1)[1]).with_suffix(".npy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.save(target, np.random.default_rng(0).random((SIZE, SIZE), np.float32))
+    settings = make_config(
+        tmp_path, dataset="eyecandies", data_root=str(root), splits=[], resize_maps=True, skip_empty_masks=True
+    )
+    summary = evaluate_segmentation(settings)
+    assert summary["unused_maps"] == len(names) - summary["images"]["total"] > 0 and summary["extra_maps"] == []
+
+
+def test_the_dataset_may_be_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "nut"
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for name in ("a", "b"):
+        cv2.imwrite(str(root / "images" / f"{name}.png"), np.full((8, 8, 3), 90, np.uint8))
+        (tmp_path / "maps" / "images").mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "maps" / "images" / f"{name}.npy", np.random.default_rng(0).random((8, 8), np.float32))
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:4, 2:4] = 255
+    cv2.imwrite(str(root / "masks" / "b.png"), mask)
+    monkeypatch.chdir(root)
+    summary = evaluate_segmentation(make_config(tmp_path, dataset="folder", data_root="."))
+    assert summary["images"]["total"] == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["exact", "streaming"])
 def test_two_ranks_equal_one_process(folder: Path, engine: str) -> None:
-    evaluate_maps(make_config(folder, engine=Engine(engine)))
+    evaluate_segmentation(make_config(folder, engine=Engine(engine)))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     arguments = [f"{name}={folder / name}" for name in ("maps",)] + [f"data_root={folder / 'set'}", "dataset=mvtec_ad"]
     command = [*launch, "-m", "scripts.eval_segmentation", *arguments, f"out={folder / 'two'}", f"engine={engine}"]

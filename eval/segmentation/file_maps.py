@@ -5,40 +5,82 @@ How a file is read: `models.experts.map_file`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+from data.content import hash_files
 from data.errors import UserError
-from data.sample import Sample
+from data.sample import ImageArray, Sample
+from data.source import Listing
+from eval.segmentation.driver import list_some
+from eval.segmentation.map_store import MapRow
 from models.experts.map_file import SUFFIXES
-
-SHOWN = 5  # names in an error message
+from models.predictor import Predicted
 
 
 @dataclass(frozen=True, slots=True)
-class MapFiles:
+class FileMaps:
     """The map file of each sample, and those that belong to no listed sample.
 
     Attributes:
-        paths: Sample id → file.
+        folder: Folder of the maps.
+        files: Sample id → file.
         unused: Files of images that the evaluation leaves out (another split or category, or skipped by rule).
         extra: Files that belong to no image of the dataset.
     """
 
-    paths: dict[str, Path]
+    folder: Path
+    files: dict[str, Path]
     unused: list[Path]
     extra: list[Path]
+    has_scores = False
+
+    def check_extra(self, allow: bool) -> None:
+        """Refuses maps that belong to no image.
+
+        Raises:
+            UserError: Naming the first few.
+        """
+        if self.extra and not allow:
+            raise UserError(
+                f"{len(self.extra)} maps in {self.folder} belong to no image of the dataset: {list_some(self.extra)}. "
+                "Remove them, or let them be counted only: allow_extra_maps=true."
+            )
+
+    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
+        """See `MapSource.keys`: what the file holds."""
+        hashes = hash_files(self.files.values())
+        return {sample.id: hashes[self.files[sample.id]] for sample in samples}
+
+    def prompt(self, sample: Sample) -> str:
+        """See `MapSource.prompt`."""
+        return ""
+
+    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
+        """See `MapSource.look`: never called, the maps are there."""
+        raise NotImplementedError
+
+    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
+        """See `MapSource.facts`."""
+        return {
+            "maps": str(self.folder.resolve()),
+            "unused_maps": len(self.unused),
+            "extra_maps": [str(path) for path in self.extra],
+            "map_files": dict(Counter(path.suffix.lower() for path in self.files.values())),
+        }
 
 
-def find_maps(folder: Path, root: Path, samples: Sequence[Sample], all_images: Sequence[Path]) -> MapFiles:
+def find_maps(folder: Path, root: Path, samples: Sequence[Sample], whole: Listing) -> FileMaps:
     """Pairs samples with map files: `<root>/a/b/000.jpg` with `<folder>/a/b/000.npy` (or another known suffix).
 
     Args:
         folder: Folder of the maps.
         root: Folder of the dataset.
         samples: What is evaluated.
-        all_images: Every image of the dataset, evaluated or not.
+        whole: Everything that the dataset holds, evaluated or not, or skipped by its reader.
 
     Raises:
         UserError: If the folder is missing or is the dataset itself, or an image has no map or several.
@@ -59,24 +101,21 @@ def find_maps(folder: Path, root: Path, samples: Sequence[Sample], all_images: S
     for sample in samples:
         twice.setdefault(keys[sample.id], []).append(str(sample.image))
     _refuse([" and ".join(names) for names in twice.values() if len(names) > 1], "maps fit several images", folder)
-    known = {_key(image, root) for image in all_images}
+    known = {_key(sample.image, root) for sample in whole.samples}
+    known |= {PurePosixPath(*PurePosixPath(name).parts[1:]).with_suffix("").as_posix() for name, _ in whole.skipped}
     wanted = set(keys.values())
     others = [(key, path) for key, paths in found.items() if key not in wanted for path in paths]
-    return MapFiles(
+    return FileMaps(
+        folder,
         {sample_id: found[key][0] for sample_id, key in keys.items()},
         [path for key, path in others if key in known],
         [path for key, path in others if key not in known],
     )
 
 
-def list_some(names: Sequence[object]) -> str:
-    """The first few of some names, and how many more there are."""
-    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return "; ".join(str(name) for name in names[:SHOWN]) + more
-
-
 def _key(image: Path, root: Path) -> str:
-    return image.relative_to(root).with_suffix("").as_posix()
+    """The path of an image below the dataset's root, which a reader may have resolved (`data_root=.`)."""
+    return image.relative_to(root if image.is_relative_to(root) else root.resolve()).with_suffix("").as_posix()
 
 
 def _refuse(names: Sequence[str], what: str, folder: Path) -> None:

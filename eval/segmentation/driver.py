@@ -1,0 +1,372 @@
+"""The one way from anomaly maps to figures, whoever makes the maps: a model, files of another method, or an expert.
+
+Maps are made or checked image by image, shared out over the ranks and logged as they come, so that a cut-off run goes
+on; then they are brought to the resolution of the evaluation, scored per category, and reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from data.content import hash_samples
+from data.errors import UserError
+from data.files import hash_value, write_json
+from data.image_size import read_size
+from data.ranks import Ranks
+from data.sample import ImageArray, Sample, load_image, load_mask
+from eval.metrics.pixels import Engine
+from eval.metrics.scores import MapArray, ScoredImage, map_range
+from eval.segmentation.averaging import average_looks
+from eval.segmentation.category_scores import ScoreSettings, score_categories
+from eval.segmentation.config import ImageScore, ScoringConfig, config_facts
+from eval.segmentation.image_score import image_score
+from eval.segmentation.map_store import MapRow, MapStore
+from eval.segmentation.report import write_segmentation_report
+from eval.segmentation.resolution import RULE, Resolution, vanished_masks
+from models.predictor import Predicted
+
+log = logging.getLogger(__name__)
+NAMED = 5  # maps that an error message names
+FLUSH_ROWS, FLUSH_SECONDS = 32, 2.0  # rows, and time, between two writes of the log
+
+
+class MapSource(Protocol):
+    """Who makes the maps."""
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether an image score comes with each map."""
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Sample id → map that is there already; empty where `look` makes them."""
+
+    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
+        """Sample id → hash of everything that its map depends on, but for how often it is looked at."""
+
+    def prompt(self, sample: Sample) -> str:
+        """What the model is told about an image; empty for others."""
+
+    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
+        """One map an image, at the image's size."""
+
+    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
+        """What the summary says about the source; `rows` are those of all samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is evaluated, and where the results go.
+
+    Attributes:
+        name: Name of the result.
+        samples: What is evaluated.
+        skipped: Left out by rule: (sample id, reason).
+        left_out: Number of samples that a subset leaves out.
+        store: Folder of the maps, their log, and `image_scores.json`: sample id → image score.
+        summary: JSON file of the summary.
+        report: Folder of `results.json` and of the report; None writes none.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+    skipped: Sequence[tuple[str, str]]
+    left_out: int = 0
+    store: Path
+    summary: Path
+    report: Path | None
+
+
+def evaluate(source: MapSource, job: Job, config: ScoringConfig, ranks: Ranks) -> dict[str, Any]:
+    """Evaluates the maps of a source and writes summary and report.
+
+    Returns:
+        The summary, as written.
+
+    Raises:
+        UserError: If a map, mask or image is missing, does not decode, has a NaN or an unexpected size. What is wrong
+            with maps is collected: the first few are named, the others are kept.
+    """
+    started, started_cpu = time.perf_counter(), time.process_time()
+    maps = _Maps(source, name_categories(job.samples), config, MapStore(job.store, ranks.rank), ranks)
+    made = maps.complete()
+    found, found_cpu = time.perf_counter(), time.process_time()
+    figures = score_categories(
+        maps.samples, maps.scores, maps.count_keys(), maps.load, _settings(config, job.store), ranks
+    )
+    summary = {
+        "name": job.name,
+        **source.facts(maps.rows),
+        "resolution": config.shown_resolution(),
+        "engine": config.engine.value,
+        "image_score": maps.kind.value,
+        **figures,
+        "skipped": [{"id": sample_id, "reason": reason} for sample_id, reason in job.skipped],
+        "vanished_masks": vanished_masks(maps.samples, maps.resolution, ranks),
+        "resized_maps": maps.resized(),
+        "left_out_by_subset": job.left_out,
+        "seconds": {"model": found - started, "metrics": time.perf_counter() - found},
+        "cpu_seconds": {"model": found_cpu - started_cpu, "metrics": time.process_time() - found_cpu},
+        "new_maps": made,
+        "config": config_facts(config),
+    }
+    if ranks.is_main:
+        write_json(job.summary, summary)
+        write_json(job.store / "image_scores.json", maps.scores)
+        if job.report is not None:
+            write_segmentation_report(job.report, summary, maps.samples, maps.scores, maps.load)
+    ranks.wait()
+    return summary
+
+
+def name_categories(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of several datasets with categories named `dataset/category`: a zipper is not everybody's zipper."""
+    if len({sample.dataset for sample in samples}) == 1:
+        return list(samples)
+    return [replace(sample, category=f"{sample.dataset}/{sample.category}") for sample in samples]
+
+
+def list_some(names: Sequence[object]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return "; ".join(str(name) for name in names[:NAMED]) + more
+
+
+def _settings(config: ScoringConfig, store: Path) -> ScoreSettings:
+    return ScoreSettings(
+        engine=config.engine,
+        aupro_limit=config.aupro_limit,
+        iou_threshold=config.iou_threshold,
+        state=store / "counts",
+    )
+
+
+@dataclass(slots=True)
+class _Maps:
+    """The maps of an evaluation and the image scores that come from them.
+
+    Attributes:
+        source: Who makes the maps.
+        samples: Whose maps.
+        config: Resolution, image score, looks.
+        store: Where maps, rows and scores are remembered.
+        ranks: Who shares the work.
+        resolution: Where maps and masks meet.
+        kind: How an image score comes from a map.
+        keys: Sample id → what its map depends on.
+        rows: Sample id → its row, once `complete` has run.
+        scores: Sample id → its image score, once `complete` has run.
+    """
+
+    source: MapSource
+    samples: Sequence[Sample]
+    config: ScoringConfig
+    store: MapStore
+    ranks: Ranks
+    resolution: Resolution = field(init=False)
+    kind: ImageScore = field(init=False)
+    keys: dict[str, str] = field(init=False)
+    rows: dict[str, MapRow] = field(init=False)
+    scores: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.resolution = Resolution(self.config.side(), self.config.resize_maps)
+        self.kind = self.config.image_score
+        if self.kind is ImageScore.auto:
+            self.kind = ImageScore.model if self.source.has_scores else ImageScore.maximum
+        self.keys = self.ranks.once(self._map_keys)
+
+    def complete(self) -> int:
+        """Makes and checks the maps that are missing, and scores their images; returns how many were missing.
+
+        Raises:
+            UserError: Naming the maps that cannot be scored; the others are kept.
+        """
+        self._resume()
+        new = [sample for sample in self.samples if sample.id not in self.rows]
+        unscored = [sample for sample in self.samples if sample.id in self.rows and sample.id not in self.scores]
+        if self.ranks.is_main and self.rows:
+            log.info("%d of %d anomaly maps are there from an earlier run.", len(self.rows), len(self.samples))
+        problems: list[str] = []
+        with _Log(self.store) as book:
+            for sample, anomaly_map, row in self._progress(new, unscored):
+                self._take(sample, anomaly_map, row, book, problems)
+        problems = [problem for part in self.ranks.gather(problems) for problem in part]
+        if problems:
+            raise UserError(
+                f"{len(problems)} of {len(self.samples)} anomaly maps cannot be scored: {list_some(problems)} "
+                "The others are kept: correct these and run the same command again."
+            )
+        self._resume()
+        return len(new)
+
+    def load(self, sample: Sample) -> ScoredImage:
+        """Map and mask of a sample at the resolution of the evaluation."""
+        native = read_size(sample.image)
+        mask = self.resolution.fit_mask(load_mask(sample, native))
+        row = self.rows[sample.id]
+        fitted = self.resolution.fit_map(self.store.load(row), native, str(self.store.path(row)))
+        return ScoredImage(str(sample.image), fitted, mask)
+
+    def count_keys(self) -> dict[str, str]:
+        """Sample id → what the counts of its pixels depend on; empty where nothing is counted."""
+        if self.config.engine is not Engine.streaming:
+            return {}
+        how = [self.config.shown_resolution(), RULE]
+
+        def make() -> dict[str, str]:
+            contents = hash_samples(self.samples)
+            return {
+                sample.id: hash_value([self.keys[sample.id], content, *how])
+                for sample, content in zip(self.samples, contents, strict=True)
+            }
+
+        return self.ranks.once(make)
+
+    def resized(self) -> list[str]:
+        """Ids of the samples whose map had neither the native size nor that of the evaluation."""
+        if not self.config.resize_maps:
+            return []
+        sizes = {sample.id: read_size(sample.image) for sample in self.samples}
+        return sorted(
+            name
+            for name, native in sizes.items()
+            if (size := tuple(self.rows[name].size)) and size not in (native, self.resolution.target(native))
+        )
+
+    def _map_keys(self) -> dict[str, str]:
+        keys = self.source.keys(self.samples)
+        if not self.config.averages:
+            return keys
+        looks = {"flip": self.config.flip, "scales": self.config.scales}
+        return {name: hash_value([key, looks]) for name, key in keys.items()}
+
+    def _resume(self) -> None:
+        """Reads the rows and scores that hold, the same on all ranks."""
+        self.rows = self.ranks.once(lambda: self.store.resume(self.keys))
+        if self.kind is ImageScore.model:
+            self.scores = {name: row.score for name, row in self.rows.items() if row.score is not None}
+            return
+        known = self.ranks.once(self.store.scores)
+        self.scores = {name: known[key] for name in self.rows if (key := self._score_key(name)) in known}
+
+    def _score_key(self, name: str) -> str:
+        fraction = self.config.score_fraction if self.kind is ImageScore.top_mean else None
+        how = [self.config.shown_resolution(), self.config.resize_maps, RULE, self.kind.value, fraction]
+        return hash_value([self.keys[name], *how])
+
+    def _progress(
+        self, new: Sequence[Sample], unscored: Sequence[Sample]
+    ) -> Iterator[tuple[Sample, MapArray | UserError, MapRow | None]]:
+        """This rank's share of the maps: the new ones with what their row will be, the others as they are stored."""
+        new, unscored = self.ranks.share(new), self.ranks.share(unscored)
+        with tqdm(total=len(new) + len(unscored), desc="anomaly maps", unit="image", disable=not new) as progress:
+            for start in range(0, len(new), self.config.batch_size):
+                batch = new[start : start + self.config.batch_size]
+                yield from self._make(batch)
+                progress.update(len(batch))
+            for sample in unscored:
+                yield sample, self.store.load(self.rows[sample.id]), None
+                progress.update()
+
+    def _make(self, batch: Sequence[Sample]) -> Iterator[tuple[Sample, MapArray | UserError, MapRow | None]]:
+        if self.source.files:
+            for sample in batch:
+                row = self._row(sample, None, str(self.source.files[sample.id].resolve()))
+                try:
+                    yield sample, self.store.load(row), row
+                except UserError as error:
+                    yield sample, error, row
+            return
+        images = [load_image(sample.image) for sample in batch]
+        for sample, found in zip(batch, self._look(batch, images), strict=True):
+            yield sample, found.anomaly_map, self._row(sample, float(found.score), "")
+
+    def _look(self, batch: Sequence[Sample], images: Sequence[ImageArray]) -> Sequence[Predicted]:
+        if not self.config.averages:
+            return self.source.look(batch, images, False)
+        return average_looks(
+            lambda views, mirrored: self.source.look(batch, views, mirrored),
+            images,
+            flip=self.config.flip,
+            scales=self.config.scales,
+        )
+
+    def _row(self, sample: Sample, score: float | None, path: str) -> MapRow:
+        return MapRow(
+            id=sample.id,
+            key=self.keys[sample.id],
+            image=str(sample.image),
+            category=sample.category,
+            defect=sample.defect,
+            prompt=self.source.prompt(sample),
+            score=score,
+            map=path,
+        )
+
+    def _take(
+        self, sample: Sample, anomaly_map: MapArray | UserError, row: MapRow | None, book: _Log, problems: list[str]
+    ) -> None:
+        """Checks and scores one map, and logs it; what is wrong with it joins the problems."""
+        name = str(self.source.files.get(sample.id, sample.image))
+        try:
+            if isinstance(anomaly_map, UserError):
+                raise anomaly_map
+            fitted = self.resolution.fit_map(anomaly_map, read_size(sample.image), name)
+            map_range(fitted, name)
+        except UserError as error:
+            problems.append(str(error))
+            return
+        if self.kind is not ImageScore.model:
+            score = image_score(fitted, self.kind, self.config.score_fraction)
+            book.add_score(self._score_key(sample.id), score)
+        if row is not None:
+            path = row.map or self.store.save(sample.id, anomaly_map)
+            book.add_row(replace(row, map=path, size=list(anomaly_map.shape)))
+
+
+@dataclass(slots=True)
+class _Log:
+    """Rows and scores on their way to the disk: written a few at a time, and when the block is left."""
+
+    store: MapStore
+    _rows: list[MapRow] = field(default_factory=list)
+    _scores: dict[str, float] = field(default_factory=dict)
+    _written: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write()
+
+    def add_row(self, row: MapRow) -> None:
+        """Takes a row whose map is there."""
+        self._rows.append(row)
+        self._write_sometimes()
+
+    def add_score(self, key: str, score: float) -> None:
+        """Takes an image score."""
+        self._scores[key] = score
+        self._write_sometimes()
+
+    def _write_sometimes(self) -> None:
+        if len(self._rows) + len(self._scores) >= FLUSH_ROWS or time.monotonic() - self._written > FLUSH_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        if self._scores:
+            self.store.log_scores(self._scores)
+        if self._rows:
+            self.store.log_rows(self._rows)
+        self._rows, self._scores, self._written = [], {}, time.monotonic()
