@@ -26,7 +26,6 @@ from data.sample import ImageArray, Sample
 from models.experts.backbone import Backbone, BackboneConfig
 from models.experts.coreset import select_coreset
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
-from models.experts.neighbours import nearest_neighbours
 from models.experts.store import (
     check_backbone,
     read_config,
@@ -38,6 +37,7 @@ from models.experts.store import (
 )
 
 MEMORY = "memory.safetensors"
+BLOCK = 2048  # patches whose distances to the whole memory are held at once
 
 
 @dataclass(kw_only=True, slots=True)
@@ -233,6 +233,26 @@ def project(features: Tensor, dimensions: int, generator: torch.Generator) -> Te
         return features
     matrix = torch.randn(features.shape[1], dimensions, generator=generator) / dimensions**0.5
     return features @ matrix.to(features.device)
+
+
+def nearest_neighbours(queries: Tensor, memory: Tensor, memory_norms: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance to the nearest point of the memory, and which it is: the root only of the minima.
+
+    Args:
+        queries: (N, C).
+        memory: (M, C).
+        memory_norms: |c|² of its points, (M,).
+
+    Returns:
+        Distances (N,) and indices (N,).
+    """
+    distances, indices = [], []
+    transposed = memory.T
+    for block in queries.split(BLOCK):
+        value, index = torch.addmm(memory_norms[None], block, transposed, alpha=-2).min(1)
+        distances.append(value.add_(block.square().sum(1)).clamp_(min=0).sqrt_())
+        indices.append(index)
+    return torch.cat(distances), torch.cat(indices)
 
 
 def _rows(patches: Tensor) -> Tensor:

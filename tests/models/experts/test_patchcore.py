@@ -9,7 +9,7 @@ from data.errors import UserError
 from data.sample import Sample
 from models.experts.expert import Gate
 from models.experts.load import ExpertName, load_expert
-from models.experts.patchcore import PatchCore, PatchCoreConfig, thin
+from models.experts.patchcore import PatchCore, PatchCoreConfig, nearest_neighbours, thin
 
 
 def stripes(seed: int, defect: bool = False, size: tuple[int, int] = (64, 64)) -> np.ndarray:
@@ -128,3 +128,19 @@ def test_the_memory_is_a_part_of_the_features() -> None:
     assert torch.equal(memory, thin(features, PatchCoreConfig(memory_share=0.1, projection=8)))
     assert not torch.equal(memory, thin(features, PatchCoreConfig(memory_share=0.1, projection=8, seed=1)))
     assert thin(features, PatchCoreConfig(memory_share=1.0)) is features
+
+
+def test_nearest_neighbours_against_brute_force() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, memory = torch.randn(5000, 6, generator=generator), torch.randn(70, 6, generator=generator)
+    distances, indices = nearest_neighbours(queries, memory, memory.square().sum(1))
+    exact = torch.cdist(queries.double(), memory.double())
+    assert torch.allclose(distances.double(), exact.min(1).values, atol=1e-4)
+    assert torch.equal(indices, exact.argmin(1))
+
+
+def test_a_point_of_the_memory_is_at_zero_never_nan() -> None:
+    memory = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)) * 100
+    distances, indices = nearest_neighbours(memory, memory, memory.square().sum(1))
+    assert torch.equal(indices, torch.arange(20))
+    assert (distances < 0.5).all()

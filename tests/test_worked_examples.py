@@ -1,0 +1,108 @@
+"""The READMEs' worked examples are carried out, file by file and line by line, in a copy of the project."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ["data", "models", "eval", "train", "scripts", "configs"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def apply_diff(root: Path, diff: str) -> None:
+    """Carries out a diff block: `--- <file>`, then hunks of kept, removed and added lines, parted by `@@`."""
+    head, _, body = diff.partition("\n")
+    path = root / head.removeprefix("--- ")
+    text = path.read_text(encoding="utf-8")
+    for hunk in re.split(r"^@@\n", body, flags=re.MULTILINE):
+        lines = hunk.splitlines(keepends=True)
+        old = "".join(line[1:] for line in lines if line[0] in " -")
+        assert text.count(old) == 1, f"{path}: these lines must be there once:\n{old}"
+        text = text.replace(old, "".join(line[1:] for line in lines if line[0] in " +"))
+    path.write_text(text, encoding="utf-8")
+
+
+def carry_out(page: Path, root: Path) -> list[str]:
+    """Writes every file and applies every diff of a page; returns the new files."""
+    written = []
+    for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "diff":
+            apply_diff(root, block)
+        elif language in ("python", "yaml") and (path := re.search(r"\A(?:# @.*\n)?# (\w+/\S+\.\w+)$", block, re.M)):
+            (root / path[1]).write_text(block, encoding="utf-8")
+            written.append(path[1])
+    return written
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project after everything that its pages say about adding things."""
+    root = tmp_path_factory.mktemp("project")
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES[:-1]:
+        carry_out(ROOT / package / "README.md", root)
+    return root
+
+
+@pytest.fixture
+def run(project: Path) -> Callable[..., str]:
+    """Runs a Python command in the copy; returns what it prints."""
+
+    def run_python(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run_python
+
+
+def test_the_examples_keep_the_rules_of_the_house(project: Path) -> None:
+    """Doors, arrows and sizes: the imports' test itself, on the copy."""
+    (project / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "test_imports.py", project / "tests")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_imports.py"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    ruff = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), "--ignore", "E501", "."]
+    checked = subprocess.run(ruff, cwd=project, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_reader_and_a_command(tmp_path: Path, run: Callable[..., str]) -> None:
+    image = np.full((8, 8, 3), 100, np.uint8)
+    for name in ("pass/a.png", "pass/b.png", "fail/c.png", "masks/c.png"):
+        path = tmp_path / "bolt" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    counted = run("-m", "scripts.count_samples", "dataset=pass_fail", f"data_root={tmp_path}")
+    assert counted == "3\n"
+
+
+def test_a_chat_model(run: Callable[..., str]) -> None:
+    code = """
+from pathlib import Path
+from models.chat.config import Backend, ChatConfig
+from models.chat.load import load_chat
+from models.chat.protocol import ChatRequest
+print(load_chat("A", ChatConfig(backend=Backend.constant)).chat([ChatRequest(Path("x.png"), "?")] * 2))
+"""
+    assert run("-c", code) == "['A', 'A']\n"
+
+
+@pytest.mark.slow
+def test_an_expert_and_a_metric(tmp_path: Path, write_mvtec: Callable[..., Path], run: Callable[..., str]) -> None:
+    data = [f"data_root={write_mvtec(normals=6)}", "dataset=mvtec_ad", "expert=colour"]
+    run("-m", "scripts.fit_expert", *data, f"out={tmp_path / 'fit'}")
+    run("-m", "scripts.eval_expert", *data, f"expert_dir={tmp_path / 'fit'}", f"out={tmp_path / 'out'}")
+    figures = json.loads((tmp_path / "out" / "expert.json").read_text())
+    assert figures["mean"]["pixel_auroc"] > 99  # the defects are white squares
+    assert figures["mean"]["image_fpr95"] == 0
