@@ -3,5 +3,5 @@
 Nothing here needs a neural network.
 
 Public modules: `contact_sheet`, `content`, `errors`, `faults`, `files`, `image_size`, `masks`, `mmad`, `parallel`,
-`ranks`, `run`, `sample`, `source`, `splits`.
+`ranks`, `row_log`, `run`, `sample`, `source`, `splits`.
 """

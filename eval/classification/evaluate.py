@@ -10,7 +10,7 @@ from typing import Any
 
 from data.classes.texts import GOOD, Product, check_descriptions, load_products, shared_descriptions
 from data.errors import UserError
-from data.files import hash_file, make_dir, write_json
+from data.files import hash_file, hash_value, make_dir, write_json
 from data.run import open_run
 from data.sample import Sample
 from data.source import Listing, Source, load_samples
@@ -25,12 +25,13 @@ from eval.tables.velm import uncovered_categories
 from models.chat.load import load_chat
 from models.chat.protocol import ChatModel
 from models.eddm.eddm import load_eddm
+from models.experts.expert import Expert
 from models.experts.load import ExpertName, load_expert, parse_expert
 from models.velm.classify import Classifier
 from models.velm.prompt import NONE_OF_THESE, PromptStyle
 
 log = logging.getLogger(__name__)
-CLASSES = Path("data/classes")
+CLASSES = Path(__file__).resolve().parents[2] / "data" / "classes"
 
 
 def run_classification(config: ClassificationConfig) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     out = make_dir(Path(config.out))
     pipeline = Pipeline(
         expert=expert,
-        expert_digest=expert_digest(config.expert, folder) if folder else config.expert,
+        expert_digest=hash_value([expert_digest(config.expert, folder), _gates(expert, categories)]),
         classifier=classifier,
         visual=config.visual,
         products=products,
@@ -113,6 +114,10 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     _log_pipeline(result)
     log.info("wrote %s and report.html beside it", out / "results.json")
     return result
+
+
+def _gates(expert: Expert, categories: list[str]) -> list[tuple[str, float, float]]:
+    return [(name, expert.gates[name].score, expert.gates[name].pixel) for name in categories]
 
 
 def with_eddm_style(config: ClassificationConfig) -> ClassificationConfig:

@@ -1,8 +1,10 @@
 """VELM's pipeline over a dataset: expert → gate → visual prompt → prompt → MLLM → class (VELM, Fig. 3).
 
 Every image gets one row in `OUT/replies.jsonl`, an append-only log: whoever runs the same command again goes on behind
-the last row. A row's key changes with the image, the expert, the prompt, the pictures and the model, so nothing is
-reused that would be answered differently now.
+the last row. A row has two keys. `key` changes with whatever the row depends on: image, expert, prompt, model. `asked`
+names the question itself, with the bytes of the pictures that were sent: the same question is never asked twice, even
+where the expert was fitted again. Paths and true classes are in neither, so a dataset may be moved or relabelled; an
+expert that sees the truth brings the mask into `key`, and into `asked` as far as it is drawn.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from typing import Any
 import cv2
 
 from data.classes.texts import GOOD, Product
+from data.content import hash_files, hash_samples
 from data.errors import UserError
-from data.files import append_jsonl, hash_file, hash_value, make_dir, read_jsonl
+from data.files import hash_file, hash_value, make_dir, read_jsonl
+from data.row_log import RowLog
 from data.sample import ImageArray, Sample, load_image
 from models.chat.protocol import Failure
 from models.experts.expert import Detection, Expert
@@ -37,7 +41,7 @@ class Row:
 
     Attributes:
         id: The sample's.
-        key: Changes with everything that the row depends on.
+        key: Changes with everything that the row depends on, but the truth.
         category: The sample's.
         truth: Its true class as the dataset calls it; `good` when normal.
         score: The expert's anomaly score.
@@ -50,6 +54,7 @@ class Row:
         visual: Likewise.
         nothing_marked: No pixel of the anomaly map reached the threshold, so no outline could be drawn.
         failure: Why no answer came; the row then names no class, and the next run asks again.
+        asked: Names the question: model, words and the bytes of the pictures; empty when the MLLM was not asked.
     """
 
     id: str
@@ -66,6 +71,7 @@ class Row:
     visual: str
     nothing_marked: bool
     failure: str = ""
+    asked: str = ""
 
 
 @dataclass(slots=True)
@@ -103,29 +109,39 @@ class Pipeline:
             UserError: If no question got an answer, or a server was given up: what was answered is in the log.
         """
         keys = self._keys(samples)
-        rows = {row.id: row for row in read_rows(self.out / LOG) if keys.get(row.id) == row.key}
-        rows = {name: row for name, row in rows.items() if not row.failure}
+        answered = [row for row in read_rows(self.out / LOG) if not row.failure]
+        rows = {row.id: row for row in answered if keys.get(row.id) == row.key}
+        known = {row.asked: row for row in answered if row.asked}
         if rows:
             log.info("%d of %d images are there from an earlier run", len(rows), len(samples))
         pending = [sample for sample in samples if sample.id not in rows]
         spoken = time.monotonic()
-        for start in range(0, len(pending), self.chunk):
-            for row in self._run_chunk(pending[start : start + self.chunk], keys):
-                append_jsonl(self.out / LOG, [asdict(row)])
-                rows[row.id] = row
-                if time.monotonic() - spoken > 5:
-                    spoken = time.monotonic()
-                    log.info("%d of %d images", len(rows), len(samples))
+        with RowLog(self.out / LOG) as replies:
+            for start in range(0, len(pending), self.chunk):
+                for row in self._run_chunk(pending[start : start + self.chunk], keys, known):
+                    replies.add(asdict(row))
+                    rows[row.id] = row
+                    if time.monotonic() - spoken > 5:
+                        spoken = time.monotonic()
+                        log.info("%d of %d images", len(rows), len(samples))
         asked = [row for row in rows.values() if not row.passed]
         if asked and all(row.failure for row in asked):
             raise UserError(
                 f"No question got an answer, {len(asked)} were asked: {asked[0].failure}. Check the server, then run "
                 "the same command again."
             )
-        return [rows[sample.id] for sample in samples]
+        return [self._as_it_is_now(rows[sample.id], sample) for sample in samples]
 
-    def _run_chunk(self, samples: Sequence[Sample], keys: Mapping[str, str]) -> Iterator[Row]:
-        flagged: list[tuple[Sample, Detection, Pictures]] = []
+    def _as_it_is_now(self, row: Row, sample: Sample) -> Row:
+        """A row with what the dataset says today: its classes, and where its pictures are."""
+        row = replace(row, category=sample.category, truth=sample.defect or GOOD)
+        if row.passed or self.classifier.prompt.side is not None:
+            return row
+        return replace(row, query=str(sample.image), reference=str(self.references.get(sample.category) or ""))
+
+    def _run_chunk(self, samples: Sequence[Sample], keys: Mapping[str, str], known: Mapping[str, Row]) -> Iterator[Row]:
+        """Rows of some images, those first that need no question, or whose question was answered before."""
+        flagged: list[tuple[Sample, Detection, Pictures, str]] = []
         for start in range(0, len(samples), BATCH):
             batch = samples[start : start + BATCH]
             images = [load_image(sample.image) for sample in batch]
@@ -134,28 +150,46 @@ class Pipeline:
             self.expert_seconds += time.perf_counter() - started
             for sample, image, detection in zip(batch, images, detections, strict=True):
                 if detection.is_normal:
-                    yield self._row(sample, keys, detection, None, Answer(GOOD))
+                    yield self._row(sample, keys[sample.id], detection, None, Answer(GOOD))
+                    continue
+                pictures = self._write_pictures(sample, image, detection, keys[sample.id])
+                asked = self._question(sample, pictures)
+                if (found := known.get(asked)) is not None:
+                    answer = Answer(found.name, found.reply)
+                    yield self._row(sample, keys[sample.id], detection, pictures, answer, asked)
                 else:
-                    flagged.append((sample, detection, self._write_pictures(sample, image, detection, keys[sample.id])))
+                    flagged.append((sample, detection, pictures, asked))
         started = time.perf_counter()
-        cases = [Case(self.products[sample.category], pictures) for sample, _, pictures in flagged]
-        for index, answer in self.classifier.classify(cases):
-            sample, detection, pictures = flagged[index]
+        cases = [Case(self.products[sample.category], pictures) for sample, _, pictures, _ in flagged]
+        for index, said in self.classifier.classify(cases):
+            sample, detection, pictures, asked = flagged[index]
             self.mllm_seconds += time.perf_counter() - started
-            if isinstance(answer, Failure):
-                row = replace(self._row(sample, keys, detection, pictures, Answer("")), failure=answer.reason)
-                log.warning("no answer about %s: %s", sample.image, answer.reason)
-                yield row
-            else:
-                yield self._row(sample, keys, detection, pictures, answer)
+            failure = said.reason if isinstance(said, Failure) else ""
+            if failure:
+                log.warning("no answer about %s: %s", sample.image, failure)
+            answer = Answer("") if isinstance(said, Failure) else said
+            yield replace(self._row(sample, keys[sample.id], detection, pictures, answer, asked), failure=failure)
             started = time.perf_counter()
 
+    def _question(self, sample: Sample, pictures: Pictures) -> str:
+        """Names what the MLLM is asked: the same name, the same question to the same model."""
+        return hash_value(
+            [
+                [self.classifier.chat.name, self.classifier.mode.value, asdict(self.classifier.prompt)],
+                [self.visual.kind.value, asdict(self.products[sample.category])],
+                [
+                    None if path is None else hash_file(path)
+                    for path in (pictures.query, pictures.reference, pictures.visual)
+                ],
+            ]
+        )
+
     def _row(
-        self, sample: Sample, keys: Mapping[str, str], detection: Detection, pictures: Pictures | None, answer: Answer
+        self, sample: Sample, key: str, detection: Detection, pictures: Pictures | None, answer: Answer, asked: str = ""
     ) -> Row:
         return Row(
             id=sample.id,
-            key=keys[sample.id],
+            key=key,
             category=sample.category,
             truth=sample.defect or GOOD,
             score=detection.score,
@@ -167,6 +201,7 @@ class Pipeline:
             reference=str(pictures.reference or "") if pictures else "",
             visual=str(pictures.visual or "") if pictures else "",
             nothing_marked=pictures is not None and pictures.visual is None and self._draws,
+            asked=asked,
         )
 
     @property
@@ -200,18 +235,20 @@ class Pipeline:
                 "model's own size" if prompt.side is None else prompt.side,
             ]
         )
+        references = hash_files(self.references.values())
         shared = {
             category: hash_value(
                 [
                     setup,
                     asdict(self.products[category]),
-                    hash_file(self.references[category]) if category in self.references else "",
+                    references[self.references[category]] if category in self.references else "",
                 ]
             )
             for category in {sample.category for sample in samples}
         }
-        truth = {s.id: hash_mask(s) if self.expert.sees_truth else "" for s in samples}
-        return {s.id: hash_value([shared[s.category], hash_file(s.image), s.defect, truth[s.id]]) for s in samples}
+        hashes = hash_files(sample.image for sample in samples)
+        contents = hash_samples(samples) if self.expert.sees_truth else [hashes[sample.image] for sample in samples]
+        return {s.id: hash_value([shared[s.category], content]) for s, content in zip(samples, contents, strict=True)}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -239,14 +276,6 @@ def write_picture(path: Path, image: ImageArray, side: int | None) -> Path:
     temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
     temporary.replace(path)
     return path
-
-
-def hash_mask(sample: Sample) -> str:
-    """Changes with the annotation of a sample."""
-    if sample.mask is None:
-        return ""
-    paths = getattr(sample.mask, "paths", None) or [sample.mask.path]
-    return hash_value([repr(sample.mask), *(hash_file(path) for path in paths if path.is_file())])
 
 
 def summarise_gate(rows: Sequence[Row]) -> dict[str, Any]:

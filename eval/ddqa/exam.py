@@ -32,7 +32,7 @@ class ExamConfig:
         preset: Name of the preset, kept with the results.
         run: Run directory with a trained EDDM; writes `eval/<name>.json`.
         part: Reads `ddqa/<part>.jsonl`.
-        categories: Only these; empty keeps all.
+        categories: Only these, named `category` or `dataset/category`; empty keeps all.
         use_adapter: False examines the base without its LoRA.
         batch_size: Questions a batch.
         name: Name of the result.
@@ -55,8 +55,9 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     """
     run = open_run(config.run)
     path = run.ddqa / f"{config.part}.jsonl"
-    rows = [row for row in read_jsonl(path) if not config.categories or row["category"] in config.categories]
-    rows = [row for row in rows if row["task"] in PAPER_TASKS]  # a description has no mark
+    wanted = set(config.categories)
+    rows = [row for row in read_jsonl(path) if row["task"] in PAPER_TASKS]  # a description has no mark
+    rows = [row for row in rows if not wanted or wanted & {row["category"], _name(row)}]
     if not rows:
         raise UserError(f"No questions in {path} for categories {config.categories or 'all'}. Build DDQA again.")
     eddm = load_eddm(run, use_adapter=config.use_adapter, batch_size=config.batch_size)
@@ -99,19 +100,20 @@ def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
     read is wrong (IoU 0), and counted. A task without questions is None; AD also when only one of its answers occurs.
 
     Args:
-        rows: DDQA rows.
+        rows: DDQA rows. Of several datasets, `categories` names each `dataset/category`.
         replies: What the model said to each.
     """
     right: dict[str, list[float]] = defaultdict(list)
     by_answer: dict[str, list[float]] = defaultdict(list)
     by_category: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     unparsable = {task.value: 0 for task in PAPER_TASKS}
+    several = len({row.get("dataset") for row in rows}) > 1
     for row, reply in zip(rows, replies, strict=True):
         task = row["task"]
         score, readable = _mark(row, reply)
         unparsable[task] += not readable
         right[task].append(score)
-        by_category[row["category"]][task].append(score)
+        by_category[_name(row) if several else row["category"]][task].append(score)
         if task == Task.AD:
             by_answer[row["options"][ord(row["answer"]) - ord("A")]].append(score)
     normal, defective = (_mean(by_answer.get(option, [])) for option in AD_OPTIONS)
@@ -131,6 +133,10 @@ def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
             for category, tasks in sorted(by_category.items())
         },
     }
+
+
+def _name(row: Row) -> str:
+    return f"{row.get('dataset', '')}/{row['category']}"
 
 
 def _mark(row: Row, reply: str) -> tuple[float, bool]:

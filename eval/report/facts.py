@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from data.content import hash_files
 from data.errors import UserError
-from data.files import hash_file, hash_value, read_json, read_jsonl
+from data.files import hash_value, read_json, read_jsonl
 from data.run import Run
 from data.source import Source, load_samples
 
@@ -117,7 +118,8 @@ def describe_data(sources: Sequence[Source]) -> dict[str, Any]:
     """Counts of some sources and a hash over their sample ids and image bytes, or why they cannot be read."""
     try:
         samples = load_samples(sources).samples
-        digest = hash_value(sorted((sample.id, hash_file(sample.image)) for sample in samples))
+        hashes = hash_files(sample.image for sample in samples)
+        digest = hash_value(sorted((sample.id, hashes[sample.image]) for sample in samples))
     except (UserError, OSError) as error:
         return {"missing": str(error)}
     return {

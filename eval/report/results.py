@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from data.files import read_json, write_json
 from data.run import Run
+from eval.segmentation.config import other_data, trained_data
 
 EDDM_KEYS = ("AD", "RDL", "DC", "DFM_iou")
 SEGMENTATION_KEYS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "image_auroc")
@@ -21,9 +23,26 @@ def collect_results(run: Run) -> dict[str, Any]:
     """
     exam = run.eval / "eddm.json"
     segmentation: dict[str, Any] = {"with_eddm": None, "without_eddm": None}
-    for path in sorted(run.eval.glob("segmentation_*.json")):
-        segmentation[path.stem.removeprefix("segmentation_")] = _segmentation(read_json(path))
+    segmentation |= {name: _segmentation(read_json(path)) for name, path in find_evaluations(run).items()}
     return {"eddm": _pick(read_json(exam), EDDM_KEYS) if exam.is_file() else None, "segmentation": segmentation}
+
+
+def find_evaluations(run: Run) -> dict[str, Path]:
+    """The segmentation results of a run, by a name that tells the dataset where that is not the run's own.
+
+    Files of older versions lack the dataset in their names; it is read from what they say they evaluated.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(run.eval.glob("segmentation_*.json")):
+        name, summary = path.stem.removeprefix("segmentation_"), read_json(path)
+        told, trained = summary["config"], run.mdlm / str(summary.get("model")) / "config.json"
+        own = trained_data(trained.parent) if trained.is_file() else ""
+        missing = [] if told["name"] else other_data(told["dataset"], told["data"].get("name", ""), own)
+        if missing and not name.endswith(f"_{missing[0]}"):
+            found.setdefault(f"{name}_{missing[0]}", path)
+        else:
+            found[name] = path
+    return found
 
 
 def write_results(run: Run) -> dict[str, Any]:

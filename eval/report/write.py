@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import write_json, write_text
+from data.files import read_json, write_json, write_text
 from data.run import Run, open_run
 from data.sample import Sample
-from data.source import Source, load_samples
+from data.source import load_samples
 from data.training.descriptions import load_descriptions
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
@@ -30,7 +30,8 @@ from eval.report.facts import (
 )
 from eval.report.notes import find_missing, headline, limits
 from eval.report.page import page_environment
-from eval.report.results import write_results
+from eval.report.results import find_evaluations, write_results
+from eval.segmentation.config import evaluated_sources
 from eval.segmentation.decoys import decoy_boxes
 from eval.segmentation.map_store import MapStore
 from models.contour import ContourConfig
@@ -103,14 +104,10 @@ def build_report(config: ReportConfig) -> Path:
 def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
     """Everything but pictures: results, configs, data, versions and times."""
     log.info("Collecting the results of %s …", run.path)
-    evaluations = {
-        path.stem.removeprefix("segmentation_"): read_optional(path)
-        for path in sorted(run.eval.glob("segmentation_*.json"))
-    }
+    evaluations = {name: read_json(path) for name, path in find_evaluations(run).items()}
     write_results(run)
     configs = read_configs(run)
     main = evaluations.get("with_eddm") or next(iter(evaluations.values()), None)
-    parts = {"Training": "train", "Zero-shot": "zero_shot"} if main else {}
     return {
         "title": config.title,
         "run": str(run.path.resolve()),
@@ -121,17 +118,20 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm")),
         "eddm": read_optional(run.eval / "eddm.json"),
         "ddqa": read_optional(run.ddqa / "counts.json"),
-        "data": {
-            name: describe_data([Source(**source) for source in main["config"]["data"][part]])
-            for name, part in parts.items()
-            if main
-        },
+        "data": _describe_sides(main["config"]) if main else {},
         "stages": read_stages(run),
         "versions": read_versions(),
         "configs": configs,
         "curves": read_curves(run),
         "report_config": asdict(config),
     }
+
+
+def _describe_sides(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of both sides, as the config of an evaluation names it."""
+    zero_shot = told if told["dataset"] else {**told, "part": "zero_shot"}
+    sides = {"Training": {**told, "dataset": "", "part": "train"}, "Zero-shot": zero_shot}
+    return {name: describe_data(evaluated_sources(side)) for name, side in sides.items()}
 
 
 def format_figure(value: float | None, digits: int = 1) -> str:
@@ -183,9 +183,9 @@ def _measure(run: Run, facts: dict[str, Any], config: ReportConfig) -> tuple[lis
     if name is None:
         return [], None
     summary = facts["evaluations"][name]
-    store = MapStore(run.eval / f"segmentation_{name}")
+    store = MapStore(find_evaluations(run)[name].with_suffix(""))
     try:
-        sources = [Source(**source) for source in summary["config"]["data"][summary["config"]["part"]]]
+        sources = evaluated_sources(summary["config"])
         rows = {row.id: row for row in store.rows()}
         samples: list[Sample] = [sample for sample in load_samples(sources).samples if sample.id in rows]
         return measure_cases(samples, rows, store, config.contour, decoy_boxes(sources, samples)), store

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.files import read_json
 from data.source import DataConfig, Source
 from eval.metrics.pixels import AUPRO_LIMIT, Engine
 from eval.segmentation.prompts import TextSource
@@ -205,6 +207,20 @@ def other_data(dataset: str, data: str, own_data: str) -> list[str]:
     if dataset:
         return [dataset]
     return [data] if own_data and data and data != own_data else []
+
+
+def trained_data(folder: Path) -> str:
+    """Name of the data that an MDLM was trained on; empty if it is not known."""
+    data = read_json(folder / "config.json").get("data") or {}
+    return str(data.get("name") or "")
+
+
+def evaluated_sources(told: Mapping[str, Any]) -> list[Source]:
+    """What an evaluation was about, from the config in its summary."""
+    if not told["dataset"]:
+        return [Source(**source) for source in told["data"][told["part"]]]
+    names = ("splits", "categories", "skip_empty_masks")
+    return [Source(reader=told["dataset"], root=told["data_root"], **{name: told[name] for name in names})]
 
 
 def config_facts(config: ScoringConfig) -> dict[str, Any]:

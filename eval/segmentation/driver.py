@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -35,7 +34,6 @@ from models.predictor import Predicted
 
 log = logging.getLogger(__name__)
 NAMED = 5  # maps that an error message names
-FLUSH_ROWS, FLUSH_SECONDS = 32, 2.0  # rows, and time, between two writes of the log
 
 
 class MapSource(Protocol):
@@ -196,9 +194,9 @@ class _Maps:
         if self.ranks.is_main and self.rows:
             log.info("%d of %d anomaly maps are there from an earlier run.", len(self.rows), len(self.samples))
         problems: list[str] = []
-        with _Log(self.store) as book:
+        with self.store.writing():
             for sample, anomaly_map, row in self._progress(new, unscored):
-                self._take(sample, anomaly_map, row, book, problems)
+                self._take(sample, anomaly_map, row, problems)
         problems = [problem for part in self.ranks.gather(problems) for problem in part]
         if problems:
             raise UserError(
@@ -312,9 +310,7 @@ class _Maps:
             map=path,
         )
 
-    def _take(
-        self, sample: Sample, anomaly_map: MapArray | UserError, row: MapRow | None, book: _Log, problems: list[str]
-    ) -> None:
+    def _take(self, sample: Sample, anomaly_map: MapArray | UserError, row: MapRow | None, problems: list[str]) -> None:
         """Checks and scores one map, and logs it; what is wrong with it joins the problems."""
         name = str(self.source.files.get(sample.id, sample.image))
         try:
@@ -327,46 +323,7 @@ class _Maps:
             return
         if self.kind is not ImageScore.model:
             score = image_score(fitted, self.kind, self.config.score_fraction)
-            book.add_score(self._score_key(sample.id), score)
+            self.store.add_score(self._score_key(sample.id), score)
         if row is not None:
             path = row.map or self.store.save(sample.id, anomaly_map)
-            book.add_row(replace(row, map=path, size=list(anomaly_map.shape)))
-
-
-@dataclass(slots=True)
-class _Log:
-    """Rows and scores on their way to the disk: written a few at a time, and when the block is left."""
-
-    store: MapStore
-    _rows: list[MapRow] = field(default_factory=list)
-    _scores: dict[str, float] = field(default_factory=dict)
-    _written: float = field(default_factory=time.monotonic)
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._write()
-
-    def add_row(self, row: MapRow) -> None:
-        """Takes a row whose map is there."""
-        self._rows.append(row)
-        self._write_sometimes()
-
-    def add_score(self, key: str, score: float) -> None:
-        """Takes an image score."""
-        self._scores[key] = score
-        self._write_sometimes()
-
-    def _write_sometimes(self) -> None:
-        if len(self._rows) + len(self._scores) >= FLUSH_ROWS or time.monotonic() - self._written > FLUSH_SECONDS:
-            self._write()
-
-    def _write(self) -> None:
-        if self._scores:
-            self.store.log_scores(self._scores)
-        if self._rows:
-            self.store.log_rows(self._rows)
-        self._rows, self._scores, self._written = [], {}, time.monotonic()
+            self.store.add_row(replace(row, map=path, size=list(anomaly_map.shape)))

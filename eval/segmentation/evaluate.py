@@ -8,7 +8,7 @@ from typing import Any
 
 from data.content import hash_files
 from data.errors import UserError
-from data.files import hash_value, read_json
+from data.files import hash_value
 from data.ranks import Ranks, join_ranks
 from data.run import Run, open_run
 from data.sample import ImageArray, Sample
@@ -16,7 +16,7 @@ from data.source import Source, load_samples
 from data.training.descriptions import load_descriptions
 from data.training.grounding import DescriptionMode
 from eval.segmentation.averaging import mirror_text
-from eval.segmentation.config import SegmentationConfig
+from eval.segmentation.config import SegmentationConfig, trained_data
 from eval.segmentation.driver import Job, evaluate
 from eval.segmentation.file_maps import FileMaps, find_maps
 from eval.segmentation.map_store import MapRow
@@ -163,12 +163,6 @@ def find_mdlm(run: Run, model: str) -> Path:
             f"description={model}"
         )
     return folder
-
-
-def trained_data(folder: Path) -> str:
-    """Name of the data that an MDLM was trained on; empty if it is not known."""
-    data = read_json(folder / "config.json").get("data") or {}
-    return str(data.get("name") or "")
 
 
 def hash_model(folder: Path) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
-from data.files import append_jsonl, make_dir, read_jsonl, write_jsonl
+from data.files import make_dir, read_jsonl, write_jsonl
+from data.row_log import RowLog
 from models.experts.map_file import read_map
 
 SUFFIX = ".jsonl"
@@ -55,7 +57,7 @@ class MapStore:
         self.folder = folder
         self.log = folder / f"images{SUFFIX}"
         own = f".rank{rank}" if rank else ""
-        self._own_log, self._own_scores = folder / f"images{own}{SUFFIX}", folder / f"scores{own}{SUFFIX}"
+        self._rows, self._scores = (RowLog(folder / f"{name}{own}{SUFFIX}") for name in ("images", "scores"))
 
     def resume(self, keys: Mapping[str, str]) -> dict[str, MapRow]:
         """The rows that still hold, by sample id. Only one rank may call it, while none adds.
@@ -87,7 +89,7 @@ class MapStore:
         return [row for path in logs for row in read_jsonl(path)], others
 
     def scores(self) -> dict[str, float]:
-        """What `log_scores` remembered, by key. Only one rank may call it, while none adds."""
+        """What `add_score` remembered, by key. Only one rank may call it, while none adds."""
         rows, merged = self._merge("scores")
         if merged:
             write_jsonl(self.folder / f"scores{SUFFIX}", rows)
@@ -97,10 +99,6 @@ class MapStore:
             return {row["key"]: row["score"] for row in rows}
         except (KeyError, TypeError) as error:
             raise UserError(f"Unreadable rows in {self.folder / 'scores.jsonl'}: {error!r}. Delete it.") from error
-
-    def log_scores(self, scores: Mapping[str, float]) -> None:
-        """Remembers figures by key."""
-        append_jsonl(self._own_scores, [{"key": key, "score": score} for key, score in scores.items()])
 
     def path(self, row: MapRow) -> Path:
         """Where the map of a row is: below the folder, or elsewhere if another method wrote it."""
@@ -113,9 +111,19 @@ class MapStore:
         np.save(self.folder / path, anomaly_map.astype(np.float32, copy=False))
         return path.as_posix()
 
-    def log_rows(self, rows: Sequence[MapRow]) -> None:
-        """Logs rows whose maps are there already."""
-        append_jsonl(self._own_log, [asdict(row) for row in rows])
+    @contextmanager
+    def writing(self) -> Iterator[Self]:
+        """A block in which rows and scores are added; all are on disk when it is left."""
+        with self._rows, self._scores:
+            yield self
+
+    def add_row(self, row: MapRow) -> None:
+        """Logs a row whose map is there already."""
+        self._rows.add(asdict(row))
+
+    def add_score(self, key: str, score: float) -> None:
+        """Remembers a figure by its key."""
+        self._scores.add({"key": key, "score": score})
 
     def rows(self) -> list[MapRow]:
         """All rows.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.content import Memory, state_of
+from data.ddqa.summary import stream_jsonl
 from data.errors import UserError
-from data.files import read_json, read_jsonl
+from data.files import read_json
 from data.run import Run
 from data.sample import Sample
 from data.source import Source, load_samples
@@ -47,10 +51,22 @@ def check_zero_shot(run: Run, folder: Path, description: TextSource, samples: Se
     questions = run.ddqa / "train.jsonl"
     if not questions.is_file():
         return f"verified for the MDLM; not verified for EDDM: {questions} is gone"
-    asked = {product(row["dataset"], row["category"]) for row in read_jsonl(questions) if row.get("dataset")}
+    asked = {product(dataset, category) for dataset, category in _asked(questions)}
     if shared := {s.category for s in samples if product(s.dataset, s.category) in asked}:
         names = ", ".join(sorted(shared))
         raise UserError(
             f"EDDM was trained on zero-shot categories ({questions}): {names}. Remove them and train again."
         )
     return "verified"
+
+
+def _asked(questions: Path) -> list[list[str]]:
+    """Datasets and categories that EDDM was asked about, read once from its 280,000 rows and then remembered."""
+    memory, since, state = Memory(), time.time(), state_of(questions)
+    known = memory.recall("categories", {questions: state}).get(questions)
+    if known is None:
+        rows = {(row["dataset"], row["category"]) for row in stream_jsonl(questions) if row.get("dataset")}
+        known = json.dumps(sorted(rows))
+        memory.remember("categories", [(questions, state, known)], since=since)
+    found: list[list[str]] = json.loads(known)
+    return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data.content import hash_samples
 from data.ddqa.build import build_ddqa
 from data.ddqa.config import DDQAConfig, Layout
 from data.errors import UserError
-from data.files import read_json, read_jsonl
+from data.files import hash_value, read_json, read_jsonl, write_json
 from data.run import open_run
+from data.source import Source, load_samples
 from eval.ddqa.exam import ask_all, grade
 from eval.tables.comparison import Comparison, Ours, compare
 from eval.tables.config import ReproduceConfig
@@ -33,7 +36,8 @@ def reproduce_counts(config: ReproduceConfig) -> Comparison:
 def reproduce_difficulty(config: ReproduceConfig, table: PublishedTable) -> Comparison:
     """Table II: the untuned base of the run's EDDM, 0-shot, on DDQA and on MMAD."""
     ours = {}
-    for row, measure in (("mmad", _on_mmad), ("ddqa", _on_ddqa)):
+    # DDQA first: it is built by forked workers, before any model has started threads
+    for row, measure in (("ddqa", _on_ddqa), ("mmad", _on_mmad)):
         try:
             ours[row] = measure(config)
         except UserError as error:
@@ -90,18 +94,31 @@ def _layout(config: ReproduceConfig, name: str) -> Layout:
 
 
 def _build(config: ReproduceConfig, name: str, root: Path) -> dict[str, int]:
-    """Questions by task of one source."""
+    """Questions by task of one source; what was built from the same images and masks is not built again."""
     layout = _layout(config, name)
+    key, memory = _key(config, name, root), layout.folder / "built_from.json"
+    if memory.is_file() and layout.stats.is_file() and read_json(memory) == key:
+        return read_json(layout.stats)[name]
+    memory.unlink(missing_ok=True)
     settings = DDQAConfig(
         preset=config.preset,
         sources=[name],
         paths={name: str(root)},
         out=str(layout.folder),
-        workers=1,  # other tables may have started threads, with which a fork can hang
+        workers=os.cpu_count() or 1,
         seed=config.seed,
     )
     build_ddqa(settings)
+    write_json(memory, key)
     return read_json(layout.stats)[name]
+
+
+def _key(config: ReproduceConfig, name: str, root: Path) -> str:
+    """Names what DDQA of a source depends on: its samples with their annotations, and the seed."""
+    samples = load_samples([Source(reader=name, root=str(root))]).samples
+    contents = hash_samples(samples)
+    told = [[s.id, s.category, s.defect, s.group, c] for s, c in zip(samples, contents, strict=True)]
+    return hash_value([config.seed, told])
 
 
 def _spread(rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:

@@ -121,6 +121,51 @@ def test_resumes(config: ClassificationConfig, stand: Stand, caplog: pytest.LogC
     assert len(read_jsonl(Path(config.out) / LOG)) == 21  # the failure stays in the log
 
 
+@pytest.fixture(params=[None, 56], ids=["own size", "56 pixels"])
+def answered(request: pytest.FixtureRequest, config: ClassificationConfig, stand: Stand) -> ClassificationConfig:
+    """A pipeline whose four questions were paid for."""
+    config = replace(config, prompt=PromptConfig(image_size=request.param))
+    run_classification(config)
+    assert len(stand.requests) == 4
+    stand.requests.clear()
+    return config
+
+
+def test_a_moved_dataset_asks_nothing(answered: ClassificationConfig, stand: Stand) -> None:
+    root = Path(answered.data_root)
+    moved = root.rename(root.with_name("elsewhere"))
+    result = run_classification(replace(answered, data_root=str(moved)))
+    assert not stand.requests and result["mean"]["accuracy"] == 100
+
+
+def test_a_new_label_changes_the_score_and_asks_nothing(answered: ClassificationConfig, stand: Stand) -> None:
+    root = Path(answered.data_root)
+    for part in ("test", "ground_truth"):
+        (root / "nut" / part / "scratch").rename(root / "nut" / part / "dent")
+    result = run_classification(answered)
+    assert not stand.requests
+    assert result["confusion"]["nut"]["classes"] == ["good", "dent", "scratch"]
+    assert result["mean"]["accuracy"] < 100
+
+
+def test_only_a_mask_that_looks_different_is_asked_about(answered: ClassificationConfig, stand: Stand) -> None:
+    path = Path(answered.data_root) / "nut" / "ground_truth" / "scratch" / "000_mask.png"
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(path), mask, [cv2.IMWRITE_PNG_COMPRESSION, 0])  # other bytes, the same mask
+    run_classification(answered)
+    assert not stand.requests
+    cv2.imwrite(str(path), mask[::-1])
+    run_classification(answered)
+    assert len(stand.requests) == 1
+
+
+def test_class_descriptions_are_found_from_any_directory(
+    config: ClassificationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert classification.class_file(replace(config, classes="", dataset="mvtec_ac")).is_file()
+
+
 def test_without_a_single_answer_nothing_is_scored(config: ClassificationConfig, stand: Stand) -> None:
     stand.fail_from = 0
     with pytest.raises(UserError, match=r"No question got an answer, 4 were asked: timed out"):

@@ -5,9 +5,9 @@ import pytest
 from eval.ddqa.exam import grade
 
 
-def make_row(task: str, answer: str, category: str = "washer") -> dict[str, Any]:
+def make_row(task: str, answer: str, category: str = "washer", dataset: str = "mvtec_ad") -> dict[str, Any]:
     options = {"AD": ["No.", "Yes."], "DFM": []}.get(task, ["a", "b", "c", "d"])
-    return {"task": task, "answer": answer, "options": options, "category": category, "id": "x"}
+    return {"task": task, "answer": answer, "options": options, "category": category, "dataset": dataset, "id": "x"}
 
 
 def test_ad_is_balanced_between_normal_and_defective() -> None:
@@ -43,3 +43,17 @@ def test_tasks_without_questions_are_none() -> None:
     assert result["RDL"] is None
     assert result["AD"] is None, "one answer only: nothing to balance"
     assert result["categories"] == {"gear": {"AD": 100.0, "DC": 100.0}}
+
+
+def test_categories_of_two_datasets_are_marked_apart() -> None:
+    rows = [
+        make_row("DC", "A", "zipper"),
+        make_row("DC", "A", "zipper", "vision"),
+        make_row("DC", "A", "bolt", "vision"),
+    ]
+    result = grade(rows, ["A", "B", "A"])
+    assert result["categories"] == {
+        "mvtec_ad/zipper": {"DC": 100.0},
+        "vision/bolt": {"DC": 100.0},
+        "vision/zipper": {"DC": 0.0},
+    }

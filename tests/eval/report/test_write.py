@@ -180,3 +180,28 @@ def test_images_that_are_gone_are_named(full_run: Run) -> None:
 def test_missing_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match="No run directory"):
         build_report(ReportConfig(preset="tiny", run=str(tmp_path / "none")))
+
+
+def test_another_dataset_does_not_take_the_place_of_the_runs_own(full_run: Run) -> None:
+    before = json.loads((full_run.path / "report.json").read_text()) if make_report(full_run) else {}
+    config = SegmentationConfig(
+        preset="tiny",
+        run=str(full_run.path),
+        data=DataConfig(train=[], zero_shot=[]),
+        description=TextSource.fixed,
+        dataset="mvtec_ad",
+        data_root=str(full_run.data / "unseen"),
+        categories=["tile"],
+    )
+    evaluate_segmentation(config, lambda run, model: Redness(0.0))
+    make_report(full_run)
+    after = json.loads((full_run.path / "report.json").read_text())
+    assert set(after["evaluations"]) == {*before["evaluations"], "without_eddm_mvtec_ad"}
+    assert (after["segmentation"], after["data"]) == (before["segmentation"], before["data"])
+
+
+def test_a_report_hashes_no_image_twice(full_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.content.SETTLED_SECONDS", -1.0)
+    make_report(full_run)
+    monkeypatch.setattr("data.content.hash_file", lambda path: pytest.fail(f"{path} is known"))
+    make_report(full_run)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from data.ddqa.compose import FIXED_PROMPT
+from data.ddqa.summary import stream_jsonl
 from data.errors import UserError
 from data.files import append_jsonl, write_json
 from data.run import Run
@@ -21,6 +23,7 @@ from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
 from eval.segmentation.subset import choose_subset
+from tests.eval.conftest import make_dataset  # type: ignore[import-not-found]
 
 SIZE = 32
 
@@ -205,3 +208,66 @@ def test_results_file(run: Run) -> None:
     without = results["segmentation"]["without_eddm"]
     assert set(without["mean"]) == {"pixel_auroc", "pixel_f1_max", "pixel_ap", "image_auroc"}
     assert set(without["categories"]) == {"tile", "washer"}
+
+
+def test_results_of_another_dataset_carry_its_name(run: Run) -> None:
+    own = evaluate_segmentation(make_config(run), lambda run, model: Redness())
+    path = run.eval / "segmentation_without_eddm.json"
+    kept = path.read_text()
+    elsewhere = run.data / "elsewhere"
+    make_dataset(elsewhere, ["bolt"], 5)
+    other = make_config(run, dataset="mvtec_ad", data_root=str(elsewhere))
+    summary = evaluate_segmentation(other, lambda run, model: Redness())
+    assert (own["name"], summary["name"]) == ("without_eddm", "without_eddm_mvtec_ad")
+    assert path.read_text() == kept
+    assert set(write_results(run)["segmentation"]) == {"with_eddm", "without_eddm", "without_eddm_mvtec_ad"}
+
+
+def test_other_data_than_that_of_the_training_is_named(run: Run) -> None:
+    facts = json.loads((run.mdlm / "fixed" / "config.json").read_text())
+    facts["data"]["name"] = "mine"
+    write_json(run.mdlm / "fixed" / "config.json", facts)
+    names = []
+    for name in ("mine", "real"):
+        config = make_config(run)
+        config.data.name = name
+        names.append(evaluate_segmentation(config, lambda run, model: Redness())["name"])
+    assert names == ["without_eddm", "without_eddm_real"]
+
+
+def test_results_that_an_older_version_wrote_are_read_under_their_dataset(run: Run) -> None:
+    evaluate_segmentation(make_config(run), lambda run, model: Redness())
+    path = run.eval / "segmentation_without_eddm.json"
+    summary = json.loads(path.read_text())
+    summary["config"] |= {"dataset": "visa", "data_root": "/data/visa"}
+    write_json(path, summary)
+    found = write_results(run)["segmentation"]
+    assert found["without_eddm"] is None and found["without_eddm_visa"]["mean"]["image_auroc"] == pytest.approx(100)
+
+
+def test_the_questions_are_read_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EDDM's 280,000 rows are looked through for their categories by one rank, and only when they have changed."""
+    monkeypatch.setattr("data.content.SETTLED_SECONDS", -1.0)
+    samples = load_samples([Source(reader="mvtec_ad", root=str(run.data / "unseen"))]).samples
+    append_jsonl(run.descriptions / "zero_shot.jsonl", [{"id": s.id, "description": "It is."} for s in samples])
+    read: list[Path] = []
+
+    def stream(path: Path) -> Iterator[dict[str, Any]]:
+        read.append(path)
+        return stream_jsonl(path)
+
+    monkeypatch.setattr("eval.segmentation.zero_shot.stream_jsonl", stream)
+    config = make_config(run, description=TextSource.eddm)
+    for _ in range(2):
+        assert evaluate_segmentation(config, lambda run, model: Redness())["zero_shot"] == "verified"
+    assert len(read) == 1
+    append_jsonl(run.ddqa / "train.jsonl", [{"dataset": "mvtec_ad", "category": "tile"}])
+    with pytest.raises(UserError, match="tile"):
+        evaluate_segmentation(config, lambda run, model: Redness())
+
+
+def test_what_did_not_change_is_not_hashed_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.content.SETTLED_SECONDS", -1.0)
+    evaluate_segmentation(make_config(run), lambda run, model: Redness())
+    monkeypatch.setattr("data.content.hash_file", lambda path: pytest.fail(f"{path} is known"))
+    assert evaluate_segmentation(make_config(run), lambda run, model: Redness())["new_maps"] == 0

@@ -13,7 +13,8 @@ def add(store: MapStore, name: str, key: str = "1", anomaly_map: np.ndarray | No
     path = store.save(name, np.zeros((2, 2), np.float32) if anomaly_map is None else anomaly_map)
     about = {"image": f"/data/{name}", "category": "washer", "defect": None, "prompt": "What?"}
     row = MapRow(id=name, key=key, score=0.5, map=path, **about)  # type: ignore[arg-type]
-    store.log_rows([row])
+    with store.writing():
+        store.add_row(row)
     return row
 
 
@@ -37,7 +38,8 @@ def test_rows_of_all_ranks_come_together(tmp_path: Path) -> None:
     for rank in range(3):
         store = MapStore(tmp_path, rank)
         add(store, f"image{rank}")
-        store.log_scores({f"key{rank}": float(rank)})
+        with store.writing():
+            store.add_score(f"key{rank}", float(rank))
     main = MapStore(tmp_path)
     assert set(main.resume({f"image{rank}": "1" for rank in range(3)})) == {"image0", "image1", "image2"}
     assert main.scores() == {"key0": 0.0, "key1": 1.0, "key2": 2.0} == main.scores()

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from data.ddqa.build import build_ddqa
+from data.ddqa.config import DDQAConfig
 from data.errors import UserError
 from data.files import append_jsonl
 from data.sample import load_image
@@ -93,6 +96,24 @@ def test_ddqa_counts_of_a_source(tmp_path: Path) -> None:
     assert cells["DFM"]["ours"] == 1
     assert "Dataset vision is missing" in line(tmp_path, "eiad.1", "vision")["missing"]
     assert line(tmp_path, "eiad.1", "total")["cells"]["AD"] == {"ours": 2, "paper": 1104, "difference": -1102}
+
+
+def test_ddqa_is_built_once_from_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, built = write_tree(tmp_path, "bsdata"), []
+
+    def build(settings: DDQAConfig) -> None:
+        built.append(settings)
+        build_ddqa(settings)
+
+    monkeypatch.setattr("eval.tables.ddqa.build_ddqa", build)
+    (tmp_path / "run").mkdir()
+    for table in ("eiad.1", "eiad.2", "eiad.1"):
+        reproduce(make_config(tmp_path, table, run=str(tmp_path / "run")))
+    assert [settings.workers for settings in built] == [os.cpu_count()]
+    image = next(sample.image for sample in load_samples([Source(reader="bsdata", root=str(root))]).samples)
+    image.write_bytes(cv2.imencode(image.suffix, 255 - cv2.imread(str(image)))[1].tobytes())
+    reproduce(make_config(tmp_path, "eiad.1"))
+    assert len(built) == 2
 
 
 def test_a_run_without_a_model_is_named(tmp_path: Path) -> None:
