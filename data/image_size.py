@@ -1,42 +1,51 @@
-"""The size of an image without decoding it, and whether its file is whole."""
+"""The one function that reads an image's size without decoding it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from data.errors import UserError
+from data.pixels.decode import UnreadableError, decode_image
+from data.pixels.header import Header, parse_header
 
-ORIENTATION = 274  # EXIF; 5 to 8 turn the image by a quarter
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-TAIL = 4096  # some cameras and tools pad a file after its end mark
+TAIL = 4096
 
 
 def read_size(path: Path) -> tuple[int, int]:
     """Reads (height, width) from the header, as `load_image` would return the image.
 
-    A JPEG or PNG file must also have its end mark, so that a download cut short is found. Damage in the middle of
-    a file is not seen: only decoding finds that.
+    A JPEG or PNG file must also have its end mark near its end, or else decode: what a phone or a tool writes behind
+    the picture does no harm, a download cut short is found. Damage in the middle of a file is not seen: only decoding
+    finds that.
 
     Raises:
         UserError: If the file is missing, is no image, or ends too early.
     """
-    if not path.is_file():
-        raise UserError(f"Missing image: {path}. Check the dataset folder, or run the download again.")
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            end = ENDS.get(image.format or "")
-            # getexif decodes a PNG that holds none, hence the look at info
-            turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in range(
-                5, 9
-            )
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"Corrupt image: {path} does not decode. Replace the file, or download it again.") from error
+    header = read_header(path)
+    end = ENDS.get(header.format)
     if end and end not in _tail(path):
-        raise UserError(f"Corrupt image: {path} ends too early. Replace the file, or download it again.")
-    return (width, height) if turned else (height, width)
+        decode_image(path)
+    return header.size
+
+
+def read_header(path: Path) -> Header:
+    """The header of an image; see `Header`.
+
+    Raises:
+        UserError: If the file is missing or is no image.
+    """
+    try:
+        with path.open("rb") as file:
+            return parse_header(file)
+    except ValueError as error:
+        raise UnreadableError(path, "image", "it has zero bytes" if not path.stat().st_size else str(error)) from error
+    except OSError as error:
+        if not path.is_file():
+            message = f"Missing image: {path}. Check the dataset folder, or run the download again."
+            raise UserError(message) from error
+        message = f"Unreadable image: {path}: {error.strerror}. Check the permissions and the disk."
+        raise UserError(message) from error
 
 
 def _tail(path: Path) -> bytes:

@@ -5,7 +5,6 @@ Boxes are xyxy in pixels, end-exclusive: a single pixel at (x, y) has the box (x
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
+from data.pixels.levels import decode_levels
+from data.pixels.shapes import Shape, Style, Window, draw, paste
 
 MANY_BANDS = 16  # beyond it, many small windows cost more than one large
 
@@ -55,17 +56,19 @@ class MaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class Polygons:
-    """Annotated polygons, each ((x, y), …) in pixels, and the file they come from.
+    """Annotated polygons, and the file they come from.
 
     Attributes:
-        points: The polygons.
+        points: Each polygon as ((x, y), …), in the coordinates of corners; COCO's run lengths may stand among them.
         path: The annotation file.
         parts: Number of the defect region that each polygon is a part of; empty when each is a region of its own.
+        style: Who wrote them, and so how they are drawn.
     """
 
-    points: tuple[tuple[tuple[float, float], ...], ...]
+    points: tuple[Shape, ...]
     path: Path
     parts: tuple[int, ...] = ()
+    style: Style = Style.LABELME
 
     def __str__(self) -> str:
         return str(self.path)
@@ -102,17 +105,34 @@ def read_mask(source: MaskSource, size: tuple[int, int]) -> NDArray[np.bool_]:
         (H, W) bool, True on the defect.
 
     Raises:
-        UserError: If the file is missing, does not decode, or has another size than the image.
+        UserError: If the file is missing, does not decode, or has another size than the image, or a shape cannot be
+            drawn.
     """
     if isinstance(source, Polygons):
-        return _fill(source.points, size)
+        mask = np.zeros(size, bool)
+        for window in _windows(source, size):
+            paste(window, mask)
+        return mask
     mask = decode_mask(source)
     if mask.shape != size:
+        turned = " Is the photo turned by its orientation tag, and the mask not?" if mask.shape == size[::-1] else ""
         raise UserError(
             f"Mask of another size: {source.path} is {mask.shape[1]}x{mask.shape[0]}, its image "
-            f"{size[1]}x{size[0]} (width x height). Replace the mask."
+            f"{size[1]}x{size[0]} (width x height).{turned} Replace the mask."
         )
     return mask
+
+
+def _windows(source: Polygons, size: tuple[int, int]) -> list[Window]:
+    """Each defect region drawn, those outside of the image left out."""
+    grouped: dict[int, list[Shape]] = {}
+    for number, shape in zip(source.parts or range(len(source.points)), source.points, strict=True):
+        grouped.setdefault(number, []).append(shape)
+    try:
+        drawn = [draw(shapes, size, source.style) for shapes in grouped.values()]
+    except UserError as error:
+        raise UserError(f"{source.path}: {error}") from error
+    return [window for window in drawn if window is not None]
 
 
 def decode_mask(source: MaskFile | MaskFiles) -> NDArray[np.bool_]:
@@ -122,10 +142,10 @@ def decode_mask(source: MaskFile | MaskFiles) -> NDArray[np.bool_]:
         UserError: If a file is missing or does not decode, or the files of one image differ in size.
     """
     if isinstance(source, MaskFile):
-        return _decode(source.path) > source.threshold
-    union = _decode(source.paths[0]) > source.threshold
+        return decode_levels(source.path) > source.threshold
+    union = decode_levels(source.paths[0]) > source.threshold
     for path in source.paths[1:]:
-        part = _decode(path)
+        part = decode_levels(path)
         if part.shape != union.shape:
             raise UserError(
                 f"Masks of one image differ in size: {path} is {part.shape[1]}x{part.shape[0]}, {source.paths[0]} "
@@ -146,28 +166,12 @@ def mask_defects(source: MaskFiles) -> list[str]:
         raise UserError(f"No names for the pixel values of {source}. Add the dataset's file that gives them.")
     found = set()
     for path in source.paths:
-        pixels = _decode(path)
+        pixels = decode_levels(path)
         for value in np.unique(pixels[pixels > source.threshold]).tolist():
             if value not in names:
                 raise UserError(f"Unknown pixel value {value} in {path}. Known: {sorted(names)}. Replace it.")
             found.add(names[value])
     return sorted(found)
-
-
-def _decode(path: Path) -> NDArray[np.uint8]:
-    if not path.is_file():
-        raise UserError(f"Missing mask: {path}. Check the dataset folder, or run the download again.")
-    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
-    if decoded is None:
-        raise UserError(f"Corrupt mask: {path} does not decode. Replace the file, or download it again.")
-    return decoded  # type: ignore[return-value]
-
-
-def _fill(polygons: Sequence[tuple[tuple[float, float], ...]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    canvas = np.zeros(size, np.uint8)
-    for polygon in polygons:
-        cv2.fillPoly(canvas, [np.round(np.asarray(polygon)).astype(np.int32)], 1)
-    return canvas.astype(bool)
 
 
 def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
@@ -180,35 +184,16 @@ def defect_regions(source: MaskSource, mask: NDArray[np.bool_]) -> list[Region]:
         mask: (H, W) bool, as `read_mask` returned it.
     """
     if isinstance(source, Polygons):
-        numbers = source.parts or range(len(source.points))
-        grouped: dict[int, list[tuple[tuple[float, float], ...]]] = {}
-        for number, polygon in zip(numbers, source.points, strict=True):
-            grouped.setdefault(number, []).append(polygon)
-        height, width = mask.shape
-        regions = [region for parts in grouped.values() if (region := _polygon_region(parts, (height, width)))]
+        regions = [_region(window) for window in _windows(source, (mask.shape[0], mask.shape[1]))]
     else:
         regions = components(mask)
     return sorted(regions, key=lambda region: (-region.area, region.box))
 
 
-def _polygon_region(parts: Sequence[tuple[tuple[float, float], ...]], size: tuple[int, int]) -> Region | None:
-    """The region that the polygons of one annotation fill together; None when they lie outside of the image.
-
-    They are drawn in their own bounding box, not in the whole frame.
-    """
-    corners = [np.round(np.asarray(points)).astype(np.int32) for points in parts]
-    every = np.concatenate(corners)
-    left, top = np.clip(every.min(axis=0), 0, (size[1], size[0])).tolist()
-    right, bottom = np.clip(every.max(axis=0) + 1, 0, (size[1], size[0])).tolist()
-    if left >= right or top >= bottom:
-        return None
-    canvas = np.zeros((bottom - top, right - left), np.uint8)
-    for polygon in corners:
-        cv2.fillPoly(canvas, [polygon], 1, offset=(-left, -top))
-    x, y, width, height = cv2.boundingRect(canvas)
-    if not width:
-        return None
-    rows, columns = canvas.nonzero()
+def _region(window: Window) -> Region:
+    rows, columns = window.pixels.nonzero()
+    left, top = window.left, window.top
+    x, y, width, height = cv2.boundingRect(window.pixels.view(np.uint8))
     centroid = left + float(columns.mean()), top + float(rows.mean())
     return Region(Box(left + x, top + y, left + x + width, top + y + height), len(rows), centroid)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from data.errors import UserError
 from data.masks import MaskSource, read_mask
+from data.pixels.decode import decode_image
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True on the defect
@@ -48,20 +48,15 @@ class Sample:
 
 
 def load_image(path: Path) -> ImageArray:
-    """Decodes an image at its native size; grey images become RGB.
+    """Decodes an image at its native size, as it is displayed; grey images become RGB.
 
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        UserError: If the file is missing or does not decode.
+        UserError: If the file is missing, does not decode, is of an unsupported format, or is too large for the memory.
     """
-    if not path.is_file():
-        raise UserError(f"Missing image: {path}. Check the dataset folder, or run the download again.")
-    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if decoded is None:
-        raise UserError(f"Corrupt image: {path} does not decode. Replace the file, or download it again.")
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return decode_image(path)
 
 
 def resize_image(image: ImageArray, size: tuple[int, int]) -> ImageArray:

@@ -11,10 +11,12 @@ from data.doctor.problems import Problem, problem
 from data.doctor.tree import Tree
 from data.errors import UserError
 from data.masks import Polygons, read_mask
+from data.pixels.shapes import Runs
 from data.sample import Sample
 
 Seen = dict[tuple[Role, str], Facts]
-SUFFIXES = {"PNG": {".png"}, "JPEG": {".jpg", ".jpeg"}, "MPO": {".jpg", ".jpeg"}, "BMP": {".bmp"}}
+SUFFIXES = {"PNG": {".png"}, "JPEG": {".jpg", ".jpeg"}, "BMP": {".bmp"}}
+DARK = 64  # of 255: at most 14 of 16 bits are used
 SUFFIXES["TIFF"] = {".tif", ".tiff"}
 
 
@@ -45,8 +47,11 @@ def check_files(seen: Seen, root: Path) -> Iterator[Problem]:
             right = SUFFIXES.get(facts["format"], set())
             if Path(name).suffix.lower() not in right:
                 yield problem("suffix-mismatch", name, f"Is a {facts['format']} file.")
-            if role is Role.MASK and facts["mode"].startswith(("I", "F")):
-                yield problem("deep-mask", name, f"Has the mode {facts['mode']}, more than 8 bits a pixel.")
+            if role is Role.IMAGE and facts.get("pages", 1) > 1:
+                yield problem("several-pages", name, f"Holds {facts['pages']} pages.")
+            if facts.get("brightest", 255) < DARK:
+                message = f"Has {facts['bits']} bits, but its brightest pixel is {facts['brightest']} of 255."
+                yield problem("dark-image", name, message)
 
 
 def check_samples(listed: Listed, seen: Seen, root: Path) -> Iterator[Problem]:
@@ -121,7 +126,7 @@ def _check_softness(name: str, facts: Facts) -> Iterator[Problem]:
 def _check_polygons(sample: Sample, size: list[int] | None, seen: Seen, root: Path) -> Iterator[Problem]:
     assert isinstance(sample.mask, Polygons)
     name, image = relative_path(sample.mask.path, root), relative_path(sample.image, root)
-    points = [point for polygon in sample.mask.points for point in polygon]
+    points = [point for shape in sample.mask.points if not isinstance(shape, Runs) for point in shape]
     if size is None:
         return
     drawn_on = seen.get((Role.ANNOTATION, name), {}).get("image_size", size)

@@ -6,16 +6,18 @@ import csv
 import hashlib
 import io
 import json
-import warnings
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.pixels.decode import UnreadableError, check_header, decode_image
+from data.pixels.levels import decode_levels
 
 Facts = dict[str, Any]  # JSON values only; see `look_into`
 
@@ -33,9 +35,11 @@ def look_into(path: Path, role: Role) -> Facts:
 
     Returns:
         `fault` (a code) and `why` when it cannot be used. Otherwise, for images and masks, `format`, `mode`,
-        `size` [width, height]; for images also `hash` of the RGB pixels, so that copies in another format are equal;
-        for masks also `levels` [[grey value, pixels], …] as `data.masks` decodes them; for annotations `paths`,
-        the strings that look like paths upwards or from the file system's root, and where it is told `image_size`.
+        `size` [width, height] as displayed, and `pages` where there are several; for images also `hash` of the RGB
+        pixels, so that copies in another format are equal, and where a sample has more than 8 bits `bits` and
+        `brightest`, the highest of the 8 that are kept; for masks also `levels` [[level, pixels], …] as `data.masks`
+        decodes them, fractions rounded up and all above 255 taken together; for annotations `paths`, the strings that
+        look like paths upwards or from the file system's root, and where it is told `image_size`.
     """
     try:
         content = path.read_bytes()
@@ -45,52 +49,41 @@ def look_into(path: Path, role: Role) -> Facts:
         return {"fault": "broken-link", "why": f"The file cannot be opened: {error.strerror}."}
     if not content:
         return {"fault": "empty-file", "why": "The file has zero bytes."}
-    return _parse(path, content) if role is Role.ANNOTATION else _decode(content, role)
+    return _parse(path, content) if role is Role.ANNOTATION else _decode(path, content, role)
 
 
-def _decode(content: bytes, role: Role) -> Facts:
-    corrupt = f"corrupt-{role.value}"
+def _decode(path: Path, content: bytes, role: Role) -> Facts:
+    """Tries the file with the decoders that every command uses."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a large image is no fault; one beyond Pillow's limit raises
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()  # Pillow refuses truncated files, which OpenCV fills up with grey
-                facts: Facts = {"format": image.format, "mode": image.mode, "size": list(image.size)}
-                if role is Role.IMAGE:
-                    facts["hash"] = _hash_pixels(image)
-    except UnidentifiedImageError:
-        return {"fault": corrupt, "why": f"Does not decode: {_describe(content)}."}
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        return {"fault": corrupt, "why": f"Does not decode: {error}."}
-    if role is Role.MASK:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if pixels is None:
-            return {"fault": corrupt, "why": f"OpenCV does not decode this {facts['format']} ({facts['mode']})."}
-        counts = np.bincount(pixels.ravel(), minlength=256)
-        facts["levels"] = [[value, int(counts[value])] for value in np.flatnonzero(counts).tolist()]
-    return facts
+        header = check_header(content, path, role.value)
+        height, width = header.size
+        facts: Facts = {"format": header.format, "mode": header.mode or str(header), "size": [width, height]}
+        if header.pages > 1:
+            facts["pages"] = header.pages
+        if role is Role.MASK:
+            return facts | {"levels": _count_levels(decode_levels(path, content))}
+        pixels = decode_image(path, content)
+    except UnreadableError as error:
+        code = "unsupported-format" if error.is_unsupported else f"corrupt-{role.value}"
+        return {"fault": code, "why": f"{'' if error.is_unsupported else 'Does not decode: '}{error.why}."}
+    except UserError as error:
+        return {"fault": "too-large", "why": str(error)}
+    if header.bits > 8:
+        facts |= {"bits": header.bits, "brightest": int(pixels.max())}
+    return facts | {"hash": _hash_pixels(pixels)}
 
 
-def _hash_pixels(image: Image.Image) -> str:
-    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=16)
-    deep = image.mode.startswith(("I", "F"))  # converting more than 8 bits would cut them off
-    digest.update((image if deep else image.convert("RGB")).tobytes())
+def _count_levels(levels: NDArray) -> list[list[int]]:
+    if levels.dtype != np.uint8:  # a limit is a whole number below 255: what matters is kept
+        levels = np.clip(np.ceil(np.nan_to_num(levels)), 0, 256).astype(np.uint16)
+    counts = np.bincount(levels.ravel())
+    return [[value, int(counts[value])] for value in np.flatnonzero(counts).tolist()]
+
+
+def _hash_pixels(pixels: NDArray[np.uint8]) -> str:
+    digest = hashlib.blake2b(f"{pixels.shape}".encode(), digest_size=16)
+    digest.update(pixels.tobytes())
     return digest.hexdigest()
-
-
-def _describe(content: bytes) -> str:
-    """What a file that is no image seems to be."""
-    head = content[:256].lstrip().lower()
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, the file itself was not downloaded (git lfs pull)"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page, probably the answer to a failed download"
-    if not content.strip(b"\0"):
-        return "zeros only, probably a download that was cut off"
-    for magic, name in ((b"PK\x03\x04", "a ZIP archive"), (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF")):
-        if content.startswith(magic):
-            return name
-    return f"no known image format, it begins with {content[:8].hex(' ')}"
 
 
 def _parse(path: Path, content: bytes) -> Facts:

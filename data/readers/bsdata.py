@@ -9,6 +9,7 @@ from data.errors import UserError
 from data.faults import report, reporting
 from data.files import read_json
 from data.masks import Polygons
+from data.pixels.shapes import Style, check_polygon
 from data.readers.annotations import take
 from data.readers.listing import list_files, list_images
 from data.sample import Sample
@@ -74,8 +75,12 @@ def _read_label(path: Path) -> Polygons:
     try:
         if not shapes or any(shape.get("shape_type", "polygon") != "polygon" for shape in shapes):
             raise ValueError("no polygons")
-        return Polygons(tuple(tuple((float(x), float(y)) for x, y in shape["points"]) for shape in shapes), path)
+        polygons = tuple(tuple((float(x), float(y)) for x, y in shape["points"]) for shape in shapes)
+        for points in polygons:
+            check_polygon(points)
+        return Polygons(polygons, path, style=Style.LABELME)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"Not a labelme polygon file: {path}. Expected a non-empty 'shapes' list of polygons. Repair the file."
+            f"Not a labelme polygon file: {path} ({error}). Expected a non-empty 'shapes' list of polygons. Repair the "
+            "file."
         ) from error

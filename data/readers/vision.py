@@ -9,6 +9,7 @@ from data.errors import UserError
 from data.faults import reporting
 from data.files import read_json
 from data.masks import Polygons
+from data.pixels.shapes import Runs, Shape, Style, check_polygon, read_runs
 from data.readers.annotations import check_inside, take
 from data.readers.defect_names import join_names, readable
 from data.readers.listing import Listed, Skipped, list_folders, list_images
@@ -16,7 +17,6 @@ from data.sample import Sample
 
 ANNOTATIONS = "_annotations.coco.json"
 LABELLED, UNLABELLED = ("train", "val"), "inference"
-Polygon = tuple[tuple[float, float], ...]
 
 
 def read_vision(root: Path) -> Listed:
@@ -26,7 +26,8 @@ def read_vision(root: Path) -> Listed:
     count. An image that shows several kinds of defect is named by all of them, joined by `and`.
 
     Left out and listed: the images of `inference`, which has no annotations; images of the other splits without a
-    usable annotation (VISION has no normal images); polygons of fewer than 6 coordinates.
+    usable annotation (VISION has no normal images); polygons of fewer than 6 coordinates. Run lengths (RLE, as COCO's
+    tools write crowds) are read, too.
 
     Args:
         root: Folder that holds one folder per set (`Cable`, …, `Wood`).
@@ -92,20 +93,20 @@ def _read_image(
     root: Path, category: str, image: Path, records: list[dict[str, Any]], names: dict[int, str], listed: Listed
 ) -> None:
     path = image.parent / ANNOTATIONS
-    polygons: list[Polygon] = []
+    shapes: list[Shape] = []
     parts: list[int] = []
     defects: list[str] = []
     for number, record in enumerate(records):
-        kept = [points for points in _read_polygons(record, path) if len(points) >= 3]
-        if not kept or len(kept) < len(record["segmentation"]):
+        kept = [shape for shape in _read_shapes(record, path) if isinstance(shape, Runs) or len(shape) >= 3]
+        if not kept or (isinstance(record["segmentation"], list) and len(kept) < len(record["segmentation"])):
             what = "a polygon of fewer than 6 coordinates" if record["segmentation"] else "no polygon"
             reason = f"annotation {record.get('id')}: {what}"
             listed.skipped.append(_skip(root, image, category, reason))
         if kept:
-            polygons += kept
+            shapes += kept
             parts += [number] * len(kept)
             defects.append(_read_defect(record, names, category, path))
-    if not polygons:
+    if not shapes:
         listed.skipped.append(_skip(root, image, category, "no usable annotation"))
         return
     listed.samples.append(
@@ -116,18 +117,28 @@ def _read_image(
             split=image.parent.name,
             image=image,
             defect=join_names(defects),
-            mask=Polygons(tuple(polygons), path, tuple(parts) if len(set(parts)) < len(parts) else ()),
+            mask=Polygons(tuple(shapes), path, tuple(parts) if len(set(parts)) < len(parts) else (), Style.COCO),
         )
     )
 
 
-def _read_polygons(record: dict[str, Any], path: Path) -> list[Polygon]:
-    flat = take(record, "segmentation", list, path)
+def _read_shapes(record: dict[str, Any], path: Path) -> list[Shape]:
+    found = record.get("segmentation")
     try:
-        return [tuple(zip(map(float, part[::2]), map(float, part[1::2]), strict=True)) for part in flat]
+        if isinstance(found, dict):
+            return [read_runs(found.get("counts", ()), found.get("size", ()))]
+        shapes: list[Shape] = []
+        for part in take(record, "segmentation", list, path):
+            points = tuple(zip(map(float, part[::2]), map(float, part[1::2]), strict=True))
+            check_polygon(points)
+            shapes.append(points)
+        return shapes
     except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(
-            f"Malformed polygon in {path}, annotation {record.get('id')}: expected lists of x, y. Download it again."
+            f"Malformed segmentation in {path}, annotation {record.get('id')}: {error}. Expected lists of x, y or run "
+            "lengths of the image's size. Correct the file, or download it again."
         ) from error
 
 

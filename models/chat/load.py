@@ -64,13 +64,15 @@ def load_scorer(chat: ChatModel) -> OptionScorer:
     """
     from models.chat.letters import PackedScorer
     from models.chat.local import TransformersChat  # slow to import
-    from models.chat.vlm import VLM, ReuseScorer
+    from models.chat.reuse import ReuseScorer
+    from models.chat.swift import SwiftChat
+    from models.chat.vlm import VLM
 
     if isinstance(chat, TransformersChat):
         return PackedScorer(chat)
-    if isinstance(chat, VLM):
+    if isinstance(chat, VLM | SwiftChat):
         return ReuseScorer(chat)
-    raise UserError("mode=likelihood needs a model in this process (backend=transformers). Set mode=generate.")
+    raise UserError("mode=likelihood needs a model in this process, not a server. Set mode=generate.")
 
 
 def _name_weights(model: str, revision: str | None) -> str:

@@ -7,16 +7,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from data.errors import UserError
 from models.chat.answers import strip_thinking
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.protocol import ChatRequest
-
-log = logging.getLogger(__name__)
 
 
 def import_swift() -> None:
@@ -83,7 +83,7 @@ class SwiftChat:
         import_swift()
         from swift import TransformersEngine
 
-        self.name = name
+        self.name, self.batch_size = name, config.batch_size
         with (
             contextlib.redirect_stdout(None),
             remote_code(config.trust_remote_code),
@@ -103,28 +103,88 @@ class SwiftChat:
         check_positions(self.engine.model)
         say_penalty(config.model, self.engine.generation_config)
 
+    @property
+    def model(self) -> Any:
+        """The loaded model, adapter included."""
+        return self.engine.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self.engine.tokenizer
+
+    @property
+    def image_tokens(self) -> set[int]:
+        """Ids that stand for images."""
+        return {token for token in self.engine.template.placeholder_tokens if isinstance(token, int)}
+
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Replies in the order of the requests: greedy, without the checkpoint's own penalty for repeated tokens."""
-        from swift import InferRequest, RequestConfig
+        from swift import RequestConfig
 
         replies = [""] * len(requests)
         for limit in sorted({request.max_tokens for request in requests}):
             chosen = [index for index, request in enumerate(requests) if request.max_tokens == limit]
-            asked = [
-                InferRequest(
-                    messages=[{"role": "user", "content": _content(requests[index])}],
-                    images=[str(path) for path in requests[index].images],
-                )
-                for index in chosen
-            ]
+            asked = [_ask(requests[index]) for index in chosen]
             settings = RequestConfig(max_tokens=limit, temperature=0, repetition_penalty=NO_PENALTY)
             responses = self.engine.infer(asked, settings, use_tqdm=False)
             for index, response in zip(chosen, responses, strict=True):
                 replies[index] = strip_thinking(response.choices[0].message.content)
         return replies
 
+    def encode_first(self, request: ChatRequest) -> tuple[dict[str, Any], list[int]]:
+        """What the model takes for one prompt, and its token ids, images expanded; see `models.chat.reuse`."""
+        encoded = self._encode([_ask(request)])
+        return self._collate(encoded), list(encoded[0]["input_ids"])
 
-def _content(request: ChatRequest) -> str:
+    def encode_plain(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
+        """Token ids of each prompt as if it had no images."""
+        return [list(row["input_ids"]) for row in self._encode([_ask(request, images=False) for request in requests])]
+
+    @torch.inference_mode()
+    def predict_next(self, requests: Sequence[ChatRequest]) -> Sequence[Tensor]:
+        """Logits after each whole prompt, (B, V): those of the model's own first step, padding included."""
+        from transformers import GenerationConfig
+
+        tokenizer = self.tokenizer
+        settings = GenerationConfig(
+            max_new_tokens=1,
+            do_sample=False,
+            output_logits=True,
+            return_dict_in_generate=True,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        inputs = self._collate(self._encode([_ask(request) for request in requests]))
+        output = self.engine.template.generate(self.model, generation_config=settings, **inputs)
+        return output.logits[0]
+
+    def _encode(self, asked: Sequence[Any]) -> list[dict[str, Any]]:
+        """Each prompt by the model's own template; on the CPU."""
+        template = self.engine.template
+        template.set_mode("transformers")
+        if template.use_model:
+            template.model = self.model
+        return [template.encode(one) for one in asked]
+
+    def _collate(self, encoded: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One batch, padded on the left, on the model's device; images embedded where the template does that."""
+        from swift.utils import to_device
+
+        self.model.eval()
+        template = self.engine.template
+        inputs = to_device(template.data_collator(list(encoded)), self.model.device)
+        inputs = template.pre_forward_hook(self.model, None, inputs)[1]
+        return {name: value for name, value in inputs.items() if name != "labels"}
+
+
+def _ask(request: ChatRequest, *, images: bool = True) -> Any:
     """The turn in ms-swift's spelling: a tag in the place of each image, a line for each text before the last."""
-    before = "".join("<image>" if isinstance(part, Path) else f"{part}\n" for part in request.before)
-    return f"{before}<image>{request.prompt}"
+    from swift import InferRequest
+
+    before = "".join(
+        ("<image>" if images else "") if isinstance(part, Path) else f"{part}\n" for part in request.before
+    )
+    content = f"{before}{'<image>' if images else ''}{request.prompt}"
+    paths = [str(path) for path in request.images] if images else []
+    return InferRequest(messages=[{"role": "user", "content": content}], images=paths)

@@ -2,13 +2,11 @@
 
 `models.chat.local` is faster where it applies (MiniCPM-V 4.6 with one tile an image).
 
-Shape legend: L tokens of a whole prompt, P tokens that the questions about an image share, V vocabulary.
+Shape legend: V vocabulary.
 """
 
 from __future__ import annotations
 
-import copy
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,8 @@ from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.config import VLMConfig
 from models.chat.decoding import NO_PENALTY, say_penalty
-from models.chat.letters import common_length, group_by_image, letter_tokens, read_letters
 from models.chat.protocol import ChatRequest
 
-log = logging.getLogger(__name__)
 Inputs = dict[str, Any]
 
 
@@ -97,92 +93,27 @@ class VLM:
             ).to(self.model.device)
         )
 
+    def encode_first(self, request: ChatRequest) -> tuple[Inputs, list[int]]:
+        """What the model takes for one prompt, and its token ids, images expanded."""
+        inputs = self.encode([request])
+        return inputs, inputs["input_ids"][0].tolist()
 
-class ReuseScorer:
-    """An `OptionScorer`: the image and what precedes it run once, each question continues from a copy of that cache.
+    def encode_plain(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
+        """Token ids of each prompt without opening its images."""
+        return self.tokenizer([self.render(request) for request in requests], add_special_tokens=False)["input_ids"]
 
-    Whether a model allows this is tried on the first image: if a question that continues from the cache does not get
-    the logits of the whole prompt, every question runs whole, and that is said.
-    """
+    def predict_next(self, requests: Sequence[ChatRequest]) -> list[Tensor]:
+        """Logits after each whole prompt, (V,) each."""
+        return [self.model(**self.encode([request])).logits[0, -1] for request in requests]
 
-    def __init__(self, vlm: VLM, *, tolerance: float = 0.05) -> None:
-        """Finds the letters' tokens; the first scored image tells whether its cache can be used.
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's."""
+        return self.processor.tokenizer
 
-        Args:
-            vlm: The model.
-            tolerance: Largest difference of a letter's logit in the trial (bfloat16 rounds).
-        """
-        self.vlm, self.name, self.tolerance = vlm, vlm.name, tolerance
-        self.letters = letter_tokens(vlm.processor.tokenizer)
-        self.reuses: bool | None = None
-
-    @torch.inference_mode()
-    def score(self, requests: Sequence[ChatRequest], counts: Sequence[int]) -> list[list[float]]:
-        """Scores the letters of each question; see `OptionScorer`."""
-        scores: list[list[float]] = []
-        for group in group_by_image(requests):
-            batch = [requests[index] for index in group]
-            if self.reuses is None and len(batch) > 1:
-                self.reuses = self._try(batch)
-            rows = self._continue(batch) if self.reuses and len(batch) > 1 else None
-            rows = rows if rows is not None else [self._whole(request) for request in batch]
-            scores += [read_letters(row, self.letters, counts[index]) for row, index in zip(rows, group, strict=True)]
-        return scores
-
-    def _whole(self, request: ChatRequest) -> Tensor:
-        """Logits after one prompt, (V,)."""
-        return self.vlm.model(**self.vlm.encode([request])).logits[0, -1]
-
-    def _try(self, batch: Sequence[ChatRequest]) -> bool:
-        try:
-            rows = self._continue(batch)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, NotImplementedError) as error:
-            log.warning("%s cannot continue from a cache (%s): each question runs whole.", self.name, error)
-            return False
-        if rows is None:
-            log.warning("The prompts of %s share no beginning with the image: each question runs whole.", self.name)
-            return False
-        tokens = [token for letter in self.letters for token in letter]
-        found, expected = rows[-1][tokens], self._whole(batch[-1])[tokens]
-        difference = float((found - expected).abs().max())
-        if difference > self.tolerance:
-            log.warning("%s: logits from a cache differ by %.2g: each question runs whole.", self.name, difference)
-            return False
-        return True
-
-    def _continue(self, batch: Sequence[ChatRequest]) -> list[Tensor] | None:
-        """Logits after each prompt, (V,) each; None when the questions' tokens cannot be split after the image."""
-        whole = self.vlm.encode(batch[:1])
-        rows = self._tokens(batch, whole["input_ids"][0].tolist())
-        if rows is None:
-            return None
-        shared = min(common_length(rows), *(len(row) - 1 for row in rows))
-        length = len(rows[0])
-        head = {
-            name: value[:, :shared] if isinstance(value, Tensor) and value.shape[:2] == (1, length) else value
-            for name, value in whole.items()
-        }
-        cache = self.vlm.model(**head, use_cache=True).past_key_values
-        found = []
-        for row in rows:
-            tail = torch.tensor([row[shared:]], device=self.vlm.model.device)
-            seen = torch.ones(1, len(row), dtype=torch.long, device=tail.device)
-            output = self.vlm.model(input_ids=tail, attention_mask=seen, past_key_values=copy.deepcopy(cache))
-            found.append(output.logits[0, -1])
-        return found
-
-    def _tokens(self, batch: Sequence[ChatRequest], first: list[int]) -> list[list[int]] | None:
-        """Token ids of each prompt, images expanded, from those of the first without opening the images again."""
-        texts = [self.vlm.render(request) for request in batch]
-        plain = self.vlm.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        start = common_length(plain)
-        tail = len(plain[0]) - start  # of the first prompt, after what the unexpanded prompts share
-        if tail <= 0 or first[-tail:] != plain[0][start:]:
-            return None
-        if self._image_token() in {token for row in plain for token in row[start:]}:
-            return None
-        return [first[:-tail] + row[start:] for row in plain]
-
-    def _image_token(self) -> int | None:
-        config = self.vlm.model.config
-        return getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+    @property
+    def image_tokens(self) -> set[int]:
+        """Ids that stand for images."""
+        config = self.model.config
+        found = (getattr(config, name, None) for name in ("image_token_id", "image_token_index"))
+        return {token for token in found if token is not None}

@@ -93,6 +93,10 @@ def plant_moved_category(root: Path) -> None:
         write(root / f"capsule/Train/Good/{index:03d}.png", noise(500 + index))
 
 
+def plant_pages(path: Path) -> None:
+    cv2.imwritemulti(str(path), [noise(704), noise(705)])
+
+
 # code, file, how to plant it: all in one tree
 MVTEC_FAULTS: list[tuple[str, str, Plant]] = [
     ("corrupt-image", "bottle/test/good/000.png", lambda r: cut(r / "bottle/test/good/000.png")),
@@ -105,7 +109,13 @@ MVTEC_FAULTS: list[tuple[str, str, Plant]] = [
     ("empty-mask", f"{TRUTH}/004_mask.png", lambda r: write(r / f"{TRUTH}/004_mask.png", square_mask(0))),
     ("full-mask", f"{TRUTH}/005_mask.png", lambda r: write(r / f"{TRUTH}/005_mask.png", square_mask() | 255)),
     ("soft-mask", f"{TRUTH}/006_mask.png", lambda r: plant_soft_mask(r / f"{TRUTH}/006_mask.png")),
-    ("deep-mask", f"{TRUTH}/007_mask.png", lambda r: write(r / f"{TRUTH}/007_mask.png", square_mask(65535, np.uint16))),
+    (
+        "dark-image",
+        "cable/test/good/d.png",
+        lambda r: write(r / "cable/test/good/d.png", noise(702).astype(np.uint16) * 16),
+    ),
+    ("unsupported-format", "cable/test/good/f.tif", lambda r: write(r / "cable/test/good/f.tif", noise(703) / 255)),
+    ("several-pages", "cable/test/good/p.tif", lambda r: plant_pages(r / "cable/test/good/p.tif")),
     ("orphan-mask", f"{TRUTH}/099_mask.png", lambda r: write(r / f"{TRUTH}/099_mask.png", square_mask())),
     ("contradiction", f"{SCRATCH}/008.png", copy("bottle/test/good/003.png", f"{SCRATCH}/008.png")),
     ("duplicate-image", f"{SCRATCH}/010.png", copy(f"{SCRATCH}/009.png", f"{SCRATCH}/010.png")),
@@ -142,11 +152,11 @@ def plant_copy_in_other_format(root: Path) -> None:
 
 
 def plant_jpeg_called_png(path: Path) -> None:
-    Image.fromarray(noise(602)).save(path, format="JPEG")
+    Image.fromarray(noise(702)).save(path, format="JPEG")
 
 
 def plant_link_outside(root: Path) -> None:
-    (root / "cable/train/good/008.png").symlink_to(write(root.parent / "elsewhere/008.png", noise(603)))
+    (root / "cable/train/good/008.png").symlink_to(write(root.parent / "elsewhere/008.png", noise(703)))
 
 
 def plant_case_collision(root: Path) -> None:

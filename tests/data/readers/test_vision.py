@@ -64,7 +64,7 @@ def test_one_annotation_is_one_region_in_several_parts(tmp_path: Path, draw) -> 
     assert mask[10, 35]
     assert not mask[10, 22]
     (region,) = defect_regions(several.mask, mask)
-    assert (region.box, region.area, region.centroid) == (Box(5, 5, 41, 16), 242, (22.5, 10.0))
+    assert (region.box, region.area, region.centroid) == (Box(5, 5, 40, 15), 200, (22.0, 9.5))
     assert len(defect_regions(touching.mask, load_mask(touching, (40, 60)))) == 3
 
 
@@ -80,9 +80,13 @@ def test_what_is_left_out_follows_the_filters(tmp_path: Path, draw) -> None:
     [
         ([(0, 7, [LEFT])], r"Unknown category_id 7 in .*coco\.json"),
         ([(9, 1, [LEFT])], r"Annotation of no image: .*image_id 9"),
-        ([(0, 1, [[1, 2, 3, 4, 5, 6, 7]])], r"Malformed polygon in .*annotation 0"),
-        ([(0, 1, [["a", 2, 3, 4, 5, 6]])], r"Malformed polygon in .*annotation 0"),
-        ([(0, 1, {"counts": "abc", "size": [40, 60]})], r"no list 'segmentation'"),
+        ([(0, 1, [[1, 2, 3, 4, 5, 6, 7]])], r"Malformed segmentation in .*annotation 0"),
+        ([(0, 1, [["a", 2, 3, 4, 5, 6]])], r"Malformed segmentation in .*annotation 0"),
+        ([(0, 1, [[float("nan"), 2, 3, 4, 5, 6]])], "impossible coordinate nan"),
+        ([(0, 1, [[1e30, 2, 3, 4, 5, 6]])], r"impossible coordinate 1e\+30"),
+        ([(0, 1, {"counts": "abc", "size": [40, 60]})], "run lengths that end in the middle"),
+        ([(0, 1, {"counts": [5, 9], "size": [40, 60]})], "do not fill 60x40"),
+        ([(0, 1, "abc")], r"no list 'segmentation'"),
     ],
 )
 def test_bad_annotations_are_named(tmp_path: Path, draw, records: list[Any], message: str) -> None:

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from data.errors import UserError
-from models.chat.config import ChatConfig, VLMConfig
+from models.chat.config import Backend, ChatConfig, SwiftNames, VLMConfig
 from models.chat.letters import PackedScorer, block_mask, can_pack, common_length, group_by_image, read_letters
 from models.chat.load import load_chat, load_scorer
 from models.chat.local import TransformersChat, split_patches
 from models.chat.protocol import ChatRequest
-from models.chat.vlm import VLM, ReuseScorer
+from models.chat.reuse import ReuseScorer
+from models.chat.vlm import VLM
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
 from train.tiny.eddm import tiny_tokenizer
 
@@ -138,6 +139,19 @@ def test_any_model_continues_from_its_own_cache(folder: Path, chat: Transformers
         requests = ask(folder, 0, *templates) + ask(folder, 1, *templates)
         assert_close(scorer.score(requests, COUNTS * 2), one_by_one(chat, requests))
     assert scorer.reuses is True
+
+
+@pytest.mark.parametrize("tolerance", [0.05, -1.0])
+def test_ms_swift_scores_as_the_stock_model_does(folder: Path, chat: TransformersChat, tolerance: float) -> None:
+    pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
+    names = SwiftNames(model_type="minicpmv4_6", template="minicpmv4_6")
+    swift = load_chat(str(folder), ChatConfig(backend=Backend.swift, swift=names, local=VLMConfig(batch_size=4)))
+    scorer = load_scorer(swift)
+    assert isinstance(scorer, ReuseScorer)
+    scorer.tolerance = tolerance  # -1: nothing continues from a cache
+    requests = ask(folder, 0) + ask(folder, 1)  # ms-swift puts templates on lines of their own
+    assert_close(scorer.score(requests, COUNTS * 2), one_by_one(chat, requests))
+    assert scorer.reuses is (tolerance > 0)
 
 
 def test_a_model_whose_cache_misleads_runs_whole_prompts(

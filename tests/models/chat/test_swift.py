@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
+from models.chat.letters import read_letters
+from models.chat.load import load_scorer
 from models.chat.protocol import ChatRequest
+from models.chat.reuse import ReuseScorer
 from models.chat.swift import SwiftChat, SwiftChatConfig, remote_code
 from tests.models.chat.minicpm_folder import COMMIT, POSITION, write_folder  # type: ignore[import-not-found]
 
@@ -28,10 +31,12 @@ def load(folder: Path) -> SwiftChat:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("images") / "0.png"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
-    return path
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("images")
+    for seed in range(2):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels // (seed + 1))
+    return [folder / f"{seed}.png" for seed in range(2)]
 
 
 def test_remote_code_is_refused_unless_allowed() -> None:
@@ -52,7 +57,7 @@ def test_remote_code_needs_a_pinned_revision(tmp_path: Path) -> None:
 
 
 def test_greedy_replies_are_free_of_the_checkpoints_own_penalty(
-    tmp_path: Path, image: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, images: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     replies = []
     for penalty in (1.0, 50.0):
@@ -62,7 +67,31 @@ def test_greedy_replies_are_free_of_the_checkpoints_own_penalty(
         with caplog.at_level(logging.INFO):
             chat = load(folder)
         assert bool((chat.engine.model.resampler.pos_embed == POSITION).all())
-        replies += chat.chat([ChatRequest(image, "Where is it?", 12)])
+        replies += chat.chat([ChatRequest(images[0], "Where is it?", 12)])
     assert replies[0] == replies[1] != ""
     said = [record.getMessage() for record in caplog.records if "repetition_penalty" in record.getMessage()]
     assert len(said) == 1 and "penalty_50" in said[0] and "instead of the checkpoint's own 50" in said[0]
+
+
+QUESTIONS = ("Is there any defect?\nA. Yes.\nB. No.\n", "What kind?\nA. a scratch\nB. a hole\nC. a dent\n", "A or B?")
+COUNTS = [2, 3, 2]
+
+
+@pytest.mark.parametrize("before", [(), ("Normal:", 1, "Query:")])
+def test_letters_are_scored_from_one_run_of_the_image(
+    tmp_path: Path, images: list[Path], before: tuple[str | int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = load(write_folder(tmp_path / f"scored_{len(before)}"))
+    scorer = load_scorer(chat)
+    earlier = tuple(images[part] if isinstance(part, int) else part for part in before)
+    requests = [ChatRequest(image, text, before=earlier) for image in images for text in QUESTIONS]
+    scores = scorer.score(requests, COUNTS * len(images))
+    assert isinstance(scorer, ReuseScorer) and scorer.reuses is True
+    alone = [read_letters(chat.predict_next([one])[0], scorer.letters, 3) for one in requests]
+    together = [read_letters(row, scorer.letters, 3) for row in chat.predict_next(requests)]
+    for found, single, padded in zip(scores, alone, together, strict=True):
+        assert found == pytest.approx(single[: len(found)], abs=1e-4)
+        assert padded == pytest.approx(single, abs=1e-4)
+    assert len({round(row[0], 5) for row in scores}) == len(scores)  # images and questions matter
+    monkeypatch.setattr(chat, "predict_next", None)
+    scorer.score(requests, COUNTS * len(images))  # no prompt ran whole any more
