@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -207,15 +206,15 @@ def spoken(node: ast.AST) -> str:
 
 @cache
 def messages() -> frozenset[str]:
-    """Every text that the code raises as a `UserError`."""
-    calls: list[Any] = [
-        node
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args
-    ]
-    return frozenset(spoken(call.args[0]) for call in calls)
+    """What the code may say: the text of every `UserError`, and every text with something filled in."""
+    texts: set[str] = set()
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args:
+                texts.add(spoken(node.args[0]))
+            elif isinstance(node, ast.JoinedStr):
+                texts.add(spoken(node))
+    return frozenset(texts)
 
 
 @pytest.mark.parametrize("room", ROOMS)
