@@ -49,6 +49,7 @@ class InspectConfig:
         classes: Class descriptions (`data/classes/template.yaml`); with them EDDM names the class of what is found.
         category: Which of their categories; may be left out where there is one.
         policy: What to do with each class (`data/classes/policies/template.yaml`); needs `classes`.
+        trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
     preset: str
@@ -62,6 +63,7 @@ class InspectConfig:
     classes: str = ""
     category: str = ""
     policy: str = ""
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,7 @@ def load_eiad(run: Run, config: InspectConfig) -> EIAD:
         raise UserError(f"No EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}")
     product, policy = read_product(config.classes, config.category, config.policy)
     needs_eddm = config.description is DescriptionMode.eddm or product is not None
-    eddm = load_eddm(run) if needs_eddm else None
+    eddm = load_eddm(run, trust_remote_code=config.trust_remote_code) if needs_eddm else None
     return EIAD(
         eddm=eddm if config.description is DescriptionMode.eddm else None,
         mdlm=load_mdlm(run, config.description.value),

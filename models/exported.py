@@ -26,6 +26,7 @@ from models.mdlm.model import MDLM, assemble, build_processor
 from models.mdlm.sam import build_sam
 from models.weights.checkpoint import Identity, hash_weights, require
 from models.weights.shards import list_pickles
+from models.weights.trust import admit
 
 MODEL, LLAVA, SAM = "model", "llava", "sam.safetensors"
 EXPORT_FORMAT = 1
@@ -39,17 +40,15 @@ def load_exported_eddm(
     Args:
         folder: The export's `eddm` directory.
         base: Folder or hub id of the base of an adapter; None takes the hub id of the manifest.
-        trust_remote_code: Allows the code that comes with the weights, where the manifest says that they need it.
+        trust_remote_code: Whether the user allows code that comes with the weights; the manifest says only which.
         batch_size: Questions a batch.
 
     Raises:
-        UserError: If files are missing, the base is another one, or remote code was not allowed.
+        UserError: If files are missing, the base is another one, or it runs code that is not allowed or has changed.
     """
     folder = Path(folder)
     export = read_export(folder, "eddm")
     trained = dict(export["trained"])
-    if trained["trust_remote_code"] and not trust_remote_code:
-        raise UserError(f"The EDDM at {folder} runs code that comes with its weights: allow trust_remote_code=true.")
     if export["merged"]:
         place, adapter = folder / MODEL, None
         trained["torch_dtype"] = export["dtype"]
@@ -59,7 +58,9 @@ def load_exported_eddm(
         adapter = folder / ADAPTER
         model = export["bases"]["base"]["weights"][:16]
         weights = hash_file(adapter / "adapter_model.safetensors")[:16]
-    chat = load_trained_chat(trained, place, adapter, name=f"{model}+{weights}", batch_size=batch_size)
+    pin = {"revision": trained["revision"], "code": trained.get("code")}
+    whole = admit(place, trusted=trust_remote_code, **pin)
+    chat = load_trained_chat(trained, whole, adapter, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)
 
 
@@ -124,10 +125,11 @@ def list_files(folder: Path) -> dict[str, int]:
 
 def _load_merged(folder: Path, dtype: torch.dtype) -> MDLM:
     config = read_config(folder)
-    path = folder / LLAVA
+    path = admit(folder / LLAVA, flag=None).place
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        llava = LlavaNextForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        llava = LlavaNextForConditionalGeneration.from_pretrained(path, dtype=dtype, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"The LLaVA at {path} does not load: {str(error).splitlines()[0]} Export it again.") from error
     llava.requires_grad_(False)

@@ -39,6 +39,7 @@ class ClassificationConfig:
         expert_dir: Where it was fitted to; empty is `OUT/expert`, where it is fitted first if it is not there.
         mllm: `eddm` for the EDDM of `run`, or a checkpoint folder, a hub id, or a server's name of a model.
         run: Run directory, for `mllm=eddm`.
+        trust_remote_code: Allows code that comes with the weights; `mllm` needs its pin, too (`chat.local.revision`).
         choice: How a class is chosen.
         chat: How `mllm` is run, unless it is `eddm`.
         prompt: What it is given.
@@ -68,6 +69,7 @@ class ClassificationConfig:
     expert_dir: str = ""
     mllm: str = ""
     run: str = ""
+    trust_remote_code: bool = False
     choice: ChoiceMode = ChoiceMode.auto
     chat: ChatConfig = field(default_factory=ChatConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)

@@ -72,7 +72,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     listing = list_samples(config, folder)
     check_classes(listing.samples, products, config, classes_path)
     categories = sorted({sample.category for sample in listing.samples})
-    expert = load_expert(config.expert, folder)
+    expert = load_expert(config.expert, folder, trust_remote_code=config.trust_remote_code)
     expert.check(categories)
     references = find_references(config, folder, listing.samples, categories) if uses_reference(config) else {}
     classifier = Classifier(load_model(config), config.prompt, config.visual.kind, config.choice)
@@ -200,7 +200,9 @@ def find_references(
 
 def load_model(config: ClassificationConfig) -> ChatModel:
     """The MLLM: the EDDM of a run, or what `chat` describes."""
-    return load_eddm(open_run(config.run)).chat if config.mllm == EDDM else load_chat(config.mllm, config.chat)
+    if config.mllm == EDDM:
+        return load_eddm(open_run(config.run), trust_remote_code=config.trust_remote_code).chat
+    return load_chat(config.mllm, config.chat, trust_remote_code=config.trust_remote_code)
 
 
 def _log_pipeline(result: Mapping[str, Any]) -> None:

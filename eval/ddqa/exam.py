@@ -36,6 +36,7 @@ class ExamConfig:
         use_adapter: False examines the base without its LoRA.
         batch_size: Questions a batch.
         name: Name of the result.
+        trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
     preset: str
@@ -45,6 +46,7 @@ class ExamConfig:
     use_adapter: bool = True
     batch_size: int = 64
     name: str = "eddm"
+    trust_remote_code: bool = False
 
 
 def run_exam(config: ExamConfig) -> dict[str, Any]:
@@ -60,7 +62,12 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     rows = [row for row in rows if not wanted or wanted & {row["category"], _name(row)}]
     if not rows:
         raise UserError(f"No questions in {path} for categories {config.categories or 'all'}. Build DDQA again.")
-    eddm = load_eddm(run, use_adapter=config.use_adapter, batch_size=config.batch_size)
+    eddm = load_eddm(
+        run,
+        use_adapter=config.use_adapter,
+        batch_size=config.batch_size,
+        trust_remote_code=config.trust_remote_code,
+    )
     replies = ask_all(eddm.chat, rows, config.batch_size)
     result = grade(rows, replies)
     for name, value in result.items():

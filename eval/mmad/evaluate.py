@@ -52,6 +52,7 @@ class EvalMMADConfig:
         run: Run directory whose EDDM is asked.
         use_adapter: False asks the base of `run` without its LoRA.
         mllm: Any other model that is asked: folder, hub id, or a server's name of it.
+        trust_remote_code: Allows code that comes with the weights; `mllm` needs its pin, too (`local.revision`).
         out: Folder of the results. Empty: `RUN/eval/mmad`, or the folder of `answers`, or `outputs/mmad`.
     """
 
@@ -63,6 +64,7 @@ class EvalMMADConfig:
     run: str = ""
     use_adapter: bool = True
     mllm: str = ""
+    trust_remote_code: bool = False
     out: str = ""
     layout: ImageLayout = ImageLayout.mmad
     mvtec_root: str = ""
@@ -151,10 +153,11 @@ def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int
 
 def _load(config: EvalMMADConfig) -> tuple[ChatModel, str, str]:
     """The model, and the names of its base and adapter."""
+    trusted = config.trust_remote_code
     if config.run:
-        eddm = load_eddm(open_run(config.run), use_adapter=config.use_adapter)
+        eddm = load_eddm(open_run(config.run), use_adapter=config.use_adapter, trust_remote_code=trusted)
         return eddm.chat, eddm.model, eddm.adapter
-    chat = load_chat(config.mllm, config.part(ChatConfig))
+    chat = load_chat(config.mllm, config.part(ChatConfig), trust_remote_code=trusted)
     return chat, chat.name, ""  # the name of a chat model says which adapter it carries
 
 

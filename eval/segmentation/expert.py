@@ -37,10 +37,12 @@ class EvalExpertConfig(ScoringConfig):
         splits: Splits to evaluate; images that the expert was fitted on or its gate set on are left out, and listed.
         out: Output directory: `expert.json`, `results.json`, the report, and the anomaly maps in `maps/`, which
             `expert=precomputed` reads.
+        trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
 
     expert: str
     expert_dir: str = ""
+    trust_remote_code: bool = False
 
     def check(self) -> None:
         """Checks what can be checked without reading a file.
@@ -64,7 +66,7 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     config.check()
     ranks = join_ranks()
     listing = ranks.once(lambda: list_unfitted(config.dataset_source(), config.expert_dir))
-    expert = load_expert(config.expert, config.expert_dir)
+    expert = load_expert(config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code)
     expert.check(sorted({sample.category for sample in listing.samples}))
     out = Path(config.out)
     job = Job(

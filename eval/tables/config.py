@@ -51,6 +51,7 @@ class ReproduceConfig:
         questions: At most so many DDQA questions are asked for `eiad.2`, spread over the sources; 0 asks all.
         batch_size: Images, or questions, a forward pass.
         seed: Of the DDQA build.
+        trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
     preset: str
@@ -70,6 +71,7 @@ class ReproduceConfig:
     questions: int = 0
     batch_size: int = 8
     seed: int = 0
+    trust_remote_code: bool = False
 
     def root(self, dataset: str) -> Path:
         """Folder of a dataset.

@@ -59,6 +59,7 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
             data_root=str(root),
             wording=config.wording,
             mode=config.mode,
+            trust_remote_code=config.trust_remote_code,
             out=str(Path(config.out) / "mmad" / method),
             **settings,
         )

@@ -23,15 +23,13 @@ class VLMConfig:
     Attributes:
         device: `cpu`, `cuda` …
         torch_dtype: `bfloat16`, `float16` or `float32`.
-        revision: Pinned revision of a hub model; needed with remote code.
-        trust_remote_code: Run the code that comes with the weights.
+        revision: Pinned revision of a hub model; with code of its own the pin of that code, of a folder, too.
         batch_size: Questions a batch in `mode=generate`.
     """
 
     device: str = "cpu"
     torch_dtype: str = "float32"
     revision: str | None = None
-    trust_remote_code: bool = False
     batch_size: int = 8
 
 

@@ -6,21 +6,24 @@ import json
 from pathlib import Path
 
 from data.errors import UserError
-from data.files import hash_file, hash_value
+from data.files import hash_file
 from models.chat.api import ApiChat
 from models.chat.config import Backend, ChatConfig
 from models.chat.protocol import ChatModel, OptionScorer
+from models.weights.shards import name_weights
+from models.weights.trust import admit
 
 
-def load_chat(model: str, config: ChatConfig) -> ChatModel:
+def load_chat(model: str, config: ChatConfig, *, trust_remote_code: bool = False) -> ChatModel:
     """Loads a model.
 
     Args:
-        model: Checkpoint folder, hub id, or the server's name of it.
+        model: Checkpoint folder, hub id in the cache, or the server's name of it.
         config: How to run it.
+        trust_remote_code: Whether the user's command line allows code that comes with the weights.
 
     Raises:
-        UserError: If it cannot be loaded.
+        UserError: If it cannot be loaded, or runs code that is not allowed or not pinned.
     """
     if config.backend is Backend.api:
         if config.adapter:
@@ -30,30 +33,30 @@ def load_chat(model: str, config: ChatConfig) -> ChatModel:
     if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
         raise UserError(f"No adapter at {adapter}: adapter_model.safetensors is missing. Fix adapter=.")
     weights = f"+{hash_file(adapter / 'adapter_model.safetensors')[:16]}" if adapter else ""
-    name = f"{_name_weights(model, config.local.revision)}{weights}"
+    if config.backend is Backend.swift and not (config.swift.model_type and config.swift.template):
+        raise UserError("backend=swift needs swift.model_type= and swift.template=, as ms-swift names them.")
+    admitted = admit(model, revision=config.local.revision, trusted=trust_remote_code, pin="local.revision")
+    is_hub = not Path(model).expanduser().exists()
+    name = (f"{model}@{admitted.revision}" if is_hub else name_weights(admitted.place)) + weights
     if config.backend is Backend.swift:
         from models.chat.swift import SwiftChat, SwiftChatConfig  # slow to import
 
-        if not (config.swift.model_type and config.swift.template):
-            raise UserError("backend=swift needs swift.model_type= and swift.template=, as ms-swift names them.")
         swift = SwiftChatConfig(
-            model=model,
+            model=admitted,
             model_type=config.swift.model_type,
             template=config.swift.template,
-            revision=config.local.revision,
-            trust_remote_code=config.local.trust_remote_code,
             torch_dtype=config.local.torch_dtype,
             device_map=config.local.device,
             batch_size=config.local.batch_size,
         )
         return SwiftChat(swift, adapter, name=name)
-    if _is_single_tile(Path(model)) and (config.local.device, config.local.torch_dtype) == ("cpu", "float32"):
+    if _is_single_tile(admitted.place) and (config.local.device, config.local.torch_dtype) == ("cpu", "float32"):
         from models.chat.local import TransformersChat
 
-        return TransformersChat(Path(model), adapter, name=name, batch_size=config.local.batch_size)
+        return TransformersChat(admitted.place, adapter, name=name, batch_size=config.local.batch_size)
     from models.chat.vlm import VLM
 
-    return VLM(model, adapter, config.local, name=name)
+    return VLM(admitted, adapter, config.local, name=name)
 
 
 def load_scorer(chat: ChatModel) -> OptionScorer:
@@ -73,17 +76,6 @@ def load_scorer(chat: ChatModel) -> OptionScorer:
     if isinstance(chat, VLM | SwiftChat):
         return ReuseScorer(chat)
     raise UserError("mode=likelihood needs a model in this process, not a server. Set mode=generate.")
-
-
-def _name_weights(model: str, revision: str | None) -> str:
-    """A folder is named by its weights, a hub model by its revision."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return f"{model}@{revision or 'main'}"
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"No checkpoint at {folder}: no *.safetensors. Fix mllm=.")
-    return hash_file(files[0])[:16] if len(files) == 1 else hash_value([hash_file(path) for path in files])[:16]
 
 
 def _is_single_tile(folder: Path) -> bool:

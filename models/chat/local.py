@@ -20,6 +20,7 @@ from models.chat.answers import strip_thinking
 from models.chat.batched_vision import batched_vision
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.protocol import ChatRequest
+from models.weights.trust import admit
 
 CACHED_IMAGES = 4096
 PATCHES_AT_ONCE = 2048
@@ -38,11 +39,13 @@ class TransformersChat:
             batch_size: Questions a batch.
 
         Raises:
-            UserError: If the folder holds no checkpoint of this kind.
+            UserError: If the folder holds no checkpoint of this kind, or one that runs code of its own.
         """
+        base = admit(base, flag=None).place
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            self.processor = AutoProcessor.from_pretrained(base, local_files_only=True)
-            model = AutoModelForImageTextToText.from_pretrained(base, local_files_only=True, dtype=torch.float32)
+            self.processor = AutoProcessor.from_pretrained(base, **options)
+            model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, **options)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"No usable checkpoint at {base}: {str(error).splitlines()[0]} Train EDDM again, or fix the path."

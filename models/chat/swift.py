@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data.errors import UserError
 from models.chat.answers import strip_thinking
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.protocol import ChatRequest
+from models.weights.trust import Admitted
 
 
 def import_swift() -> None:
@@ -47,22 +47,18 @@ class SwiftChatConfig:
     """How ms-swift loads the model.
 
     Attributes:
-        model: Hub id or checkpoint folder.
+        model: What may be loaded.
         model_type: ms-swift's model type.
         template: ms-swift's template.
-        revision: Pinned revision; needed with remote code.
-        trust_remote_code: Run the code that comes with the weights (MiniCPM-V 2.6 needs it).
         torch_dtype: `bfloat16`, `float16` or `float32`.
         attn_impl: Attention implementation.
         device_map: `cpu`, `auto` …
         batch_size: Questions a batch.
     """
 
-    model: str
+    model: Admitted
     model_type: str
     template: str
-    revision: str | None = None
-    trust_remote_code: bool = False
     torch_dtype: str = "bfloat16"
     attn_impl: str = "sdpa"
     device_map: str = "auto"
@@ -73,35 +69,25 @@ class SwiftChat:
     """A `ChatModel` on ms-swift's `TransformersEngine`."""
 
     def __init__(self, config: SwiftChatConfig, adapter: Path | None, *, name: str) -> None:
-        """Loads the model; nothing is downloaded when `config.model` is a folder.
-
-        Raises:
-            UserError: If remote code is trusted without a pinned revision.
-        """
-        if config.trust_remote_code and not config.revision:
-            raise UserError(f"trust_remote_code=true for {config.model} needs a pinned revision=<commit>.")
+        """Loads the model; nothing is downloaded."""
         import_swift()
         from swift import TransformersEngine
 
         self.name, self.batch_size = name, config.batch_size
-        with (
-            contextlib.redirect_stdout(None),
-            remote_code(config.trust_remote_code),
-            mended(config.model, trusted=config.trust_remote_code),
-        ):
+        trusted = config.model.trust_remote_code
+        with contextlib.redirect_stdout(None), remote_code(trusted), mended(config.model.place, trusted=trusted):
             self.engine = TransformersEngine(
-                config.model,
+                str(config.model.place),
                 adapters=[str(adapter)] if adapter is not None else [],
                 model_type=config.model_type,
                 template_type=config.template,
-                revision=config.revision,
                 torch_dtype=getattr(torch, config.torch_dtype),
                 attn_impl=config.attn_impl,
                 device_map=config.device_map,
                 max_batch_size=config.batch_size,
             )
         check_positions(self.engine.model)
-        say_penalty(config.model, self.engine.generation_config)
+        say_penalty(str(config.model.place), self.engine.generation_config)
 
     @property
     def model(self) -> Any:

@@ -21,6 +21,7 @@ from models.chat.answers import strip_thinking
 from models.chat.config import VLMConfig
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.protocol import ChatRequest
+from models.weights.trust import Admitted
 
 Inputs = dict[str, Any]
 
@@ -28,15 +29,14 @@ Inputs = dict[str, Any]
 class VLM:
     """A `ChatModel` on a model and its processor."""
 
-    def __init__(self, model: str, adapter: Path | None, config: VLMConfig, *, name: str) -> None:
-        """Loads the model, and an adapter merged into it; nothing is downloaded when `model` is a folder.
+    def __init__(self, admitted: Admitted, adapter: Path | None, config: VLMConfig, *, name: str) -> None:
+        """Loads the model, and an adapter merged into it; nothing is downloaded.
 
         Raises:
-            UserError: If it cannot be loaded, has no chat template, or its remote code is not pinned.
+            UserError: If it cannot be loaded, or has no chat template.
         """
-        if config.trust_remote_code and not config.revision:
-            raise UserError(f"trust_remote_code=true for {model} needs a pinned revision=<commit>.")
-        options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+        model = str(admitted.place)
+        options: dict[str, Any] = {"trust_remote_code": admitted.trust_remote_code, "local_files_only": True}
         try:
             self.processor: Any = AutoProcessor.from_pretrained(model, **options)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(

@@ -35,6 +35,7 @@ class DescribeConfig:
         mode: `free` or `structured`.
         name: Name of the log; empty takes `part`, or the folder's name.
         batch_size: Images between two writes.
+        trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
     preset: str
@@ -46,6 +47,7 @@ class DescribeConfig:
     mode: DescribeMode = DescribeMode.structured
     name: str = ""
     batch_size: int = 64
+    trust_remote_code: bool = False
 
 
 def describe(config: DescribeConfig) -> Path:
@@ -58,7 +60,7 @@ def describe(config: DescribeConfig) -> Path:
         raise UserError("Both sources and folder are set. Give one of them.")
     run = open_run(config.run)
     items = list_items(config)
-    eddm = load_eddm(run, batch_size=config.batch_size)
+    eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code)
     name = config.name or (Path(config.folder).name if config.folder else "custom" if config.sources else config.part)
     path = run.descriptions / f"{name}.jsonl"
     written = describe_items(eddm, items, config.mode, DescriptionLog(path), config.batch_size)

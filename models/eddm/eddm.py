@@ -16,6 +16,8 @@ from data.files import hash_file, read_json
 from data.run import Run
 from models.chat.answers import parse_box, parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
+from models.weights.shards import list_shards, name_weights
+from models.weights.trust import Admitted, admit
 
 LETTER_TOKENS = 4  # a letter, and room to notice that a reply is more than a letter
 BOX_TOKENS = 32
@@ -139,16 +141,19 @@ def knock_out(
     return winners
 
 
-def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64) -> EDDM:
+def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64, trust_remote_code: bool = False) -> EDDM:
     """Loads the EDDM of a run.
 
     Args:
         run: The run; reads `RUN/eddm/config.json`, whose base is a folder beside it or a hub id.
         use_adapter: False gives the base without its LoRA.
         batch_size: Questions a batch.
+        trust_remote_code: Whether the user's command line allows code that comes with the base; what the run says
+            about it does not count.
 
     Raises:
-        UserError: If the run has no trained EDDM, or one of its folders is not what it should be.
+        UserError: If the run has no trained EDDM, one of its folders is not what it should be, or its base runs code
+            that is not allowed, or is not the code it was trained with.
     """
     path = run.eddm / "config.json"
     if not path.is_file():
@@ -161,39 +166,54 @@ def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64) -> ED
         raise UserError(
             f"No adapter at {adapter}. Finish the training: python -m scripts.train_eddm run_dir={run.path}"
         )
-    base = run.eddm / trained["base"] if trained["local"] else None
-    if base is not None and not (base / "model.safetensors").is_file():
-        raise UserError(f"No base checkpoint at {base}. Train EDDM again, or copy the whole run directory.")
-    model = hash_file(base / "model.safetensors")[:16] if base else f"{trained['base']}@{trained['revision']}"
+    base = find_base(run, trained, trust_remote_code=trust_remote_code)
+    model = name_weights(base.place) if trained["local"] else f"{trained['base']}@{base.revision}"
     weights = hash_file(adapter / "adapter_model.safetensors")[:16] if adapter else ""
     chat = load_trained_chat(trained, base, adapter, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)
 
 
+def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> Admitted:
+    """The base of a run's EDDM, when its code may run here.
+
+    Args:
+        run: The run.
+        trained: What its training recorded: a folder or a hub id, its revision, and the hash of its code.
+        trust_remote_code: Whether the user's command line allows that code.
+
+    Raises:
+        UserError: If it is missing, or would run code that is not allowed, or not the code it was trained with.
+    """
+    place: str | Path = trained["base"]
+    if trained["local"]:
+        place = run.eddm / place
+        if not place.is_dir() or not list_shards(place, check=False):
+            raise UserError(f"No base checkpoint at {place}. Train EDDM again, or copy the whole run directory.")
+    return admit(place, revision=trained["revision"], trusted=trust_remote_code, code=trained.get("code"))
+
+
 def load_trained_chat(
-    trained: dict[str, Any], base: Path | None, adapter: Path | None, *, name: str, batch_size: int
+    trained: dict[str, Any], base: Admitted, adapter: Path | None, *, name: str, batch_size: int
 ) -> ChatModel:
     """Loads the chat model behind an EDDM.
 
     Args:
-        trained: What the training recorded about the base and how to run it.
-        base: Checkpoint folder; None takes the hub id that `trained` names.
+        trained: What the training recorded about how to run it.
+        base: The base, or a merged model.
         adapter: PEFT folder; None for the base alone.
         name: Names the weights.
         batch_size: Questions a batch.
     """
-    if trained["backend"] == "transformers" and base is not None:
+    if trained["backend"] == "transformers":
         from models.chat.local import TransformersChat  # slow to import
 
-        return TransformersChat(base, adapter, name=name, batch_size=batch_size)
+        return TransformersChat(base.place, adapter, name=name, batch_size=batch_size)
     from models.chat.swift import SwiftChat, SwiftChatConfig
 
     config = SwiftChatConfig(
-        model=str(base or trained["base"]),
+        model=base,
         model_type=trained["model_type"],
         template=trained["template"],
-        revision=trained["revision"],
-        trust_remote_code=trained["trust_remote_code"],
         torch_dtype=trained["torch_dtype"],
         attn_impl=trained["attn_impl"],
         device_map="cpu" if trained["use_cpu"] else "auto",

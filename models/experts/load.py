@@ -36,12 +36,13 @@ def parse_expert(name: str) -> tuple[ExpertName, str]:
     return ExpertName(kind), model
 
 
-def load_expert(name: str, folder: str) -> Expert:
+def load_expert(name: str, folder: str, *, trust_remote_code: bool = False) -> Expert:
     """Loads a vision expert.
 
     Args:
         name: Which one.
         folder: Where it was fitted to, or where its maps are; the oracle needs none.
+        trust_remote_code: Whether the user's command line allows code that comes with the weights of an EDDM.
 
     Raises:
         UserError: If there is no such expert, or the folder is missing or holds another.
@@ -59,7 +60,7 @@ def load_expert(name: str, folder: str) -> Expert:
     if kind is ExpertName.mdlm:
         from models.experts.mdlm import MDLMExpert  # slow to import, as are the others below
 
-        return MDLMExpert.load(path)
+        return MDLMExpert.load(path, trust_remote_code=trust_remote_code)
     if kind is ExpertName.ddad:
         from models.experts.ddad import DDAD
 

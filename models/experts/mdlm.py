@@ -44,6 +44,7 @@ class MDLMExpert:
     Args:
         config: Which one.
         gates: Thresholds by category; empty while they are fitted.
+        trust_remote_code: Whether the user's command line allows code that comes with the weights of the run's EDDM.
 
     Raises:
         UserError: If the run lacks a module, or the description would come from an annotation.
@@ -52,7 +53,7 @@ class MDLMExpert:
     name = "mdlm"
     sees_truth = False
 
-    def __init__(self, config: MDLMExpertConfig, gates: Mapping[str, Gate]) -> None:
+    def __init__(self, config: MDLMExpertConfig, gates: Mapping[str, Gate], *, trust_remote_code: bool = False) -> None:
         if not config.run:
             raise UserError("The expert 'mdlm' needs a run directory with a trained MDLM: give mdlm.run=RUN.")
         if config.description is DescriptionMode.oracle:
@@ -64,7 +65,9 @@ class MDLMExpert:
         self.config, self.gates = config, dict(gates)
         self.weights_hash = hash_value([hash_file(path) for path in _weights(folder)])
         self._mdlm = load_mdlm(run, config.description.value)
-        self._eddm = load_eddm(run) if config.description is DescriptionMode.eddm else None
+        self._eddm = (
+            load_eddm(run, trust_remote_code=trust_remote_code) if config.description is DescriptionMode.eddm else None
+        )
 
     def check(self, categories: Sequence[str]) -> None:
         """Refuses categories without a gate; see `Expert.check`."""
@@ -99,8 +102,8 @@ class MDLMExpert:
         write_expert(folder, self.name, config, fitted)
 
     @classmethod
-    def load(cls, folder: Path) -> MDLMExpert:
-        """Loads a fitted expert.
+    def load(cls, folder: Path, *, trust_remote_code: bool = False) -> MDLMExpert:
+        """Loads a fitted expert; whether its EDDM's code may run is not for its files to say.
 
         Raises:
             UserError: If the folder holds none, or the run has been trained again since.
@@ -111,7 +114,7 @@ class MDLMExpert:
             description=DescriptionMode(values["description"]),
             mode=DescribeMode(values["mode"]),
         )
-        expert = cls(config, read_gates(folder))
+        expert = cls(config, read_gates(folder), trust_remote_code=trust_remote_code)
         if expert.weights_hash != values["weights_hash"]:
             raise UserError(f"{folder} was fitted with another MDLM than {config.run} now holds. Fit it again.")
         return expert

@@ -26,6 +26,7 @@ from data.errors import UserError
 from data.files import read_json
 from models.quantize import Precision, QuantizeConfig, keep_trainable_on_cpu, loading_options
 from models.weights.shards import list_shards
+from models.weights.trust import admit
 
 SEG_TOKEN = "[SEG]"
 IMAGE_TOKEN = "<image>"
@@ -103,22 +104,23 @@ def load_llava(config: LlavaConfig) -> tuple[LlavaNextForConditionalGeneration, 
     """Loads LLaVA and its tokenizer, with [SEG] in both.
 
     Raises:
-        UserError: If the path is neither a checkpoint directory nor reachable on the hub; or the checkpoint is of
-            another architecture or vocabulary, incomplete, or a pickle.
+        UserError: If the path is neither a checkpoint directory nor a hub id in the cache; or the checkpoint is of
+            another architecture or vocabulary, incomplete, a pickle, or names code of its own.
     """
-    if Path(config.path).is_dir():
-        check_llava_folder(Path(config.path))
-    options: dict[str, Any] = {"attn_implementation": config.attention.value, "revision": config.revision}
-    if config.quantize is not None:
-        options |= loading_options(config.quantize)
+    path = admit(config.path, revision=config.revision, flag=None).place
+    check_llava_folder(path)
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    quantized = loading_options(config.quantize) if config.quantize is not None else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.path, revision=config.revision)
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
         loaded: Any = LlavaNextForConditionalGeneration.from_pretrained(
-            config.path,
+            path,
             dtype=getattr(torch, config.precision.value),
+            attn_implementation=config.attention.value,
             use_safetensors=True,
             output_loading_info=True,
             **options,
+            **quantized,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).splitlines()[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from data.errors import UserError
-from data.files import read_json
+from data.files import hash_file, hash_value, read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -47,6 +47,12 @@ def list_shards(place: Path, *, check: bool = True) -> list[Path]:
             )
         raise UserError(f"No weights in {place}: no *.safetensors. Check the path, or download the checkpoint again.")
     return files
+
+
+def name_weights(place: Path) -> str:
+    """A short name of a checkpoint's weights by their content; those of a single file have that file's hash."""
+    hashes = [hash_file(path) for path in list_shards(place)]
+    return (hashes[0] if len(hashes) == 1 else hash_value(hashes))[:16]
 
 
 def list_pickles(folder: Path, start: str = "") -> list[Path]:

@@ -53,6 +53,7 @@ def admit(
     trusted: bool = False,
     code: str | None = None,
     flag: str | None = FLAG,
+    pin: str = "revision",
 ) -> Admitted:
     """Finds a checkpoint and refuses it if it would run code that the user has not allowed.
 
@@ -63,6 +64,7 @@ def admit(
         trusted: Whether the user's command line allows code that comes with the weights.
         code: Hash of the code files that a run or an export was made with; this is a pin, too.
         flag: The setting that allows it, for messages; None where no setting does.
+        pin: The setting of the pin, for messages.
 
     Raises:
         UserError: If the checkpoint is missing, or names code and that is not allowed, not pinned, another one than
@@ -79,7 +81,7 @@ def admit(
     if not trusted:
         raise UserError(f"{named}, which would run with your rights. Read it; to allow it, set {flag}=true.")
     digest = _check_code(found, [name for names in references.values() for name in names])
-    _check_pin(str(place), found, revision, digest, code, flag.replace(FLAG, "revision"))
+    _check_pin(str(place), found, revision, digest, code, pin)
     return Admitted(place=found, revision=commit or revision, code=digest)
 
 

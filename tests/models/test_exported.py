@@ -6,6 +6,9 @@ import pytest
 
 from data.errors import UserError
 from models.exported import list_files, load_exported_eddm, load_exported_mdlm, read_export
+from models.mdlm.llava import LlavaConfig, load_llava
+from models.weights.trust import hash_code
+from tests.models.weights.marked import write_marked
 
 
 def write(folder: Path, **values: Any) -> Path:
@@ -38,7 +41,27 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
         load_exported_eddm(write(tmp_path / "later", format=7))
 
 
-def test_remote_code_needs_a_word_from_the_caller(tmp_path: Path) -> None:
-    folder = write(tmp_path / "eddm", trained={"trust_remote_code": True})
-    with pytest.raises(UserError, match="runs code that comes with its weights: allow trust_remote_code=true"):
+@pytest.mark.parametrize("backend", ["swift", "transformers"])
+def test_the_manifest_of_a_stranger_grants_nothing(tmp_path: Path, backend: str) -> None:
+    folder = tmp_path / "eddm"
+    model = write_marked(folder / "model", tmp_path / "ran")
+    trained = {"trust_remote_code": True, "backend": backend, "revision": "f" * 40, "code": hash_code(model)}
+    export = {"format": 1, "kind": "eddm", "merged": True, "dtype": "float32", "trained": trained}
+    export["files"] = list_files(folder)
+    (folder / "manifest.json").write_text(json.dumps({"export": export}))
+    with pytest.raises(UserError, match=r"names code of its own .*set trust_remote_code=true"):
         load_exported_eddm(folder)
+    (model / "helper.py").write_text("name = 'x'\n")
+    (folder / "manifest.json").write_text(json.dumps({"export": export | {"files": list_files(folder)}}))
+    with pytest.raises(UserError, match="is not the code that was trained with"):
+        load_exported_eddm(folder, trust_remote_code=True)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_llava_never_runs_code(tmp_path: Path) -> None:
+    marked = write_marked(tmp_path / "llava", tmp_path / "ran")
+    config = json.loads((marked / "config.json").read_text())
+    (marked / "config.json").write_text(json.dumps(config | {"model_type": "llava_next"}))
+    with pytest.raises(UserError, match="none is run here"):
+        load_llava(LlavaConfig(path=str(marked)))
+    assert not (tmp_path / "ran").exists()

@@ -47,6 +47,7 @@ class FitExpertConfig:
         anomalib: Arguments of an anomalib model.
         mdlm: Which run's MDLM, asked how.
         seed: Of the choice of the held-out normal images.
+        trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
 
     preset: str
@@ -65,6 +66,7 @@ class FitExpertConfig:
     anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
     mdlm: MDLMExpertConfig = field(default_factory=MDLMExpertConfig)
     seed: int = 0
+    trust_remote_code: bool = False
 
     def samples(self, splits: list[str]) -> list[Sample]:
         """Lists the samples of some splits of the dataset."""
@@ -101,7 +103,7 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
     if kind is ExpertName.anomalib:
         return _fit_anomalib(AnomalibExpert(model, config.anomalib), folder)
     if kind is ExpertName.mdlm:
-        return _fit_mdlm(config.mdlm, folder)
+        return _fit_mdlm(config.mdlm, folder, trust_remote_code=config.trust_remote_code)
     return _fit_precomputed(folder)
 
 
@@ -141,8 +143,8 @@ def _fit_anomalib(expert: AnomalibExpert, folder: Path) -> Fitting:
     return Fitting(expert.fit, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
-def _fit_mdlm(config: MDLMExpertConfig, folder: Path) -> Fitting:
-    expert = MDLMExpert(config, {})
+def _fit_mdlm(config: MDLMExpertConfig, folder: Path, *, trust_remote_code: bool) -> Fitting:
+    expert = MDLMExpert(config, {}, trust_remote_code=trust_remote_code)
 
     def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)

@@ -20,6 +20,7 @@ from models.mdlm.files import ADAPTER, TOKENIZER
 from models.weights.checkpoint import identify
 from models.weights.hub import resolve_checkpoint
 from models.weights.shards import count_parameters, list_pickles, list_shards
+from models.weights.trust import admit
 from train.export.config import ExportConfig
 from train.export.part import (
     PROCESSOR_FILES,
@@ -103,7 +104,8 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
 def _load(trained: dict[str, Any], base: Path, adapter: Path) -> tuple[ChatModel, Any]:
     """The run's own EDDM, on the CPU, and the model inside."""
     try:
-        chat: Any = load_trained_chat(trained | {"use_cpu": True}, base, adapter, name="run", batch_size=1)
+        admitted = admit(base, revision=trained["revision"], code=trained.get("code"))
+        chat: Any = load_trained_chat(trained | {"use_cpu": True}, admitted, adapter, name="run", batch_size=1)
     except (RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise

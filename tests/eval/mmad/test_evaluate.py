@@ -68,7 +68,7 @@ def config(root: Path, **values: Any) -> EvalMMADConfig:
 @pytest.fixture
 def chat(monkeypatch: pytest.MonkeyPatch) -> FakeChat:
     fake = FakeChat()
-    monkeypatch.setattr(module, "load_chat", lambda model, config: fake)
+    monkeypatch.setattr(module, "load_chat", lambda model, config, **how: fake)
     return fake
 
 
@@ -161,7 +161,7 @@ def test_failures_are_named_wrong_and_asked_again(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     flaky = FlakyChat()
-    monkeypatch.setattr(module, "load_chat", lambda model, config: flaky)
+    monkeypatch.setattr(module, "load_chat", lambda model, config, **how: flaky)
     results = evaluate_mmad(config(root, mllm="m", mode="generate"))
     assert "counted as wrong: 5 of 47 (10.64 %)" in caplog.text
     assert (results["questions"], results["answered"], results["unanswered"]) == (47, 42, 5)
@@ -187,7 +187,7 @@ def test_failures_are_named_wrong_and_asked_again(
 
 def test_an_empty_reply_is_a_wrong_answer_and_final(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     silent = FakeChat(reply="")
-    monkeypatch.setattr(module, "load_chat", lambda model, config: silent)
+    monkeypatch.setattr(module, "load_chat", lambda model, config, **how: silent)
     results = evaluate_mmad(config(root, mllm="m", mode="generate"))
     assert (results["answered"], results["empty_replies"], results["unanswered"]) == (47, 47, 0)
     assert (results["mean"]["unparsable"], results["mean"]["average"]) == (100, 0)
@@ -199,7 +199,7 @@ def test_an_empty_reply_is_a_wrong_answer_and_final(root: Path, monkeypatch: pyt
 def test_without_a_single_answer_nothing_is_scored(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = FlakyChat()
     monkeypatch.setattr(dead, "stream", lambda requests: ((i, Failure("status 500")) for i in range(len(requests))))
-    monkeypatch.setattr(module, "load_chat", lambda model, config: dead)
+    monkeypatch.setattr(module, "load_chat", lambda model, config, **how: dead)
     with pytest.raises(UserError, match=r"No question got an answer: \{'status 500': 47\}"):
         evaluate_mmad(config(root, mllm="m", mode="generate"))
     assert not (root.parent / "out" / "results.json").exists()

@@ -92,7 +92,7 @@ def bench(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         target.parent.mkdir(parents=True, exist_ok=True)
         np.save(target, redness(load_image(sample.image)))
     write_gates(tmp_path / "fit", found.eye.gates)
-    monkeypatch.setattr("eval.segmentation.expert.load_expert", lambda name, folder: found.eye)
+    monkeypatch.setattr("eval.segmentation.expert.load_expert", lambda name, folder, **how: found.eye)
     return found
 
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from data.errors import UserError
 from models.chat.letters import read_letters
 from models.chat.load import load_scorer
 from models.chat.protocol import ChatRequest
 from models.chat.reuse import ReuseScorer
 from models.chat.swift import SwiftChat, SwiftChatConfig, remote_code
+from models.weights.trust import admit
 from tests.models.chat.minicpm_folder import COMMIT, POSITION, write_folder  # type: ignore[import-not-found]
 
 
@@ -19,11 +19,9 @@ def load(folder: Path) -> SwiftChat:
     """The tiny folder with MiniCPM-V 2.6's faults, through ms-swift."""
     pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
     config = SwiftChatConfig(
-        model=str(folder),
+        model=admit(folder, revision=COMMIT, trusted=True),
         model_type="minicpmv2_6",
         template="minicpmv2_6",
-        revision=COMMIT,
-        trust_remote_code=True,
         torch_dtype="float32",
         device_map="cpu",
     )
@@ -48,12 +46,6 @@ def test_remote_code_is_refused_unless_allowed() -> None:
             assert loader.default_trust_remote_code is True
         assert loader.default_trust_remote_code is False
     assert loader.default_trust_remote_code is before
-
-
-def test_remote_code_needs_a_pinned_revision(tmp_path: Path) -> None:
-    config = SwiftChatConfig(model=str(tmp_path), model_type="m", template="t", trust_remote_code=True)
-    with pytest.raises(UserError, match="pinned revision"):
-        SwiftChat(config, None, name="x")
 
 
 def test_greedy_replies_are_free_of_the_checkpoints_own_penalty(

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,9 @@ from data.errors import UserError
 from data.run import Run
 from models.chat.protocol import ChatRequest
 from models.eddm.eddm import EDDM, DescribeMode, load_eddm
+from models.weights.shards import name_weights
+from models.weights.trust import hash_code
+from tests.models.weights.marked import write_marked, write_snapshot
 
 DEFECTS = ("bend", "crack", "dent", "foreign object", "hole", "missing part", "scratch", "stain")
 
@@ -95,3 +99,42 @@ def test_missing_folders_are_user_errors(tmp_path: Path) -> None:
     (run.eddm / "adapter" / "adapter_model.safetensors").touch()
     with pytest.raises(UserError, match="No base checkpoint"):
         load_eddm(run)
+
+
+@pytest.mark.parametrize("backend", ["swift", "transformers"])
+@pytest.mark.parametrize("local", [True, False])
+def test_a_run_cannot_trust_code_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, local: bool
+) -> None:
+    run, commit, marker = Run(tmp_path / "run"), "f" * 40, tmp_path / "ran"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    base = write_marked(run.eddm / "base", marker) if local else write_snapshot(tmp_path / "hub", "a/b", commit, marker)
+    trained = {"base": "base" if local else "a/b", "local": local, "revision": commit, "code": hash_code(base)}
+    trained |= {"trust_remote_code": True, "backend": backend, "defects": []}
+    run.eddm.mkdir(parents=True, exist_ok=True)
+    (run.eddm / "config.json").write_text(json.dumps({"trained": trained}))
+    with pytest.raises(UserError, match=r"names code of its own .*set trust_remote_code=true"):
+        load_eddm(run, use_adapter=False)
+    (base / "helper.py").write_text("name = 'changed'\n")
+    with pytest.raises(UserError, match="is not the code that was trained with"):
+        load_eddm(run, use_adapter=False, trust_remote_code=True)
+    assert not marker.exists()
+
+
+def test_a_base_in_several_shards_is_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path / "run")
+    base = write_marked(run.eddm / "base", tmp_path / "ran", shards=3)
+    (base / "config.json").write_text('{"model_type": "minicpmv"}')
+    trained = {"base": "base", "local": True, "revision": None, "backend": "swift", "defects": []}
+    (run.eddm / "config.json").write_text(json.dumps({"trained": trained}))
+    loaded: list[Any] = []
+
+    def load(trained: Any, base: Any, adapter: Any, **others: Any) -> Any:
+        loaded.append(base)
+
+    monkeypatch.setattr("models.eddm.eddm.load_trained_chat", load)
+    assert load_eddm(run, use_adapter=False).model == name_weights(base)
+    assert loaded[0].place == base and not loaded[0].trust_remote_code
+    (base / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model-9.safetensors"}}')
+    with pytest.raises(UserError, match="1 of 1 shards are missing"):
+        load_eddm(run, use_adapter=False)

@@ -39,7 +39,7 @@ class Talker:
 def mdlm(monkeypatch: pytest.MonkeyPatch) -> Brightness:
     found = Brightness()
     monkeypatch.setattr(module, "load_mdlm", lambda run, name: found)
-    monkeypatch.setattr(module, "load_eddm", lambda run: Talker())
+    monkeypatch.setattr(module, "load_eddm", lambda run, **how: Talker())
     return found
 
 

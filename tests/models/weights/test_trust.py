@@ -31,7 +31,7 @@ def test_code_runs_only_where_it_is_allowed_and_pinned(folder: Path) -> None:
         admit(folder, trusted=True, flag=None)
     digest = hash_code(folder)
     with pytest.raises(UserError, match=rf"pin what you have read with model.revision={digest}, the hash of its code"):
-        admit(folder, trusted=True, flag="model.trust_remote_code")
+        admit(folder, trusted=True, pin="model.revision")
     with pytest.raises(UserError, match="revision=main can move"):
         admit(folder, trusted=True, revision="main")
     for pin in (digest, COMMIT):

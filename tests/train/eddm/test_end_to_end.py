@@ -22,6 +22,7 @@ from models.chat.swift import SwiftChat, SwiftChatConfig
 from models.eddm.describe import DescribeConfig, describe
 from models.eddm.eddm import DescribeMode, load_eddm
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
+from models.weights.trust import admit
 from scripts.command import CONFIGS, to_dataclass
 from train.eddm import train
 from train.eddm.config import EDDMConfig
@@ -140,7 +141,7 @@ def test_a_moved_run_gives_the_same_replies(run: Run, tmp_path: Path) -> None:
 def test_ms_swifts_engine_replies_the_same(run: Run) -> None:
     eddm = load_eddm(run)
     config = SwiftChatConfig(
-        model=str(run.eddm / "base"),
+        model=admit(run.eddm / "base"),
         model_type="minicpmv4_6",
         template="minicpmv4_6",
         torch_dtype="float32",
