@@ -1,7 +1,8 @@
 """Models without weights, on the meta device: their parameters and sizes, from config classes, without a hub.
 
 MiniCPM-V 2.6 brings its own classes, which are not run here: the same sizes are put together from transformers' SigLIP
-and Qwen2 and a resampler of its dimensions (64 queries that attend to the patches), under its own module names.
+and Qwen2 and a resampler of its dimensions (64 queries that attend to the patches), under its own module names. What a
+step of it needs is measured on this stand-in.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     LlavaNextConfig,
@@ -80,7 +81,7 @@ def build_chat_shape(values: dict[str, Any]) -> nn.Module:
 
 
 class MiniCPMVShape(nn.Module):
-    """MiniCPM-V 2.6's parts in its sizes: `llm` (Qwen2), `vpm` (SigLIP) and `resampler`. It is never run."""
+    """MiniCPM-V 2.6's parts in its sizes: `llm` (Qwen2), `vpm` (SigLIP) and `resampler`, joined as it joins them."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__()
@@ -93,8 +94,25 @@ class MiniCPMVShape(nn.Module):
         self.vpm = SiglipVisionModel(vision_class(**vision, vision_use_head=False))
         self.resampler = _Resampler(values["query_num"], values["hidden_size"], vision["hidden_size"])
 
+    def look(self, pixel_values: Tensor) -> Tensor:
+        """Tokens of tiles: (T, 3, H, W) → (T, queries, width)."""
+        return self.resampler(self.vpm(pixel_values, interpolate_pos_encoding=True).last_hidden_state)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, images: Tensor) -> Any:
+        """The language loss of rows (B, L) that start with the tokens of their images, (B · tokens, width)."""
+        images = images.reshape(len(input_ids), -1, self.config["hidden_size"])
+        words: Any = self.llm.get_input_embeddings()(input_ids[:, images.shape[1] :])
+        embeds = torch.cat([images.to(words.dtype), words], 1)
+        return self.llm(inputs_embeds=embeds, attention_mask=attention_mask, labels=labels, use_cache=False)
+
+    def gradient_checkpointing_enable(self, settings: dict[str, Any]) -> None:
+        """Recomputes the language model's layers in the backward pass."""
+        self.llm.gradient_checkpointing_enable(settings)
+
 
 class _Resampler(nn.Module):
+    """Queries that read a tile's patches: (T, P, vision width) → (T, queries, width)."""
+
     def __init__(self, queries: int, width: int, vision_width: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.empty(queries, width))
@@ -102,6 +120,12 @@ class _Resampler(nn.Module):
         self.attn = nn.MultiheadAttention(width, width // 128)
         self.ln_q, self.ln_kv, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
         self.proj = nn.Parameter(torch.empty(width, width))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        seen = self.ln_kv(self.kv_proj(patches)).transpose(0, 1)
+        queries = self.ln_q(self.query)[:, None].expand(-1, len(patches), -1)
+        read, _ = self.attn(queries, seen, seen, need_weights=False)
+        return self.ln_post(read.transpose(0, 1)) @ self.proj
 
 
 def _without_type(values: dict[str, Any]) -> dict[str, Any]:

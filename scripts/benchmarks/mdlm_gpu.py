@@ -20,7 +20,7 @@ from models.mdlm.sam import Sam, SamConfig
 from models.quantize import QuantizeConfig, keep_trainable_on_cpu, loading_options
 from train.engine.optim import OptimConfig, build_optimizer
 from train.mdlm.losses import LossConfig, mask_loss
-from train.plan.measure import random_batch
+from train.plan.footprint import grounding_batch
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 IMAGE_ID, SEG_ID, TEXT_TOKENS = 32000, 32002, 120
@@ -45,7 +45,7 @@ def print_table(device: str, sizes: str, images: int) -> None:
         setting = ", ".join(words) or "bf16 LoRA"
         try:
             model = build(sizes, device, checkpointing=checkpointing, quantize=quantize)
-            batch = random_batch(model, images, TEXT_TOKENS, torch.device(device))
+            batch = grounding_batch(model, images, TEXT_TOKENS).to(device)
             if flops is None and not checkpointing and not quantize:
                 flops = count_flops(model, batch)
             seconds, memory = run(model, batch, device)

@@ -1,14 +1,13 @@
 """The options of a training: what each needs on one GPU, how long it takes, whether it fits, and which one to take.
 
-Peak of a GPU = weights + optimizer + max(while the vision encoders run, while the backward pass runs).
+weights      DDP, ZeRO-2: all of them on each GPU; ZeRO-3: a share; QLoRA: the language model's matrices in 4 bits
+gradients    float32, trained parameters only; ZeRO: a share
+optimizer    AdamW's two moments in float32; ZeRO: a share, and a share of the float32 copy that DeepSpeed keeps
+activations  what autograd keeps, as `train.plan.footprint` measures it
+buffers      what lives for a moment, measured too: the peak of a step beyond all that; and by strategy gradient
+             buckets, matrices that ZeRO-3 gathers or QLoRA unpacks
 
-    weights      DDP, ZeRO-2: all of them on each GPU; ZeRO-3: a share; QLoRA: the language model's matrices in 4 bits
-    gradients    float32, trained parameters only; ZeRO: a share
-    optimizer    AdamW's two moments in float32; ZeRO: a share, and a share of the float32 copy that DeepSpeed keeps
-    activations  `train.plan.stack` and `train.plan.segmenter`
-    buffers      what lives for a moment: the frozen encoders' tensors, one layer's results and gradients, logits and
-                 their gradients, gradient buckets, matrices that ZeRO-3 gathers or QLoRA unpacks, the copy of the word
-                 embeddings that training the [SEG] row makes (twice: the copy and its gradient)
+The peak is their sum.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from enum import StrEnum
 from data.errors import UserError
 from train.plan.blueprint import Blueprint
 from train.plan.config import PlanConfig
+from train.plan.footprint import Footprint
 
 GIB = 2**30
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # bitsandbytes' 4 bits, 8-bit scales of 64 weights, their own scales
@@ -85,10 +85,16 @@ def list_options(blueprint: Blueprint, config: PlanConfig) -> list[Option]:
         UserError: If the batch cannot be shared among the GPUs.
     """
     rows, accumulation = share_batch(blueprint, config.gpus)
-    tiles = ["one"] if blueprint.tiles["several"] == 1 else ["one", "several"]
+    tokens = blueprint.image_tokens
+    tiles = ["one"] if tokens["several"] == tokens["one"] else ["one", "several"]
+    steps = {
+        (case, checkpointing): blueprint.measure(rows, config.text_tokens, case, checkpointing)
+        for case in tiles
+        for checkpointing in (False, True)
+    }
     return [
-        _option(blueprint, config, strategy, checkpointing, tile, rows, accumulation)
-        for tile in tiles
+        _option(blueprint, config, strategy, checkpointing, case, rows, accumulation, steps[case, checkpointing])
+        for case in tiles
         for strategy in Strategy
         for checkpointing in (False, True)
     ]
@@ -119,19 +125,14 @@ def recommend(options: Sequence[Option], tiles: str) -> Option | None:
     return next((option for option in options if option.fits and option.tiles == tiles), None)
 
 
-def predict_memory(
-    blueprint: Blueprint, strategy: Strategy, *, gpus: int, rows: int, length: int, tiles: str, checkpointing: bool
-) -> Memory:
+def predict_memory(blueprint: Blueprint, strategy: Strategy, step: Footprint, *, gpus: int) -> Memory:
     """Bytes on one GPU.
 
     Args:
         blueprint: The training.
         strategy: How the model is spread.
+        step: What a step of this GPU needs beside the weights.
         gpus: GPUs of all nodes together.
-        rows: Rows (images, prompts) that this GPU takes at a time.
-        length: Tokens of a row.
-        tiles: `one` or `several`.
-        checkpointing: Whether layers are computed again in the backward pass.
     """
     sharded = strategy in (Strategy.zero2, Strategy.zero3)
     shares = gpus if sharded else 1
@@ -143,61 +144,15 @@ def predict_memory(
         weights //= gpus
     gradients = 4 * trained // shares
     optimizer = (12 if sharded else 8) * trained // shares
-    tokens = rows * length
-    number = blueprint.number
-    if checkpointing:
-        activations = blueprint.language.saved_with_checkpointing(tokens, number, blueprint.weights)
-    else:
-        activations = blueprint.language.saved(tokens, number)
-    patches = rows * blueprint.tiles[tiles] * blueprint.patches
-    if blueprint.vision_trained:
-        activations += blueprint.vision.saved(patches, number)
-    vision = blueprint.vision.working(patches, number)
-    if blueprint.segmenter is not None:
-        vision += patches * blueprint.vision.width * (blueprint.vision.layers + 1) * number  # every state is kept
-        activations += blueprint.segmenter.decoder_saved(rows, length, number)
-        activations += blueprint.segmenter.encoder_saved(rows, number)
-        vision = max(vision, blueprint.segmenter.encoder_working(rows, number))
-    backward = blueprint.language.working(tokens, number) + 2 * blueprint.embedding_bytes
-    if blueprint.vocabulary:  # logits, their float32 copy, its logarithm, and the gradient of that
-        backward = max(backward, tokens * blueprint.vocabulary * (number + 8 if number < 4 else 12))
+    buffers = max(0, step.peak - step.saved - 4 * trained)
     if gpus > 1:
-        backward += 4 * trained  # buckets
+        buffers += 4 * trained  # buckets
     if strategy is Strategy.zero3:
-        gathered = min(blueprint.total, LIVE_PARAMETERS) * blueprint.weights
-        backward, vision = backward + gathered, vision + gathered
+        buffers += min(blueprint.total, LIVE_PARAMETERS) * blueprint.weights
     if strategy is Strategy.qlora:
-        backward += 2 * blueprint.largest
-    held = weights + optimizer
-    peak = held + max(vision, gradients + activations + backward)
-    return Memory(weights, gradients, optimizer, activations, max(vision, backward), peak)
-
-
-def step_flops(blueprint: Blueprint, *, length: int, tiles: str, checkpointing: bool) -> float:
-    """Operations of one step over all GPUs.
-
-    A frozen matrix costs its forward pass and the gradient of its input; checkpointing adds a forward pass. Adapters
-    and heads, a hundredth of the parameters, count three forward passes.
-
-    Args:
-        blueprint: The training.
-        length: Tokens of a row.
-        tiles: `one` or `several`.
-        checkpointing: Whether layers are computed again.
-    """
-    rows = blueprint.batch
-    forward = blueprint.language.flops(rows * length, length)
-    if blueprint.vocabulary:
-        forward += 2.0 * rows * length * blueprint.vocabulary * blueprint.language.width
-    total = forward * (3 if checkpointing else 2)
-    patches = blueprint.patches
-    vision = blueprint.vision.flops(rows * blueprint.tiles[tiles] * patches, patches)
-    total += vision * (3 if blueprint.vision_trained else 1)
-    total += 6.0 * blueprint.trainable * rows * (length if blueprint.segmenter is None else 1)
-    if blueprint.segmenter is not None:
-        total += rows * blueprint.segmenter.encoder_flops() * (3 if blueprint.segmenter.encoder_trained else 1)
-        total += rows * 3 * blueprint.segmenter.decoder_flops()
-    return total
+        buffers += 2 * blueprint.largest
+    peak = weights + gradients + optimizer + step.saved + buffers
+    return Memory(weights, gradients, optimizer, step.saved, buffers, peak)
 
 
 def _option(
@@ -208,18 +163,10 @@ def _option(
     tiles: str,
     rows: int,
     accumulation: int,
+    step: Footprint,
 ) -> Option:
-    length = blueprint.image_tokens[tiles] + config.text_tokens
-    memory = predict_memory(
-        blueprint,
-        strategy,
-        gpus=config.gpus,
-        rows=rows,
-        length=length,
-        tiles=tiles,
-        checkpointing=checkpointing,
-    )
-    flops = step_flops(blueprint, length=length, tiles=tiles, checkpointing=checkpointing)
+    memory = predict_memory(blueprint, strategy, step, gpus=config.gpus)
+    flops = step.flops * config.gpus * accumulation
     needed = memory.peak * (1 + config.margin) / GIB + config.overhead_gib
     return Option(
         strategy=strategy,
@@ -227,7 +174,7 @@ def _option(
         tiles=tiles,
         rows=rows,
         accumulation=accumulation,
-        length=length,
+        length=blueprint.image_tokens[tiles] + config.text_tokens,
         memory=memory,
         needed_gib=needed,
         fits=needed <= config.gpu_gib,

@@ -103,7 +103,7 @@ def compose_text(config: PlanConfig, parts: Sequence[PartPlan]) -> str:
         "",
         f"Memory in GiB a GPU; needs = peak + {config.margin:.0%} margin + {config.overhead_gib:g} GiB for driver and "
         f"libraries. Time: {config.gpu_tflops:g} TFLOP/s a GPU at {config.utilisation:.0%}.",
-        "Predicted, not measured: the model is described in train/plan/ and compared with real steps in its tests.",
+        "Activations, buffers and operations come from the real code on fake tensors (train/plan/), not from a GPU.",
     ]
     return "\n".join(lines)
 
