@@ -25,7 +25,6 @@ class DatasetSheetConfig:
     """What the sheet shows.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
         dataset: Key of `data.readers.READERS`.
         data_root: Folder of the dataset.
         out: PNG to write.
@@ -35,7 +34,6 @@ class DatasetSheetConfig:
         tile: Height and width of a picture, pixels; the aspect is kept.
     """
 
-    preset: str
     dataset: str
     data_root: str
     out: str

@@ -17,6 +17,8 @@ from data.readers.listing import Listed, Skipped
 from data.readers.registry import READERS, Reader
 from data.sample import Sample
 
+UNSET = "$EIAD_DATA"  # what configs/data writes for the folder while the variable is not set
+
 
 @dataclass(kw_only=True, slots=True)
 class Source:
@@ -143,6 +145,8 @@ def _is_wanted(source: Source, found: Sample | Skipped) -> bool:
 def _read(source: Source, root: Path) -> Listed:
     if source.reader not in READERS:
         raise UserError(f"Unknown reader '{source.reader}'. Known readers: {', '.join(sorted(READERS))}.")
+    if not root.is_dir() and str(root).startswith(UNSET):
+        raise UserError(f"Set the environment variable EIAD_DATA first: its folder holds {root.relative_to(UNSET)}.")
     if not root.is_dir():
         raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). Check the path, or download it.")
     reader = READERS[source.reader]

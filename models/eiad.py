@@ -38,7 +38,6 @@ class InspectConfig:
     """One inspection.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
         run: Run directory with a trained EDDM and MDLM.
         image: Path of the image.
         out: Folder for the mask, the overlay and the JSON file.
@@ -52,7 +51,6 @@ class InspectConfig:
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
-    preset: str
     run: str
     image: str
     out: str = "outputs/inspect"

@@ -53,7 +53,7 @@ class DDQAConfig:
     `Task_<task>.jsonl` per task, `stats.json`. With `run_dir` it writes the questions of a run, from `data`.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset; it decides which data are read.
         sources: Readers whose datasets are built from, e.g. `[bsdata, real_iad]`.
         data_root: Holds one folder per source, named like its reader.
         paths: Folder of single sources, instead of `data_root/<source>`.
@@ -79,7 +79,7 @@ class DDQAConfig:
         seed: Seed of distractors, letter positions, paraphrases and the held-out split.
     """
 
-    preset: str
+    preset: str = ""
     sources: list[str] = field(default_factory=list)
     data_root: str = ""
     paths: dict[str, str] = field(default_factory=dict)

@@ -31,7 +31,6 @@ class DoctorConfig:
     """What to examine, and how.
 
     Attributes:
-        preset: Name of the preset; the examination of data does not depend on it.
         folder: Folder of a dataset; `data=` on the command line.
         reader: Key of its reader; None recognises the dataset.
         options: Options for the reader, where it takes some.
@@ -48,7 +47,6 @@ class DoctorConfig:
         mdlm: Overrides of the MDLM's training: `mdlm.mdlm.llava.path=DIR`.
     """
 
-    preset: str
     folder: str | None = None
     reader: str | None = None
     options: dict[str, Any] = field(default_factory=dict)

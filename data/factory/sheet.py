@@ -25,7 +25,6 @@ class SheetConfig:
     """What the sheet shows.
 
     Attributes:
-        preset: Name of the preset.
         out: PNG to write.
         categories: Rows, keys of `PRODUCTS`; empty shows all.
         seed: Seed of the drawings.
@@ -34,7 +33,6 @@ class SheetConfig:
         contours: Whether masks (magenta) and decoys (cyan) are outlined.
     """
 
-    preset: str
     out: str
     categories: list[str]
     seed: int

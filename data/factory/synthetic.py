@@ -59,7 +59,6 @@ class SyntheticConfig:
     """Everything that decides what the factory makes.
 
     Attributes:
-        preset: Name of the preset.
         run_dir: The run directory to write `data/` in.
         seed: Seed of the whole factory.
         size: Height and width of the images, pixels.
@@ -70,7 +69,6 @@ class SyntheticConfig:
         unseen: The zero-shot root.
     """
 
-    preset: str = MISSING
     run_dir: str = MISSING
     seed: int = 0
     size: int = 256
@@ -147,7 +145,7 @@ def _check(config: SyntheticConfig, roots: dict[str, RootConfig]) -> None:
 
 def _settings(config: SyntheticConfig, roots: dict[str, RootConfig]) -> dict[str, Any]:
     """What decides the bytes: neither where they go nor how many processes draw them."""
-    settings = {key: value for key, value in asdict(config).items() if key not in ("preset", "run_dir", "workers")}
+    settings = {key: value for key, value in asdict(config).items() if key not in ("run_dir", "workers")}
     return {**settings, **{name: asdict(root) for name, root in roots.items()}}
 
 

@@ -19,7 +19,6 @@ class ClassificationConfig:
     """Which replies to score: those of a file (`predictions`), or those of VELM's pipeline (`expert` and `mllm`).
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         predictions: JSON file, `<category>_<class>_<number>` → reply; empty runs the pipeline.
         classes: Class descriptions: YAML (`data/classes/template.yaml`) or VELM's `*_des.json`; empty takes
             `data/classes/<dataset>.yaml`.
@@ -51,7 +50,6 @@ class ClassificationConfig:
         gallery: Cases in the report, at most.
     """
 
-    preset: str
     predictions: str = ""
     classes: str = ""
     dataset: str

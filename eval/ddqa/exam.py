@@ -29,7 +29,6 @@ class ExamConfig:
     """What to ask whom.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         run: Run directory with a trained EDDM; writes `eval/<name>.json`.
         part: Reads `ddqa/<part>.jsonl`.
         categories: Only these, named `category` or `dataset/category`; empty keeps all.
@@ -39,7 +38,6 @@ class ExamConfig:
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
-    preset: str
     run: str
     part: str = "zero_shot"
     categories: list[str] = field(default_factory=list)

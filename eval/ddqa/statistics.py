@@ -28,13 +28,11 @@ class StatsConfig:
     """What to summarise.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         ddqa: Folder that `scripts.build_ddqa` wrote with `out=`.
         out: Folder for `ddqa_stats.json` and `ddqa_stats.html`; empty writes beside the rows.
         cards: Which sample cards are shown.
     """
 
-    preset: str
     ddqa: str
     out: str = ""
     cards: CardsConfig = field(default_factory=CardsConfig)

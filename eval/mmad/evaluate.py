@@ -45,7 +45,6 @@ class EvalMMADConfig:
     """What to evaluate. Fields that are not listed are those of `MMADConfig`, `AskConfig` and `ChatConfig`.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         mode: A `MMADMode`.
         answers: Answer log: scored when no model is given; with a model, it is continued. Empty: `answers.jsonl` in
             `out`.
@@ -56,7 +55,6 @@ class EvalMMADConfig:
         out: Folder of the results. Empty: `RUN/eval/mmad`, or the folder of `answers`, or `outputs/mmad`.
     """
 
-    preset: str
     data_root: str
     wording: WordingConfig
     mode: str = MMADMode.likelihood.value  # a string: as an enum the config could not spell mmad-compat

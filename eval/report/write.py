@@ -58,14 +58,12 @@ class ReportConfig:
     """What the report shows.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         run: Run directory.
         title: Headline of the page.
         gallery: Which cases are shown.
         contour: Threshold and line width of the outlines.
     """
 
-    preset: str
     run: str
     title: str = "Industrial inspection, explained"
     gallery: GalleryConfig = field(default_factory=GalleryConfig)

@@ -36,7 +36,6 @@ class ScoringConfig:
     """How anomaly maps become figures: the same for the maps of a run, of files and of an expert.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         dataset: Key of `data.readers.READERS`.
         data_root: Folder of the dataset.
         splits: Splits of `dataset` to keep; empty keeps all.
@@ -55,7 +54,6 @@ class ScoringConfig:
         scales: Sizes of the image, as factors, whose maps are averaged.
     """
 
-    preset: str
     dataset: str = ""
     data_root: str = ""
     splits: list[str] = field(default_factory=lambda: ["test"])
@@ -129,6 +127,7 @@ class SegmentationConfig(ScoringConfig):
     Fields that are not listed are those of `ScoringConfig`.
 
     Attributes:
+        preset: Name of the preset, kept with the results.
         run: Run directory with a trained MDLM.
         maps: Folder of anomaly maps, one per image at the image's path below `data_root`, with its suffix replaced.
         data: Training and zero-shot sources; evaluated unless `dataset` and `data_root` are given.
@@ -145,6 +144,7 @@ class SegmentationConfig(ScoringConfig):
         seed: Seed of `description=shuffled`.
     """
 
+    preset: str = ""
     run: str = ""
     maps: str = ""
     data: DataConfig

@@ -133,7 +133,6 @@ def _results(config: ReproduceConfig, method: str, dataset: str) -> tuple[dict[s
     root = config.root("velm")
     predictions, classes = root / f"{dataset}_preds_gpt_4o.json", root / f"{dataset}_des.json"
     settings = ClassificationConfig(
-        preset=config.preset,
         predictions=str(predictions),
         classes=str(classes),
         dataset=dataset,

@@ -32,7 +32,6 @@ class ReproduceConfig:
     """Which table, and what there is to make it from.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
         table: `eiad.1` to `eiad.7`, `velm.1` to `velm.5`, or `all`.
         data_root: Holds one folder a dataset, named like its reader (`bsdata`, `mvtec_ad`, …; MMAD is `mmad`, VELM's
             published predictions are `velm`).
@@ -54,7 +53,6 @@ class ReproduceConfig:
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
-    preset: str
     table: str
     data_root: str = ""
     paths: dict[str, str] = field(default_factory=dict)

@@ -102,7 +102,6 @@ def _build(config: ReproduceConfig, name: str, root: Path) -> dict[str, int]:
         return read_json(layout.stats)[name]
     memory.unlink(missing_ok=True)
     settings = DDQAConfig(
-        preset=config.preset,
         sources=[name],
         paths={name: str(root)},
         out=str(layout.folder),

@@ -55,7 +55,6 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
         )
     return evaluate_mmad(
         EvalMMADConfig(
-            preset=config.preset,
             data_root=str(root),
             wording=config.wording,
             mode=config.mode,

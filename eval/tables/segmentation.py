@@ -74,7 +74,7 @@ def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSour
         from models.eddm.describe import DescribeConfig, describe  # slow to import
 
         source = Source(reader=dataset, root=str(root), splits=["test"], categories=config.categories)
-        describe(DescribeConfig(preset=config.preset, run=run, data=_no_data(), sources=[source], name=name))
+        describe(DescribeConfig(run=run, data=_no_data(), sources=[source], name=name))
     return evaluate_segmentation(
         _settings(config, dataset, root, text.value, run=run, description=text, descriptions=name, name=text.value)
     )
@@ -93,7 +93,6 @@ def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) 
 
 def _settings(config: ReproduceConfig, dataset: str, root: Path, row: str, **changes: Any) -> SegmentationConfig:
     return SegmentationConfig(
-        preset=config.preset,
         data=_no_data(),
         dataset=dataset,
         data_root=str(root),

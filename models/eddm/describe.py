@@ -26,7 +26,7 @@ class DescribeConfig:
     """What to describe, and how.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
+        preset: Name of the preset; it decides which data are read.
         run: Run directory with a trained EDDM; writes `descriptions/<name>.jsonl`.
         data: Training and zero-shot sources.
         part: `train` or `zero_shot`, of `data`.
@@ -38,7 +38,7 @@ class DescribeConfig:
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
-    preset: str
+    preset: str = ""
     run: str
     data: DataConfig
     part: str = "zero_shot"

@@ -31,7 +31,6 @@ class ExportConfig:
     """Which model writes maps of which images.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
         model: Class in `anomalib.models`, for example `WinClip`, `Padim`, `Patchcore`.
         options: Arguments of its constructor.
         dataset: Key of a reader.
@@ -45,7 +44,6 @@ class ExportConfig:
         seed: Of everything that is random.
     """
 
-    preset: str
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     dataset: str

@@ -39,17 +39,18 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     Raises:
         UserError: If `extra` names an unknown stage.
     """
-    write = [f"run_dir={config.run_dir}", f"preset={config.preset}"]
-    read = [f"run={config.run_dir}", f"preset={config.preset}"]
-    data, seed = [f"data={config.data.name}"], [f"seed={config.seed}"]
-    train_eddm = ["scripts.train_eddm", *write, *seed]
-    train_mdlm = ["scripts.train_mdlm", *write, *data, *seed]
-    train_base = ["scripts.train_tiny_base", *write, *seed]
-    evaluate = ["scripts.eval_segmentation", *read, *data]
+    write, read = f"run_dir={config.run_dir}", f"run={config.run_dir}"
+    preset, data, seed = f"preset={config.preset}", f"data={config.data.name}", f"seed={config.seed}"
+    train_eddm = ["scripts.train_eddm", write, preset, seed]
+    train_mdlm = ["scripts.train_mdlm", write, preset, data, seed]
+    train_base = ["scripts.train_tiny_base", write, seed]
+    ask = ["scripts.build_ddqa", write, preset, data, seed]
+    describe = ["scripts.describe", read, preset, data]
+    evaluate = ["scripts.eval_segmentation", read, preset, data]
     generated = config.data.name == "synthetic"
     made = ["data"] if generated else []
 
-    data_stage = [Stage("data", ["scripts.make_synthetic", *write, *seed])] if generated else []
+    data_stage = [Stage("data", ["scripts.make_synthetic", write, seed])] if generated else []
     if config.preset == "tiny":
         stages = [
             Stage("eddm-vision", [*train_base, "part=vision"]),
@@ -62,14 +63,14 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
         stages = data_stage
     eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if config.preset == "tiny" else ([], [])
     stages += [
-        Stage("ddqa", ["scripts.build_ddqa", *write, *data, *seed, "part=train"], made),
-        Stage("exam", ["scripts.build_ddqa", *write, *data, *seed, "part=zero_shot"], [*made, "ddqa"]),
+        Stage("ddqa", [*ask, "part=train"], made),
+        Stage("exam", [*ask, "part=zero_shot"], [*made, "ddqa"]),
         Stage("eddm", train_eddm, ["ddqa", *eddm_base]),
         Stage("mdlm-without-eddm", [*train_mdlm, "description=fixed"], [*made, *mdlm_base]),
-        Stage("describe-train", ["scripts.describe", *read, *data, "part=train"], ["eddm"]),
+        Stage("describe-train", [*describe, "part=train"], ["eddm"]),
         Stage("mdlm", [*train_mdlm, "description=eddm"], ["describe-train", *mdlm_base]),
-        Stage("eval-eddm", ["scripts.eval_eddm", *read, "part=zero_shot"], ["eddm", "exam"]),
-        Stage("describe-zero-shot", ["scripts.describe", *read, *data, "part=zero_shot"], ["eddm"]),
+        Stage("eval-eddm", ["scripts.eval_eddm", read, "part=zero_shot"], ["eddm", "exam"]),
+        Stage("describe-zero-shot", [*describe, "part=zero_shot"], ["eddm"]),
         Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"]),
         Stage("eval-with-eddm", [*evaluate, "description=eddm"], ["mdlm", "describe-zero-shot"]),
     ]
@@ -79,7 +80,7 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
             name = f"eval-decoys-{text}"
             stages.append(Stage(name, [*evaluate, f"description={text}", "subset=decoys"], ["mdlm"]))
             last.append(name)
-    stages.append(Stage("report", ["scripts.report", *read], last))
+    stages.append(Stage("report", ["scripts.report", read], last))
     return _add_extra(stages, config.extra)
 
 

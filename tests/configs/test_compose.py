@@ -1,19 +1,25 @@
 """Every YAML composes, with every preset and every data group, into the dataclass of its script."""
 
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig
 
 from data.ddqa.config import DDQAConfig, resolve
-from data.source import Source
+from data.errors import UserError
+from data.source import Source, load_samples
 from scripts.command import CONFIGS, spell_out, to_dataclass
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
-DATA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
+DATA = sorted(
+    path.stem for path in (CONFIGS / "data").glob("*.yaml") if path.stem not in PRESETS or path.stem == "paper"
+)
+FREE = [name for name in NAMES if "preset: tiny" not in (CONFIGS / f"{name}.yaml").read_text()]  # of presets
 MANDATORY = {
     **{"run_dir": "r", "run": "r", "image": "i.png", "source": "s", "ddqa": "d"},
     **{"predictions": "p.json", "classes": "c.yaml", "dataset": "mvtec_ac", "data_root": "d", "out": "o"},
@@ -30,14 +36,45 @@ def data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EIAD_DATA", "/datasets")
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("name", NAMES)
-def test_every_script_and_preset(name: str, preset: str) -> None:
+def compose_dataclass(name: str, *overrides: str):
     schema = importlib.import_module(f"scripts.{name}").main.schema
-    cfg = compose_config(name, f"preset={preset}")
-    overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in list(cfg)]
-    config = to_dataclass(compose_config(name, f"preset={preset}", *overrides), schema)
+    cfg = compose_config(name, *overrides)
+    mandatory = [f"{key}={value}" for key, value in MANDATORY.items() if key in list(cfg)]
+    return to_dataclass(compose_config(name, *overrides, *mandatory), schema)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in FREE])
+def test_every_script_and_preset(name: str, preset: str) -> None:
+    config = compose_dataclass(name, f"preset={preset}")
     assert config.preset == preset
+    if hasattr(config, "data"):
+        assert config.data.name == ("synthetic" if preset == "tiny" else "paper")
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_script_that_no_preset_changes_takes_none(name: str) -> None:
+    assert compose_dataclass(name) is not None
+    with pytest.raises(ConfigCompositionException, match="preset"):
+        compose_config(name, "preset=paper")
+
+
+def test_a_preset_that_a_script_does_not_know_is_an_error(tmp_path: Path) -> None:
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    (tmp_path / "configs/preset/new.yaml").write_text("# @package _global_\npreset: new\n")
+    for name in (name for name in NAMES if name not in FREE and name != "plan"):
+        with (
+            initialize_config_dir(version_base="1.3", config_dir=str(tmp_path / "configs")),
+            pytest.raises(MissingConfigException, match="new"),
+        ):
+            compose(name, ["preset=new"])
+
+
+def test_the_papers_data_are_asked_for_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EIAD_DATA")
+    config = compose_dataclass("train_mdlm", "preset=paper")
+    with pytest.raises(UserError, match="Set the environment variable EIAD_DATA first"):
+        load_samples(config.data.train)
 
 
 @pytest.mark.parametrize("group", DATA)
@@ -45,10 +82,7 @@ def test_every_script_and_preset(name: str, preset: str) -> None:
 def test_every_data_group(name: str, group: str) -> None:
     if not isinstance(compose_config(name).get("data"), DictConfig):
         pytest.skip(f"{name} takes no data")
-    schema = importlib.import_module(f"scripts.{name}").main.schema
-    cfg = compose_config(name)
-    overrides = [f"{key}={value}" for key, value in MANDATORY.items() if key in list(cfg)]
-    config = to_dataclass(compose_config(name, f"data={group}", *overrides), schema)
+    config = compose_dataclass(name, f"data={group}")
     assert config.data.name == group
     assert config.data.train
     assert config.data.zero_shot

@@ -11,7 +11,7 @@ from data.sample import load_image
 
 def make_config(root: Path, out: Path, **changes: Any) -> DatasetSheetConfig:
     return DatasetSheetConfig(
-        preset="tiny", dataset="mvtec_ad", data_root=str(root), out=str(out), **{"tile": 64, "columns": 2, **changes}
+        dataset="mvtec_ad", data_root=str(root), out=str(out), **{"tile": 64, "columns": 2, **changes}
     )
 
 

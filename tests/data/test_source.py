@@ -26,6 +26,7 @@ def test_filters_and_limit(write_mvtec) -> None:
     ("changes", "message"),
     [
         ({"reader": "nope"}, "Unknown reader 'nope'"),
+        ({"root": "$EIAD_DATA/bsdata"}, r"Set the environment variable EIAD_DATA first: its folder holds bsdata\."),
         ({"root": "/no/such/folder"}, "No dataset folder at /no/such/folder"),
         ({"categories": ["bottle"]}, r"No category \['bottle'\]"),
         ({"splits": ["validation"]}, "No samples in"),

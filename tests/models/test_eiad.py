@@ -46,7 +46,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def make_config(run: Path, image: Path, out: Path, **changes: object) -> InspectConfig:
-    return InspectConfig(preset="tiny", run=str(run), image=str(image), out=str(out), **changes)  # type: ignore[arg-type]
+    return InspectConfig(run=str(run), image=str(image), out=str(out), **changes)  # type: ignore[arg-type]
 
 
 def test_description_enters_the_prompt_of_the_mdlm(image: Path) -> None:

@@ -76,7 +76,6 @@ def configure_base(run: Path) -> TinyBaseConfig:
     """The MDLM's base at toy size."""
     scenes = ReferringConfig(scenes=6, prompts=2)
     return TinyBaseConfig(
-        preset="tiny",
         run_dir=str(run),
         part=BasePart.mdlm,
         mdlm=BaseMDLMConfig(

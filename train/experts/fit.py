@@ -73,7 +73,6 @@ def fit_missing_expert(config: ClassificationConfig) -> None:
     log.info("no expert at %s: fitting it on the training split", folder)
     fit_expert(
         FitExpertConfig(
-            preset=config.preset,
             expert=config.expert,
             dataset=config.dataset,
             data_root=config.data_root,

@@ -30,7 +30,6 @@ class FitExpertConfig:
     """What to fit on what.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
         expert: Which one; of `precomputed` and `mdlm` only the gate is fitted.
         dataset: Key of `data.readers.READERS`.
         data_root: Folder of the dataset.
@@ -50,7 +49,6 @@ class FitExpertConfig:
         trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
 
-    preset: str
     expert: str
     dataset: str
     data_root: str

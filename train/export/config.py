@@ -29,7 +29,6 @@ class ExportConfig:
     """One export.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
         run: The run directory.
         out: Where the export goes; it appears under this name only after its proof.
         merge: Adds the adapter to its base and writes whole models; False writes the adapter alone.
@@ -44,7 +43,6 @@ class ExportConfig:
         license: Licence named in the model card; `other` refers to its note.
     """
 
-    preset: str
     run: str
     out: str
     merge: bool = False

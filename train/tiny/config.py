@@ -122,7 +122,6 @@ class TinyBaseConfig:
     """How the checkpoints are made that the tiny preset starts from.
 
     Attributes:
-        preset: `tiny`; there is no other.
         run_dir: The run directory; gets `eddm/base` and `mdlm/base`.
         part: What to train.
         seed: Seed of everything random.
@@ -133,7 +132,6 @@ class TinyBaseConfig:
         resume: Goes on with interrupted work of the same settings, or starts unfinished parts again.
     """
 
-    preset: str
     run_dir: str
     part: BasePart = BasePart.all
     seed: int = 0

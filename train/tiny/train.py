@@ -33,10 +33,8 @@ def train_tiny_base(config: TinyBaseConfig) -> None:
     """Trains what `config.part` names; what is finished is skipped, what was interrupted goes on.
 
     Raises:
-        UserError: If the preset is another one, or several ranks are to train EDDM's base.
+        UserError: If several ranks are to train EDDM's base.
     """
-    if config.preset != "tiny":
-        raise UserError(f"preset={config.preset} starts from downloaded checkpoints; only preset=tiny makes its own.")
     check_launch(config.launch)
     ranks.meet(config.launch.timeout)
     if not ranks.is_main():

@@ -45,7 +45,6 @@ class ACConfig:
     """What to build.
 
     Attributes:
-        preset: Name of the preset; recorded, not interpreted.
         dataset: What to build.
         source: Root of raw MVTec AD (for `mvtec_ac`) or raw VisA (for `visa_ac`).
         out: Folder to write; must not exist.
@@ -54,7 +53,6 @@ class ACConfig:
         train: Whether the training images are written too; the papers take them from the raw dataset unchanged.
     """
 
-    preset: str
     dataset: Refined
     source: str
     out: str

@@ -8,7 +8,7 @@ from data.errors import UserError
 
 
 def config(tmp_path: Path, **settings) -> DoctorConfig:
-    return DoctorConfig(preset="tiny", cache=str(tmp_path / "cache"), **settings)
+    return DoctorConfig(cache=str(tmp_path / "cache"), **settings)
 
 
 def test_against_says_what_it_compared(write_mvtec, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def cut(path: Path) -> None:
 
 def find(root: Path, **settings) -> list[Problem]:
     settings = {"workers": 1, "cache": str(root.parent / "cache"), **settings}
-    return examine(DoctorConfig(preset="tiny", **settings), str(root)).problems
+    return examine(DoctorConfig(**settings), str(root)).problems
 
 
 def write_mvtec_tree(root: Path) -> Path:

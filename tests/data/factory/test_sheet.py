@@ -8,7 +8,7 @@ from data.sample import load_image
 
 
 def make_config(path: Path, categories: list[str]) -> SheetConfig:
-    return SheetConfig(preset="tiny", out=str(path), categories=categories, seed=0, size=96, tile=48, contours=True)
+    return SheetConfig(out=str(path), categories=categories, seed=0, size=96, tile=48, contours=True)
 
 
 def test_the_sheet_shows_every_column(tmp_path: Path) -> None:

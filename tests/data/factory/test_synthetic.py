@@ -16,7 +16,6 @@ from data.source import Source, load_samples
 
 def make_config(path: Path, **changes: object) -> SyntheticConfig:
     config = SyntheticConfig(
-        preset="tiny",
         run_dir=str(path),
         size=96,
         workers=1,

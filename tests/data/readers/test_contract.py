@@ -63,6 +63,6 @@ def test_pixels(name: str, write_tree) -> None:
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_the_doctor_recognises_it_and_finds_no_error(name: str, write_tree, tmp_path: Path) -> None:
     root = write_tree(name)
-    diagnosis = examine(DoctorConfig(preset="tiny", workers=1, cache=str(tmp_path / "cache")), str(root))
+    diagnosis = examine(DoctorConfig(workers=1, cache=str(tmp_path / "cache")), str(root))
     assert (diagnosis.found.reader, diagnosis.found.root) == (name, root)
     assert {item.code for item in diagnosis.problems} <= {"count-differs"}

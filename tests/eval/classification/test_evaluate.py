@@ -31,7 +31,6 @@ MEANS = {  # accuracy, macro-F1, kappa, Eq. 1, Eq. 2 (the last two to one decima
 
 def config(predictions: Path, classes: Path, out: Path, dataset: str, names: Names, resamples: int = 20):
     return ClassificationConfig(
-        preset="tiny",
         predictions=str(predictions),
         classes=str(classes),
         dataset=dataset,

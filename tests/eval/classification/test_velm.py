@@ -57,7 +57,6 @@ def config(tmp_path: Path, write_mvtec: Callable[..., Path]) -> ClassificationCo
     root = write_mvtec(categories=("nut", "ring"), normals=3, defects=2)
     (tmp_path / "classes.yaml").write_text(json.dumps(CLASSES))
     return ClassificationConfig(
-        preset="tiny",
         dataset="mvtec_ad",
         data_root=str(root),
         classes=str(tmp_path / "classes.yaml"),

@@ -39,7 +39,7 @@ def test_summary_counts_both_sides(built: Path) -> None:
 
 
 def test_page_table_and_json(built: Path, tmp_path: Path) -> None:
-    text = build_stats(StatsConfig(preset="", ddqa=str(built), out=str(tmp_path / "stats")))
+    text = build_stats(StatsConfig(ddqa=str(built), out=str(tmp_path / "stats")))
     assert re.search(r"^mvtec_ad +14 \| – \| – +8 \| – \| –", text, re.M)
     facts = read_json(tmp_path / "stats/ddqa_stats.json")
     assert facts["table"]["lines"]["mvtec_ad"]["cells"]["AD"] == {"ours": 14, "paper": None, "difference": None}
@@ -78,11 +78,11 @@ def test_a_card_shows_grid_and_box() -> None:
 
 def test_a_folder_without_a_build_or_with_a_torn_file_is_explained(built: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Missing file: .*stats\.json"):
-        build_stats(StatsConfig(preset="", ddqa=str(tmp_path)))
+        build_stats(StatsConfig(ddqa=str(tmp_path)))
     content = (built / "samples.jsonl").read_text()
     (built / "samples.jsonl").write_text(content[:-30])
     with pytest.raises(UserError, match=r"samples\.jsonl, line 14"):
-        build_stats(StatsConfig(preset="", ddqa=str(built)))
+        build_stats(StatsConfig(ddqa=str(built)))
     (built / "samples.jsonl").write_text(json.dumps(json.loads(content.splitlines()[0]) | {"dataset": "x"}) + "\n")
     with pytest.raises(UserError, match="holds 'x'"):
-        build_stats(StatsConfig(preset="", ddqa=str(built)))
+        build_stats(StatsConfig(ddqa=str(built)))

@@ -61,7 +61,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def config(root: Path, **values: Any) -> EvalMMADConfig:
-    defaults = {"preset": "tiny", "data_root": str(root), "wording": EIAD, "out": str(root.parent / "out")}
+    defaults = {"data_root": str(root), "wording": EIAD, "out": str(root.parent / "out")}
     return EvalMMADConfig(**defaults | values)
 
 

@@ -93,7 +93,7 @@ class Page(HTMLParser):
 
 
 def make_report(run: Run) -> Page:
-    return Page(build_report(ReportConfig(preset="tiny", run=str(run.path))).read_text())
+    return Page(build_report(ReportConfig(run=str(run.path))).read_text())
 
 
 def test_the_page_needs_nothing_else(full_run: Run) -> None:
@@ -179,7 +179,7 @@ def test_images_that_are_gone_are_named(full_run: Run) -> None:
 
 def test_missing_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match="No run directory"):
-        build_report(ReportConfig(preset="tiny", run=str(tmp_path / "none")))
+        build_report(ReportConfig(run=str(tmp_path / "none")))
 
 
 def test_another_dataset_does_not_take_the_place_of_the_runs_own(full_run: Run) -> None:

@@ -69,7 +69,7 @@ class Bench:
         return self.run.data / "unseen"
 
     def evaluate(self, kind: str, *, out: str = "out", **changes: Any) -> dict[str, Any]:
-        shared = {"preset": "tiny", "dataset": "mvtec_ad", "data_root": str(self.root), "batch_size": 5, **changes}
+        shared = {"dataset": "mvtec_ad", "data_root": str(self.root), "batch_size": 5, **changes}
         shared["out"] = str(self.folder / kind / out)
         if kind == "expert":
             return evaluate_expert(EvalExpertConfig(expert="patchcore", expert_dir=str(self.folder / "fit"), **shared))
@@ -168,7 +168,7 @@ def test_averaged_looks_are_maps_of_their_own(bench: Bench, kind: str) -> None:
     thresholds = [one["categories"]["tile"]["pixel_f1_threshold"] for one in (plain, averaged)]
     assert thresholds[1] < thresholds[0]
     with pytest.raises(UserError, match="'oracle' does not go by pixels alone"):
-        evaluate_expert(EvalExpertConfig(preset="", expert="oracle", flip=True))
+        evaluate_expert(EvalExpertConfig(expert="oracle", flip=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,9 +236,7 @@ def test_categories_of_two_datasets_stay_apart(run: Run) -> None:
 
 def test_the_oracle_is_asked_again_only_where_its_mask_changed(run: Run, tmp_path: Path) -> None:
     root = run.data / "unseen"
-    config = EvalExpertConfig(
-        preset="tiny", expert="oracle", dataset="mvtec_ad", data_root=str(root), out=str(tmp_path / "out")
-    )
+    config = EvalExpertConfig(expert="oracle", dataset="mvtec_ad", data_root=str(root), out=str(tmp_path / "out"))
     assert evaluate_expert(config)["new_maps"] == IMAGES
     assert evaluate_expert(config)["new_maps"] == 0
     path = root / "tile" / "ground_truth" / "hole" / "003_mask.png"

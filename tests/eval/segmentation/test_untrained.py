@@ -64,7 +64,6 @@ def test_inspection_with_the_real_model(untrained_run: Run, tmp_path: Path) -> N
     image = untrained_run.data / "unseen" / "tile" / "test" / "hole" / "003.png"
     result = inspect_image(
         InspectConfig(
-            preset="tiny",
             run=str(untrained_run.path),
             image=str(image),
             out=str(tmp_path / "out"),

@@ -17,7 +17,6 @@ CATEGORIES = sorted(set(published_scores("mvtec_ac")) - {"mean"})
 
 def make_config(folder: Path, table: str, **changes: object) -> ReproduceConfig:
     return ReproduceConfig(
-        preset="tiny",
         table=table,
         out=str(folder / "out"),
         wording=WordingConfig(name="w", question="{question}\n{options}"),
@@ -83,7 +82,6 @@ def test_results_of_our_own_fill_any_configuration_and_part(tmp_path: Path) -> N
     velm = write_predictions(tmp_path / "velm")
     run_classification(
         ClassificationConfig(
-            preset="tiny",
             predictions=str(velm / "mvtec_ac_preds_gpt_4o.json"),
             classes=str(velm / "mvtec_ac_des.json"),
             dataset="mvtec_ac",

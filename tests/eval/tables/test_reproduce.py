@@ -28,7 +28,6 @@ DATASETS = {"eiad.4": "mvtec_ad", "eiad.5": "visa", "eiad.6": "mvtec_3d"}
 
 def make_config(folder: Path, table: str, **changes: object) -> ReproduceConfig:
     values: dict[str, object] = {
-        "preset": "tiny",
         "table": table,
         "data_root": str(folder / "data"),
         "out": str(folder / "out"),

@@ -9,7 +9,7 @@ from models.experts.anomalib_maps import ExportConfig, export_maps
 
 
 def make_config(root: Path, out: Path, **changes: object) -> ExportConfig:
-    values = {"preset": "tiny", "model": "Padim", "dataset": "mvtec_ad", "data_root": str(root), "out": str(out)}
+    values = {"model": "Padim", "dataset": "mvtec_ad", "data_root": str(root), "out": str(out)}
     options = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "n_features": 8}
     return ExportConfig(**{**values, "options": options, **changes})  # type: ignore[arg-type]
 

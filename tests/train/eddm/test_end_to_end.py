@@ -125,7 +125,7 @@ def test_descriptions_and_exam_run_on_the_result(run: Run) -> None:
     assert len(rows) == 12
     describe(config)
     assert read_jsonl(path) == rows
-    result = run_exam(ExamConfig(preset="tiny", run=str(run.path)))
+    result = run_exam(ExamConfig(run=str(run.path)))
     assert result["counts"]["AD"] == 12
     assert json.loads((run.eval / "eddm.json").read_text())["AD"] == result["AD"]
 

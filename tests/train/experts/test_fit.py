@@ -41,7 +41,6 @@ def patchcore(tmp_path: Path) -> PatchCoreConfig:
 
 def fit_config(root: Path, out: Path, patchcore: PatchCoreConfig | None = None) -> FitExpertConfig:
     return FitExpertConfig(
-        preset="tiny",
         expert=ExpertName.patchcore if patchcore else ExpertName.precomputed,
         dataset="mvtec_ad",
         data_root=str(root),
@@ -58,7 +57,6 @@ def fit_config(root: Path, out: Path, patchcore: PatchCoreConfig | None = None) 
 
 def eval_config(root: Path, folder: Path | str, out: Path, expert: ExpertName) -> EvalExpertConfig:
     return EvalExpertConfig(
-        preset="tiny",
         expert=expert,
         expert_dir=str(folder),
         dataset="mvtec_ad",
@@ -177,7 +175,6 @@ def test_a_missing_expert_is_fitted_first(
 
     monkeypatch.setattr("train.experts.fit.fit_expert", fit)
     config = ClassificationConfig(
-        preset="tiny",
         dataset="mvtec_ad",
         data_root=str(root),
         names=Names.normalised,

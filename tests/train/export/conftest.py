@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def make_export(run: Run, tmp_path: Path) -> MakeExport:
     def make(**values: Any) -> ExportConfig:
-        return ExportConfig(**{"preset": "test", "run": str(run.path), "out": str(tmp_path / "out"), **values})
+        return ExportConfig(**{"run": str(run.path), "out": str(tmp_path / "out"), **values})
 
     return make
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="session")
 def adapters(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("adapters") / "out"
-    lines = export_adapter(ExportConfig(preset="test", run=str(run.path), out=str(out)))
+    lines = export_adapter(ExportConfig(run=str(run.path), out=str(out)))
     assert [line.split(":")[0] for line in lines[:-1]] == ["eddm", *["mdlm"] * 4]
     return out
 
@@ -39,9 +39,7 @@ def adapters(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def merged(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("merged") / "out"
-    export_adapter(
-        ExportConfig(preset="test", run=str(run.path), out=str(out), merge=True, dtype=Dtype.bfloat16, shard_gib=0.001)
-    )
+    export_adapter(ExportConfig(run=str(run.path), out=str(out), merge=True, dtype=Dtype.bfloat16, shard_gib=0.001))
     return out
 
 

@@ -18,7 +18,7 @@ from train.export.probe import write_images
 @pytest.mark.slow
 def test_a_merged_export_serves_the_runs_own_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    config = ExportConfig(preset="test", run=str(run.path), out=str(tmp_path / "out"), merge=True)
+    config = ExportConfig(run=str(run.path), out=str(tmp_path / "out"), merge=True)
     write_eddm(run, tmp_path / "out" / "eddm", config)
     requests = [ChatRequest(path, FREE_PROMPT, 8) for path in write_images(tmp_path)]
     expected = load_eddm(run).chat.chat(requests)

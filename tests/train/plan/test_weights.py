@@ -40,7 +40,7 @@ def test_the_table_lists_exactly_what_a_preset_needs(preset: str) -> None:
 
 
 def test_the_tiny_preset_needs_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    config = DoctorConfig(preset="tiny", weights="tiny", json=True, out=str(tmp_path / "all.txt"))
+    config = DoctorConfig(weights="tiny", json=True, out=str(tmp_path / "all.txt"))
     assert diagnose_weights(config, *configs("tiny"))
     document = json.loads(capsys.readouterr().out)
     assert document["passed"] and document["weights"]["checkpoints"] == []
@@ -51,7 +51,7 @@ def test_missing_and_unpinned_weights_fail(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.weights.diagnosis.constants.HF_HUB_CACHE", str(tmp_path))
-    config = DoctorConfig(preset="tiny", weights="paper", out=str(tmp_path / "all.json"))
+    config = DoctorConfig(weights="paper", out=str(tmp_path / "all.json"))
     assert not diagnose_weights(config, *configs("paper"))
     text = capsys.readouterr().out
     assert "ERROR missing-weights, 3" in text and "ERROR unpinned-code, 2" in text
@@ -61,4 +61,4 @@ def test_missing_and_unpinned_weights_fail(
 
 def test_two_examinations_at_once_are_refused() -> None:
     with pytest.raises(UserError, match="two examinations"):
-        diagnose_weights(DoctorConfig(preset="tiny", weights="tiny", folder="x"), *configs("tiny"))
+        diagnose_weights(DoctorConfig(weights="tiny", folder="x"), *configs("tiny"))

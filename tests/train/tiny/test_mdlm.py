@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data.errors import UserError
 from data.files import read_jsonl
 from data.tiny.referring import ReferringScenes
 from data.training.replay import ReplayItems
@@ -49,13 +48,6 @@ def test_the_replay_items_are_the_scenes_to_the_last_pixel(
         assert (kept.id, kept.prompts, len(kept.masks)) == (drawn.id, drawn.prompts, len(drawn.masks))
         assert np.array_equal(kept.image, drawn.image)
         assert all(np.array_equal(one, other) for one, other in zip(kept.masks, drawn.masks, strict=True))
-
-
-def test_only_the_tiny_preset_makes_its_own_base(make_base_config: MakeBaseConfig) -> None:
-    config = make_base_config("run")
-    config.preset = "paper"
-    with pytest.raises(UserError, match="preset=paper starts from downloaded checkpoints"):
-        train_tiny_base(config)
 
 
 def test_a_base_killed_between_and_within_its_stages_ends_the_same(

@@ -13,7 +13,7 @@ from data.readers.registry import READERS
 
 
 def make_config(source: Path, out: Path, dataset: Refined = Refined.mvtec_ac, **changes) -> ACConfig:
-    return ACConfig(preset="tiny", dataset=dataset, source=str(source), out=str(out), **changes)
+    return ACConfig(dataset=dataset, source=str(source), out=str(out), **changes)
 
 
 def test_the_built_folder_reads_back(raw_mvtec: Path, tmp_path: Path, caplog) -> None:
