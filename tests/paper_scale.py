@@ -59,7 +59,6 @@ def _name_as_the_hub_does(folder: Path) -> None:
     }
     for shard in sorted(folder.glob("model-*.safetensors")):
         save_file({names[name]: tensor for name, tensor in load_file(shard).items()}, shard, {"format": "pt"})
-    content = read_json(index)
     write_json(index, {**content, "weight_map": {names[name]: file for name, file in content["weight_map"].items()}})
 
 
