@@ -54,6 +54,7 @@ def write_llava(folder: Path, language: str) -> Path:
 def _name_as_the_hub_does(folder: Path) -> None:
     """The published files still carry the vision tower's older names."""
     index = folder / "model.safetensors.index.json"
+    content = read_json(index)
     names = {
         name: name.replace("vision_tower.", "vision_tower.vision_model.") for name in read_json(index)["weight_map"]
     }
