@@ -24,6 +24,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from data.errors import UserError
 from data.files import read_json
+from models.mdlm.preprocess import normalise_for_tower
 from models.quantize import Precision, QuantizeConfig, keep_trainable_on_cpu, loading_options
 from models.weights.shards import list_shards
 from models.weights.trust import admit
@@ -228,7 +229,7 @@ class LlavaEncoder(nn.Module):
         Args:
             input_ids: (B, L), each row with the tokens of one image and one [SEG] per prompt; padded on the right.
             attention_mask: (B, L), 0 on the padding.
-            tiles: (I, 3, V, V), normalised for the vision tower; with anyres (I, T, 3, V, V).
+            tiles: (I, 3, V, V) uint8; with anyres (I, T, 3, V, V) float32, normalised for the vision tower.
             row_image: (B,), the image of each conversation.
             tile_sizes: (I, 2), native sizes of the images; with anyres only.
         """
@@ -259,6 +260,7 @@ class LlavaEncoder(nn.Module):
         if tile_sizes is not None:
             packed = core.get_image_features(tiles.to(core.dtype), tile_sizes, return_dict=True).pooler_output
             return [packed[image] for image in row_image.tolist()]
-        features = core.vision_tower(tiles.to(core.dtype), output_hidden_states=True).hidden_states
+        pixels = normalise_for_tower(tiles).to(core.dtype)
+        features = core.vision_tower(pixels, output_hidden_states=True).hidden_states
         selected = features[config.vision_feature_layer][:, 1:]
         return list(core.multi_modal_projector(selected)[row_image])

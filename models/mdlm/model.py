@@ -119,7 +119,7 @@ class MDLM(nn.Module):
 
     def forward(self, batch: GroundingBatch) -> Tensor:
         """Mask logits (N, M, M) over SAM's padded square input, before the sigmoid."""
-        embeddings = self.sam.encode(batch.pixels)
+        embeddings = self.sam.encode(batch.pixels, batch.filled)
         states = self.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.row_image, batch.tile_sizes)
         weights = next(self.projection.parameters()).dtype
         visual = embeddings.to(weights)[batch.image_index]

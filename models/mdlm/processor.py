@@ -3,8 +3,7 @@
 Shapes: I images, N prompts in B conversations, L tokens, S side of SAM's input, M side of its logits, V side of the
 vision tower's input, T tiles per image.
 
-SAM's convention: the longer side is resized to S and the rest padded with zeros after normalisation. The vision
-tower sees the whole image resized to a V×V square. A mask becomes the share of defect area in each of the M×M cells.
+How images are resized: `models.mdlm.preprocess`. A mask becomes the share of defect area in each of the M×M cells.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from data.sample import ImageArray, MaskArray
 from data.training.grounding import GroundingItem
 from models.mdlm.llava import IMAGE_TOKEN, SEG_TOKEN
-from models.mdlm.sam import SAM_MEAN, SAM_STD
+from models.mdlm.preprocess import fit_longer_side, sam_input, tower_input
 from models.mdlm.tiles import AnyresTiler
 
 
@@ -34,9 +32,11 @@ class GroundingBatch:
 
     Attributes:
         ids: Names of the I images.
-        pixels: (I, 3, S, S) float32, SAM's input.
-        tiles: (I, 3, V, V) float32, the vision tower's input; with anyres (I, T, 3, V, V).
+        pixels: (I, 3, S, S) uint8, SAM's input before normalisation.
+        tiles: (I, 3, V, V) uint8, the vision tower's input before normalisation; with anyres (I, T, 3, V, V) float32,
+            normalised.
         tile_sizes: (I, 2), native height and width of each image; with anyres only.
+        filled: (I, 2), height and width that each image fills of SAM's square; None where all fill it.
         input_ids: (B, L), one conversation a row, padded on the right.
         attention_mask: (B, L), 0 on the padding.
         row_image: (B,), the image of each conversation.
@@ -55,6 +55,7 @@ class GroundingBatch:
     masks: Tensor
     valid: Tensor
     tile_sizes: Tensor | None = None
+    filled: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GroundingBatch:
         """The same batch on another device."""
@@ -93,7 +94,7 @@ class MDLMProcessor:
     def collate(self, items: Sequence[GroundingItem]) -> GroundingBatch:
         """Builds a batch of I items; N counts all their prompts. To predict, items may come without masks."""
         masks = [self.mask(mask) for item in items for mask in item.masks]
-        valid = [self.mask(np.ones(item.image.shape[:2], bool)) for item in items]
+        valid = [self._inside(item.image.shape[:2]) for item in items]
         index = [position for position, item in enumerate(items) for _ in item.prompts]
         counts = [self.image_tokens if self.tiler is None else self.tiler.count(item.image) for item in items]
         if self.turn is None:
@@ -102,9 +103,11 @@ class MDLMProcessor:
             rows = [(item.prompts, image) for image, item in enumerate(items) if item.prompts]
         input_ids, attention_mask = self._encode([self.write(prompts, counts[image]) for prompts, image in rows])
         tiles, tile_sizes = self._tiles([item.image for item in items])
+        pixels, filled = zip(*(sam_input(item.image, self.sam_size) for item in items), strict=True)
         return GroundingBatch(
             ids=[item.id for item in items],
-            pixels=torch.stack([self.pixels(item.image) for item in items]),
+            pixels=torch.stack(pixels),
+            filled=torch.tensor(filled),
             tiles=tiles,
             tile_sizes=tile_sizes,
             input_ids=input_ids,
@@ -132,7 +135,7 @@ class MDLMProcessor:
     def _tiles(self, images: Sequence[ImageArray]) -> tuple[Tensor, Tensor | None]:
         if self.tiler is not None:
             return self.tiler.cut(images)
-        return torch.stack([self._tile(image) for image in images]), None
+        return torch.stack([tower_input(image, self.tile_size) for image in images]), None
 
     def to_native(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Upsamples logits to an image's own pixels, cutting SAM's padding off first.
@@ -148,33 +151,17 @@ class MDLMProcessor:
         square = functional.interpolate(logits[None, None].float(), (side, side), mode="bilinear", align_corners=False)
         return square[0, 0, : size[0], : size[1]]
 
-    def pixels(self, image: ImageArray) -> Tensor:
-        """SAM's input of one image, (3, S, S)."""
-        resized = _resize(image, self.sam_size)
-        normalised = (resized.astype(np.float32) - np.array(SAM_MEAN, np.float32)) / np.array(SAM_STD, np.float32)
-        return torch.from_numpy(_pad(normalised, self.sam_size).transpose(2, 0, 1).copy())
-
-    def _tile(self, image: ImageArray) -> Tensor:
-        resized = cv2.resize(image, (self.tile_size, self.tile_size), interpolation=cv2.INTER_AREA)
-        mean, std = np.array(OPENAI_CLIP_MEAN, np.float32), np.array(OPENAI_CLIP_STD, np.float32)
-        normalised = (resized.astype(np.float32) / 255 - mean) / std
-        return torch.from_numpy(normalised.transpose(2, 0, 1).copy())
-
     def mask(self, mask: MaskArray) -> Tensor:
         """Share of defect area per cell of SAM's logits, (M, M), zero in the padding."""
-        return torch.from_numpy(_pad(_resize(mask.astype(np.float32), self.mask_size), self.mask_size))
+        height, width = fit_longer_side(mask.shape, self.mask_size)
+        way = cv2.INTER_AREA if height < mask.shape[0] or width < mask.shape[1] else cv2.INTER_LINEAR
+        cells = np.zeros((self.mask_size, self.mask_size), np.float32)
+        cells[:height, :width] = cv2.resize(mask.astype(np.float32), (width, height), interpolation=way)
+        return torch.from_numpy(cells)
 
-
-def _resize(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """Resizes so that the longer side is `longest`, averaging areas when shrinking."""
-    height, width = pixels.shape[:2]
-    scale = longest / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size == (width, height):
-        return pixels
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-
-
-def _pad(pixels: np.ndarray, side: int) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    return np.pad(pixels, [(0, side - height), (0, side - width)] + [(0, 0)] * (pixels.ndim - 2))
+    def _inside(self, size: tuple[int, int]) -> Tensor:
+        """1 in the cells that an image of a (height, width) fills, 0 in the padding, (M, M)."""
+        height, width = fit_longer_side(size, self.mask_size)
+        cells = torch.zeros(self.mask_size, self.mask_size)
+        cells[:height, :width] = 1
+        return cells

@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError
+from models.mdlm.preprocess import normalise_for_sam
 from models.mdlm.sam_attention import FusedAttention
 from models.mdlm.sam_checkpoint import describe_encoder, read_sam_weights
-
-SAM_MEAN = (123.675, 116.28, 103.53)  # of its input's channels, 0..255
-SAM_STD = (58.395, 57.12, 57.375)
 
 
 class SamAttention(StrEnum):
@@ -122,8 +120,17 @@ class Sam(nn.Module):
             ),
         )
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Embeds images: (I, 3, S, S), normalised → (I, C, E, E)."""
+    def encode(self, pixels: Tensor, filled: Tensor | None = None) -> Tensor:
+        """Embeds images.
+
+        Args:
+            pixels: (I, 3, S, S) uint8, see `models.mdlm.preprocess.sam_input`.
+            filled: (I, 2), height and width that each image fills of its square; None where all fill it.
+
+        Returns:
+            (I, C, E, E).
+        """
+        pixels = normalise_for_sam(pixels, filled)
         if not (self.recompute and torch.is_grad_enabled()):
             return self.image_encoder(pixels)
         encoder: Any = self.image_encoder

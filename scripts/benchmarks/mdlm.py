@@ -28,6 +28,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from data.training.grounding import GroundingItem
 from models.mdlm.llava import LlavaConfig, add_seg_token
 from models.mdlm.model import MDLM, MDLMConfig, build_mdlm, build_processor
+from models.mdlm.preprocess import normalise_for_tower
 from models.mdlm.processor import GroundingBatch
 from models.mdlm.sam import Sam, SamAttention, SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
@@ -141,10 +142,10 @@ def measure(sizes: Sizes, steps: int, count: int) -> dict[str, tuple[np.ndarray,
 
 def plain_forward(model: MDLM, batch: GroundingBatch) -> Tensor:
     """The same function, step by step as LISA's public code runs it: mask logits (N, M, M)."""
-    embeddings = torch.cat([model.sam.encode(image[None]) for image in batch.pixels])
+    embeddings = torch.cat([model.sam.encode(image[None]) for image in batch.pixels])  # square images
     llava = model.llava.llava
     core = llava.model
-    tower = core.vision_tower(batch.tiles[batch.row_image], output_hidden_states=True)
+    tower = core.vision_tower(normalise_for_tower(batch.tiles[batch.row_image]), output_hidden_states=True)
     tokens = core.multi_modal_projector(tower.hidden_states[llava.config.vision_feature_layer][:, 1:])
     output = llava(
         input_ids=batch.input_ids,

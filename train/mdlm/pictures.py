@@ -10,14 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.sample import ImageArray
-from models.mdlm.processor import SAM_MEAN, SAM_STD
 
 
 def draw_masks(batch: Any, logits: Tensor, *, count: int) -> list[ImageArray]:
     """Draws the first prompts of a batch from what the training step computed anyway.
 
     Args:
-        batch: Has `pixels` (I, 3, S, S), SAM's normalised input, `masks` (N, M, M) in 0..1 and `image_index` (N,).
+        batch: Has `pixels` (I, 3, S, S), uint8, SAM's input, `masks` (N, M, M) in 0..1 and `image_index` (N,).
         logits: (N, M, M), before the sigmoid.
         count: At most so many pictures.
 
@@ -26,8 +25,7 @@ def draw_masks(batch: Any, logits: Tensor, *, count: int) -> list[ImageArray]:
     """
     pictures = []
     for position in range(min(count, len(logits))):
-        pixels = batch.pixels[batch.image_index[position]].float().cpu()
-        image = pixels * torch.tensor(SAM_STD)[:, None, None] + torch.tensor(SAM_MEAN)[:, None, None]
+        image = batch.pixels[batch.image_index[position]].float().cpu()
         side = image.shape[-1]
         masks = torch.stack([batch.masks[position].float(), logits[position].detach().float().sigmoid()]).cpu()
         large = functional.interpolate(masks[:, None], (side, side), mode="bilinear", align_corners=False)

@@ -17,6 +17,7 @@ from data.tiny.reading import ReadingItem
 from data.tiny.referring import KINDS, region_name
 from data.training.grounding import GroundingItem
 from models.mdlm.llava import SEG_TOKEN, LlavaEncoder
+from models.mdlm.preprocess import sam_input
 from models.mdlm.processor import MDLMProcessor
 from models.mdlm.sam import Sam
 from train.engine.ranks import weigh
@@ -48,7 +49,8 @@ class ReadingBatch:
 class MarkBatch:
     """I images with N marks.
 
-    `pixels` (I, 3, S, S); `image_index`, `kinds` (index into `KINDS`) and `regions` are (N,); `masks` is (N, M, M).
+    `pixels` (I, 3, S, S) uint8, which the square scenes fill; `image_index`, `kinds` (index into `KINDS`) and
+    `regions` are (N,); `masks` is (N, M, M).
     """
 
     ids: list[str]
@@ -115,7 +117,7 @@ def collate_marks(items: list[GroundingItem], processor: MDLMProcessor) -> MarkB
     side = processor.mask_size
     return MarkBatch(
         ids=[item.id for item in items],
-        pixels=torch.stack([processor.pixels(item.image) for item in items]),
+        pixels=torch.stack([sam_input(item.image, processor.sam_size)[0] for item in items]),
         image_index=torch.tensor([image for image, *_ in marks], dtype=torch.long),
         kinds=torch.tensor([KINDS.index(kind) for _, kind, _ in marks], dtype=torch.long),
         regions=torch.tensor([REGIONS.index(region_name(mask)) for *_, mask in marks], dtype=torch.long),

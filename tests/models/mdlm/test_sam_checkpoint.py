@@ -48,7 +48,7 @@ def test_a_transformers_checkpoint_gives_the_same_outputs(tmp_path: Path) -> Non
     pixels = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         embeddings = theirs.get_image_embeddings(pixels)
-        torch.testing.assert_close(ours.encode(pixels), embeddings, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours.image_encoder(pixels), embeddings, atol=1e-5, rtol=1e-4)
         prompts = torch.randn(2, 32)
         _, dense = ours.prompt_encoder(points=None, boxes=None, masks=None)
         for k in range(2):

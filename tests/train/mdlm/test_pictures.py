@@ -2,13 +2,11 @@ from types import SimpleNamespace
 
 import torch
 
-from models.mdlm.processor import SAM_MEAN, SAM_STD
 from train.mdlm.pictures import draw_masks
 
 
 def test_image_true_mask_and_prediction_side_by_side() -> None:
-    grey = torch.full((1, 3, 8, 8), 100.0)
-    pixels = (grey - torch.tensor(SAM_MEAN)[:, None, None]) / torch.tensor(SAM_STD)[:, None, None]
+    pixels = torch.full((1, 3, 8, 8), 100, dtype=torch.uint8)
     masks, logits = torch.zeros(2, 4, 4), torch.full((2, 4, 4), -20.0)
     masks[1, :, :2], logits[1, 2:] = 1, 20.0
     batch = SimpleNamespace(pixels=pixels, masks=masks, image_index=torch.tensor([0, 0]))
