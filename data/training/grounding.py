@@ -71,7 +71,8 @@ class SampleGrounding:
         seed: Seed of the augmentation.
         augment: Augmentation; None leaves the images as they are.
         keep_decoded: Keeps decoded images in memory: for small datasets.
-        max_side: Images are reduced to this longer side, in pixels, when they are decoded; None keeps their size.
+        side: Images are brought to this longer side, in pixels, before they are augmented, so that noise and blur are
+            as strong whatever camera took them; None keeps their size.
     """
 
     samples: Sequence[Sample]
@@ -79,7 +80,7 @@ class SampleGrounding:
     seed: int
     augment: AugmentConfig | None = None
     keep_decoded: bool = False
-    max_side: int | None = None
+    side: int | None = None
     _decoded: dict[int, tuple[ImageArray, MaskArray]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -97,23 +98,27 @@ class SampleGrounding:
     def _decode(self, index: int) -> tuple[ImageArray, MaskArray]:
         image = load_image(self.samples[index].image)
         decoded = image, load_mask(self.samples[index], image.shape[:2])
-        if self.max_side is not None:
-            decoded = shrink(*decoded, self.max_side)
+        if self.side is not None:
+            decoded = fit_side(*decoded, self.side)
         if self.keep_decoded:
             self._decoded[index] = decoded
         return decoded
 
 
-def shrink(image: ImageArray, mask: MaskArray, side: int) -> tuple[ImageArray, MaskArray]:
-    """Reduces an image and its mask so that the longer side has at most `side` pixels.
+def fit_side(image: ImageArray, mask: MaskArray, side: int) -> tuple[ImageArray, MaskArray]:
+    """Resizes an image and its mask so that the longer side has `side` pixels.
 
-    A pixel of the new mask is set where a quarter of what it stands for was, or where the most was: no defect vanishes.
+    Where the mask shrinks, a pixel is set where a quarter of what it stands for was, or where the most was: no defect
+    vanishes.
     """
     height, width = mask.shape
     factor = side / max(height, width)
-    if factor >= 1:
+    if factor == 1:
         return image, mask
     size = max(1, round(width * factor)), max(1, round(height * factor))
+    if factor > 1:
+        large = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), large > 0  # type: ignore[return-value]
     share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return small, (share > 0) & (share >= min(0.25, float(share.max())))  # type: ignore[return-value]

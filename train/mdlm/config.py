@@ -71,13 +71,14 @@ class MixConfig:
     """What a batch is made of. The paper is silent; LISA too mixes referring segmentation into its training.
 
     Attributes:
-        normal_share: Share of normal images in the rest of the batch; None draws all images alike.
+        normal_share: Share of normal images in the rest of the batch. The paper trains on mask annotations, so 0; None
+            draws all images alike.
         replay: Images of a batch that are no training images but replay items, so that a short fine-tuning on noisy
             descriptions does not unlearn reading. 0 trains on the dataset alone.
         items: File of the replay items (data/training/replay.py); read where `replay` is not 0.
     """
 
-    normal_share: float | None = None
+    normal_share: float | None = 0.0
     replay: int = 0
     items: str | None = None
 
@@ -99,7 +100,8 @@ class TrainMDLMConfig:
         mix: What a batch is made of.
         augment: Photometric augmentation; None trains on the images as they are.
         keep_decoded: Keeps decoded images in memory.
-        max_side: Training images are reduced to this longer side, in pixels; None keeps their size.
+        side: Training images are brought to this longer side, in pixels, before they are augmented; None keeps their
+            size.
         tracking: How progress is shown.
         launch: How the ranks work together.
         resume: Goes on from checkpoints of the same settings and data, or starts an unfinished training again.
@@ -117,7 +119,7 @@ class TrainMDLMConfig:
     mix: MixConfig = field(default_factory=MixConfig)
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     keep_decoded: bool = False
-    max_side: int | None = None
+    side: int | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     resume: Resume = Resume.auto

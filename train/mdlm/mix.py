@@ -26,10 +26,13 @@ def mix_dataset(config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Seq
     normal = [k for k, sample in enumerate(samples) if sample.is_normal]
     anomalous = [k for k, sample in enumerate(samples) if not sample.is_normal]
     parts: list[Part]
-    if config.mix.normal_share is None or not normal or not anomalous:
+    share = config.mix.normal_share
+    if not anomalous and share == 0:
+        raise UserError("The training data shows no defect: nothing to learn from with mix.normal_share=0. Check data.")
+    if share is None or not normal or not anomalous:
         parts = [Part(_grounding(config, samples, prompts, range(len(samples))), own)]
     else:
-        count = min(own - 1, max(1, round(own * config.mix.normal_share))) if own > 1 else 0
+        count = min(own - 1, max(1, round(own * share))) if own > 1 and share else 0
         parts = [
             Part(_grounding(config, samples, prompts, anomalous), own - count),
             Part(_grounding(config, samples, prompts, normal), count),
@@ -78,5 +81,5 @@ def _items(
         config.seed,
         config.augment,
         config.keep_decoded,
-        config.max_side,
+        config.side,
     )

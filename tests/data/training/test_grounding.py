@@ -1,11 +1,13 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
+from data.sample import Sample
 from data.source import Source, load_samples
 from data.training.grounding import (
     AugmentConfig,
@@ -13,8 +15,8 @@ from data.training.grounding import (
     SampleGrounding,
     augment_image,
     build_prompt,
+    fit_side,
     grounding_prompts,
-    shrink,
 )
 
 
@@ -75,10 +77,24 @@ def test_shrinking_keeps_the_aspect_and_every_defect() -> None:
     image = np.zeros((200, 400, 3), np.uint8)
     mask = np.zeros((200, 400), bool)
     mask[100, 200] = True
-    small, kept = shrink(image, mask, 100)
+    small, kept = fit_side(image, mask, 100)
     assert small.shape == (50, 100, 3) and kept.shape == (50, 100)
     assert kept.sum() == 1 and kept[25, 50]
     mask[:, :200] = True
-    assert 0.49 < shrink(image, mask, 100)[1].mean() < 0.52
-    assert not shrink(image, np.zeros_like(mask), 100)[1].any()
-    assert shrink(image, mask, 400)[0] is image
+    assert 0.49 < fit_side(image, mask, 100)[1].mean() < 0.52
+    assert not fit_side(image, np.zeros_like(mask), 100)[1].any()
+    assert fit_side(image, mask, 400)[0] is image
+    large, grown = fit_side(image, mask, 800)
+    assert large.shape == (400, 800, 3) and grown[:, :400].all() and not grown[:, 402:].any()
+
+
+def test_augmentation_is_as_strong_whatever_camera_took_the_image(tmp_path: Path) -> None:
+    noise = []
+    for size in (32, 128, 1024):
+        path = tmp_path / f"{size}.png"
+        cv2.imwrite(str(path), np.full((size, size, 3), 128, np.uint8))
+        sample = Sample(id=str(size), dataset="d", category="c", split="train", image=path)
+        augment = AugmentConfig(brightness=0, contrast=0, tint=0, blur=0, noise=0.05)
+        item = SampleGrounding([sample], ["x"], 0, augment, side=128).get(0, 0)
+        noise.append(item.image.astype(float).std())
+    assert noise[0] == noise[1] == noise[2] > 0

@@ -156,6 +156,10 @@ def test_a_batch_mixes_normal_anomalous_and_generic_images(make_config: MakeConf
     assert [part.per_batch for part in parts] == [2, 1, 1]
     assert all(parts[0].dataset.get(0, k).masks[0].any() for k in range(len(parts[0].dataset)))
     assert not any(parts[1].dataset.get(0, k).masks[0].any() for k in range(len(parts[1].dataset)))
+    config.mix.normal_share = 0.0
+    assert [part.per_batch for part in mix_dataset(config, samples, ["x"] * len(samples)).parts] == [3, 1]
+    with pytest.raises(UserError, match="shows no defect"):
+        mix_dataset(config, [sample for sample in samples if sample.is_normal], ["x"] * len(samples))
     config.mix.normal_share = None
     parts = mix_dataset(config, samples, ["x"] * len(samples)).parts
     assert (parts[0].per_batch, len(parts[0].dataset)) == (3, len(samples))
