@@ -16,30 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
+from data.files import hash_file, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
 from models.chat.batched_vision import batched_vision
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.swift import import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
 from train.eddm.arguments import to_sft_arguments
-from train.eddm.checkpoints import Checkpoint, newest_intact, remove_damaged
+from train.eddm.checkpoints import Checkpoint, newest_checkpoint
 from train.eddm.config import EDDMConfig, Quantize, Tracking, check_model
+from train.eddm.identity import identify
 from train.eddm.image_cache import cache_images
 from train.eddm.rows import check_ddqa, to_swift_row
 from train.eddm.watch import Watch
-from train.eddm.work import claim_work, describe_settings
 from train.engine import ranks
 from train.engine.deepspeed import start_on_cpu
-from train.engine.identity import flatten
+from train.engine.identity import Identity, flatten
 from train.engine.launch import fast_products
+from train.engine.manifest import ALONE, check_ranks
 from train.engine.preflight import check_same
 from train.engine.progress import LogRows, talking
-from train.engine.stage import hash_checkpoint
+from train.engine.stage import Stage, claim, finish
 from train.engine.stop import Stop, stopping
 
 log = logging.getLogger(__name__)
-MEETING, PATIENCE = 600.0, 12 * 3600.0  # seconds: until all ranks are there, and while one of them works alone
+TIMEOUT = 600.0  # seconds that ranks wait for each other
 
 
 def train_eddm(config: EDDMConfig) -> None:
@@ -51,7 +52,7 @@ def train_eddm(config: EDDMConfig) -> None:
     """
     run = Run(Path(config.run_dir))
     check_model(config)
-    ranks.meet(MEETING, patience=PATIENCE, use_gpu=not config.optim.use_cpu)
+    ranks.meet(TIMEOUT, use_gpu=not config.optim.use_cpu)
     if not ranks.is_main():
         for name in ("train", "models"):
             logging.getLogger(name).setLevel(logging.WARNING)  # the main rank tells everything once
@@ -77,29 +78,33 @@ def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
             f"optim.image_size={config.optim.image_size} makes images smaller, but {source} holds boxes in pixels of "
             "the originals. Set optim.image_size=null, or build DDQA with box_format=paper."
         )
-    settings = describe_settings(config) | {"questions": hash_file(source), "rows": str(len(rows))}
-    settings["weights of the base"] = ranks.main_decides(lambda: hash_checkpoint(config.model.id))
-    check_same(settings, "training data")
-    wanted, path = hash_value(settings), run.eddm / "config.json"
-    before = read_json(path).get("fingerprint") if path.is_file() else None
-    ranks.wait()  # nobody changes the file before all have read it
-    if before == wanted:
+    check_same({"questions": hash_file(source)}, "training data")
+    stage = _stage(run)
+    with ranks.patient(TIMEOUT):
+        identity = ranks.main_decides(lambda: identify(config, rows))
+    if ranks.main_decides(lambda: claim(stage, identity, config.resume)):
         log.info("EDDM: %s is already trained with this configuration and data", run.eddm)
+    else:
+        _train_adapter(config, run, rows, stage, identity, stop)
         if ranks.is_main():
-            shutil.rmtree(run.eddm / "lora", ignore_errors=True)
-        return
+            _finish(config, run, rows, stage, identity)
     if ranks.is_main():
-        if before is not None:
-            log.info("EDDM: the adapter in %s is of another configuration or other data: training anew", run.eddm)
-        path.unlink(missing_ok=True)
-    _train_adapter(config, run, rows, settings, stop)
-    if ranks.is_main():
-        _finish(config, run, rows, wanted)
+        shutil.rmtree(stage.work, ignore_errors=True)
     ranks.wait()
 
 
-def _finish(config: EDDMConfig, run: Run, rows: list[dict[str, Any]], fingerprint: str) -> None:
-    """Says how the model was trained and how to load it, then removes what was kept to resume from."""
+def _stage(run: Run) -> Stage:
+    return Stage(
+        name="EDDM",
+        done=run.eddm / "config.json",
+        identity=run.eddm / "identity.json",
+        work=run.eddm / "lora",
+        result=run.eddm / "adapter" / "adapter_model.safetensors",
+    )
+
+
+def _finish(config: EDDMConfig, run: Run, rows: list[dict[str, Any]], stage: Stage, identity: Identity) -> None:
+    """Says how the model was trained and how to load it."""
     trained = {
         "base": _name_base(config, run, seen_from=run.eddm),
         "local": Path(config.model.id).is_dir(),
@@ -107,8 +112,7 @@ def _finish(config: EDDMConfig, run: Run, rows: list[dict[str, Any]], fingerprin
         "use_cpu": config.optim.use_cpu,
         **{key: value for key, value in asdict(config.model).items() if key != "id"},
     }
-    write_json(run.eddm / "config.json", {"fingerprint": fingerprint, "trained": trained, "config": asdict(config)})
-    shutil.rmtree(run.eddm / "lora", ignore_errors=True)
+    finish(stage, identity, {"trained": trained, "config": asdict(config)})
     log.info("EDDM: trained in %s", run.eddm)
 
 
@@ -123,54 +127,36 @@ def _name_base(config: EDDMConfig, run: Run, *, seen_from: Path) -> str:
 
 
 def _train_adapter(
-    config: EDDMConfig,
-    run: Run,
-    rows: list[dict[str, Any]],
-    settings: dict[str, str],
-    stop: Stop,
+    config: EDDMConfig, run: Run, rows: list[dict[str, Any]], stage: Stage, identity: Identity, stop: Stop
 ) -> None:
     """Runs ms-swift and keeps the adapter, with a path to its base that survives moving the run."""
-    work = run.eddm / "lora"
     started = time.monotonic()
-    checkpoint = ranks.main_decides(lambda: _prepare_work(config, work, rows, settings))
-    if not all(ranks.gather((work / "train.jsonl").is_file())):
-        raise UserError(f"Some ranks do not see {work}. Give a run_dir on a disk that all nodes share.")
+    with ranks.patient(TIMEOUT):
+        checkpoint = ranks.main_decides(lambda: _prepare_work(config, stage.work, rows, identity))
+    if not all(ranks.gather((stage.work / "train.jsonl").is_file())):
+        raise UserError(f"Some ranks do not see {stage.work}. Give a run_dir on a disk that all nodes share.")
     if checkpoint is None or not checkpoint.is_last:
-        _check_world_of(checkpoint, config)
-        _run_swift(config, work, rows, checkpoint, stop)
-        checkpoint = ranks.main_decides(lambda: newest_intact(work))  # before the main rank clears it away
+        _run_swift(config, stage.work, rows, checkpoint, identity, stop)
+        checkpoint = ranks.main_decides(lambda: newest_checkpoint(stage.work, identity))
     assert checkpoint is not None and checkpoint.is_last
     if ranks.is_main():
         _keep(checkpoint, run, _name_base(config, run, seen_from=run.eddm / "adapter"))
         log.info("EDDM LoRA: %d steps in %.0f s", checkpoint.step, time.monotonic() - started)
 
 
-def _prepare_work(
-    config: EDDMConfig, work: Path, rows: list[dict[str, Any]], settings: dict[str, str]
-) -> Checkpoint | None:
-    """Leaves `work` there with the rows that ms-swift reads; returns the checkpoint to go on from."""
-    claim_work(work, settings, config.resume)
-    checkpoint = newest_intact(work)
-    remove_damaged(work)
+def _prepare_work(config: EDDMConfig, work: Path, rows: list[dict[str, Any]], identity: Identity) -> Checkpoint | None:
+    """Leaves `work` there with the rows that ms-swift reads; returns the checkpoint to go on from.
+
+    Raises:
+        UserError: If its optimizer state is spread over other ranks.
+    """
+    checkpoint = newest_checkpoint(work, identity)
+    if checkpoint is not None and not checkpoint.is_last:
+        check_ranks(checkpoint.path, config.optim.deepspeed or ALONE, key="optim.deepspeed")
     if config.optim.image_size is not None:
         rows = cache_images(rows, work / "images", size=config.optim.image_size)
-    write_jsonl(work / "train.jsonl", map(to_swift_row, rows))
+    write_jsonl(make_dir(work) / "train.jsonl", map(to_swift_row, rows))
     return checkpoint
-
-
-def _check_world_of(checkpoint: Checkpoint | None, config: EDDMConfig) -> None:
-    """Optimizer state that is spread over ranks fits only as many; otherwise only the dropout draws differ."""
-    if checkpoint is None or checkpoint.world == ranks.world_size():
-        return
-    if config.optim.deepspeed:
-        raise UserError(
-            f"{checkpoint.path} was written by {checkpoint.world} ranks, and DeepSpeed cannot spread it over "
-            f"{ranks.world_size()}. Start {checkpoint.world} ranks, or start again with resume=never."
-        )
-    log.warning(
-        "EDDM LoRA: %s was written by %d ranks, now there are %d: the same data follow, but not the same bits",
-        *(checkpoint.path, checkpoint.world, ranks.world_size()),
-    )
 
 
 def _keep(checkpoint: Checkpoint, run: Run, base: str) -> None:
@@ -196,6 +182,7 @@ def _run_swift(
     work: Path,
     rows: list[dict[str, Any]],
     checkpoint: Checkpoint | None,
+    identity: Identity,
     stop: Stop,
 ) -> None:
     """Trains in this process; ms-swift's own chatter is kept to warnings.
@@ -225,21 +212,24 @@ def _run_swift(
 
     class Sft(SwiftSft):
         def train(self, trainer: Any) -> Any:
+            loading.close()
             trainer.remove_callback(PrinterCallback)
             if config.lora.quantize is Quantize.nf4 and trainer.args.device.type == "cpu":
                 keep_trainable_on_cpu(trainer.model)
             check_positions(trainer.model)
-            watches.append(Watch(config, stop, rows=rows, said=said))
+            watches.append(Watch(config, stop, identity=identity.fingerprint, rows=rows, said=said))
             watches[0].attach(trainer)
             with stop.after_step(), fast_products(config.optim.fast_matmul), batched_vision(trainer.model):
                 return super().train(trainer)
 
     with (
+        contextlib.ExitStack() as loading,
         talking("EDDM LoRA: ms-swift is at work") as said,
         contextlib.redirect_stdout(io.StringIO()),
         remote_code(config.model.trust_remote_code),
         mended(model, trusted=config.model.trust_remote_code),
     ):
+        loading.enter_context(ranks.patient(TIMEOUT))  # one rank may download for all of them
         Sft(SftArguments(**arguments)).main()
     if watches[0].stopped:
         stop.leave("EDDM's adapter")

@@ -16,10 +16,10 @@ from transformers import TrainerCallback
 
 from data.errors import UserError
 from data.files import write_json
-from train.eddm.checkpoints import seal
 from train.eddm.config import EDDMConfig, Quantize
 from train.engine import ranks
 from train.engine.durable import MARGIN, check_space
+from train.engine.manifest import ALONE, Manifest, seal
 from train.engine.preflight import check_in_step
 from train.engine.stop import Stop
 
@@ -59,16 +59,25 @@ class Watch(TrainerCallback):
         stopped: The training was ended by SIGTERM, after a checkpoint.
     """
 
-    def __init__(self, config: EDDMConfig, stop: Stop, *, rows: list[dict[str, Any]], said: Callable[[], None]) -> None:
-        """Remembers what to look at.
+    def __init__(
+        self,
+        config: EDDMConfig,
+        stop: Stop,
+        *,
+        identity: str,
+        rows: list[dict[str, Any]],
+        said: Callable[[], None],
+    ) -> None:
+        """Prepares to watch one training.
 
         Args:
             config: The configuration.
             stop: Whether SIGTERM came.
+            identity: Fingerprint of the training.
             rows: The DDQA rows, in the order of the training file.
             said: Called after something was logged.
         """
-        self._config, self._stop, self._rows, self._said = config, stop, rows, said
+        self._config, self._stop, self._identity, self._rows, self._said = config, stop, identity, rows, said
         self._compared = False
         self.stopped = False
 
@@ -113,7 +122,11 @@ class Watch(TrainerCallback):
         """Seals the checkpoint when every rank has written its part."""
         ranks.wait()
         if ranks.is_main():
-            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", world=ranks.world_size())
+            strategy = self._config.optim.deepspeed or ALONE
+            manifest = Manifest(
+                identity=self._identity, step=state.global_step, world=ranks.world_size(), strategy=strategy
+            )
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", manifest)
         ranks.wait()
 
     def _check_loss(self, loss: Tensor, numbers: Tensor, step: int) -> None:

@@ -1,8 +1,8 @@
-"""What a run is made of, so that a checkpoint of another one is recognised, and said to be so in words."""
+"""What a training is made of, so that another one is recognised, and said to be so in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ class Identity:
 
     Attributes:
         settings: Settings by their dotted name, and hashes of other inputs.
-        data: Each training image by its id, and what it is: a change of the value is a change of the image.
+        data: Each training image by its id, and a hash of what it shows and of its mask.
     """
 
     settings: dict[str, Any]
@@ -47,6 +47,18 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = str(value)
     return flat
+
+
+def is_part_of(name: str, groups: Iterable[str]) -> bool:
+    """Whether a dotted name is one of these, or inside one of them: `data.train` is part of `data`."""
+    return any(name == group or name.startswith(f"{group}.") for group in groups)
+
+
+def describe_change(old: Identity, new: Identity) -> str:
+    """What differs, in words: settings first, with both values."""
+    same_data = list(old.data.items()) == list(new.data.items())
+    parts = [describe_settings_change(old, new), "" if same_data else describe_data_change(old, new)]
+    return "; ".join(part for part in parts if part)
 
 
 def describe_settings_change(old: Identity, new: Identity) -> str:

@@ -7,7 +7,8 @@ variables. In a single process every function here does the obvious thing at no 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from torch import distributed as dist
 from data.errors import UserError
 
 Value = TypeVar("Value")
+PATIENCE = 12 * 3600.0  # seconds
 NEEDED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}  # where each says how many it started
 
@@ -42,20 +44,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def meet(
-    timeout: float,
-    environment: Mapping[str, str] | None = None,
-    *,
-    patience: float | None = None,
-    use_gpu: bool = True,
-) -> None:
+def meet(timeout: float, environment: Mapping[str, str] | None = None, *, use_gpu: bool = True) -> None:
     """Joins the process group that the launcher announced, and checks that all ranks are in it.
 
     Args:
-        timeout: Seconds that ranks wait for each other here.
+        timeout: Seconds that ranks wait for each other, here and later.
         environment: The launcher's variables; None reads `os.environ`.
-        patience: Seconds that they wait in every later exchange, where one of them may be at work alone; None takes
-            `timeout`.
         use_gpu: Exchange tensors between GPUs, where there are any.
 
     Raises:
@@ -86,8 +80,21 @@ def meet(
             f"WORLD_SIZE={announced}, but {seen} ranks answer at {place}. Start all ranks by one launcher, for example "
             f"torchrun --nproc_per_node {announced}."
         )
-    if patience is not None:
-        dist.set_timeout(timedelta(seconds=patience))
+
+
+@contextmanager
+def patient(timeout: float, *, seconds: float = PATIENCE) -> Iterator[None]:
+    """Within the block ranks wait longer, because one of them may be at work alone: hashing a dataset, downloading.
+
+    Args:
+        timeout: Seconds that they wait afterwards, as in `meet`, so that a hung network ends the run.
+        seconds: Seconds that they wait within.
+    """
+    if is_distributed():
+        dist.set_timeout(timedelta(seconds=seconds))
+    yield
+    if is_distributed():
+        dist.set_timeout(timedelta(seconds=timeout))
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

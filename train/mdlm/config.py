@@ -58,12 +58,10 @@ class RunConfig:
     Attributes:
         tracking: How progress is shown.
         launch: How the ranks work together.
-        resume: What happens to checkpoints that are there already.
     """
 
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
-    resume: Resume = Resume.auto
 
 
 @dataclass(kw_only=True, slots=True)
@@ -104,7 +102,7 @@ class TrainMDLMConfig:
             size.
         tracking: How progress is shown.
         launch: How the ranks work together.
-        resume: Goes on from checkpoints of the same settings and data, or starts an unfinished training again.
+        resume: Goes on from checkpoints of the same settings and data, or starts again and replaces what is there.
     """
 
     preset: str

@@ -25,7 +25,6 @@ from data.errors import UserError
 from data.training.batches import MixedDataset, StepBatches
 from train.engine import ranks
 from train.engine.checkpoint import (
-    Keep,
     Progress,
     check_disk,
     find_progress,
@@ -36,6 +35,7 @@ from train.engine.checkpoint import (
 from train.engine.guard import LossGuard, stop_on
 from train.engine.identity import Identity
 from train.engine.launch import MixedPrecision, optimizer_bytes, start_accelerator
+from train.engine.manifest import Keep
 from train.engine.optim import build_optimizer, lr_factor
 from train.engine.preflight import audit, check_in_step, check_same
 from train.engine.stop import Stop, ignore_stop, stopping
@@ -78,11 +78,11 @@ def fit(
         collate: Items to a batch; it has `ids` and `to(device)`.
         loss: The model (as accelerate wraps it) and a batch to the loss.
         config: How long and how to train.
-        run: Tracking, ranks, resume.
+        run: Tracking and ranks.
         folder: Gets `log.jsonl`, `tensorboard/` and, while training, `checkpoints/`.
         name: For the progress lines.
         seed: Seed of the order of the items.
-        identity: What the stage is made of; only a checkpoint with the same one is continued.
+        identity: What the stage is made of; only a checkpoint with the same one is gone on from.
         settings: Configuration for the tracker.
         facts: More lines for the audit.
 
@@ -90,8 +90,8 @@ def fit(
         Bytes of optimizer state that this rank held.
 
     Raises:
-        UserError: If the loss stops being finite or explodes (the message names the images), the ranks disagree, the
-            data changed since the checkpoint, or the disk is too small.
+        UserError: If the loss stops being finite or explodes (the message names the images), the ranks disagree, or the
+            disk is too small.
         SystemExit: 143 after SIGTERM, when the checkpoint is written.
     """
     logging.getLogger("accelerate").setLevel(logging.WARNING)
@@ -108,7 +108,7 @@ def fit(
         device=accelerator.device,
         facts=facts or {},
     )
-    found = ranks.main_decides(lambda: find_progress(checkpoints, identity, resume=run.resume, strategy=strategy))
+    found = ranks.main_decides(lambda: find_progress(checkpoints, identity.fingerprint, strategy=strategy))
     ranks.main_decides(lambda: check_disk(checkpoints, model, keep))
     began = time.process_time()
     optimizer = build_optimizer(model.parameters(), config.optim)
@@ -135,7 +135,14 @@ def fit(
                 if tracker:
                     tracker.flush()
                 progress = Progress(step, tuple(guard.losses), guard.smoothed)
-                save_checkpoint(accelerator, checkpoints, progress, strategy=strategy, keep=keep)
+                save_checkpoint(
+                    accelerator,
+                    checkpoints,
+                    progress,
+                    identity=identity.fingerprint,
+                    strategy=strategy,
+                    keep=keep,
+                )
             if last and step < config.steps:
                 if tracker:
                     tracker.close()

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from data.content import hash_samples
 from data.errors import UserError
 from data.files import hash_value
 from data.run import Run
@@ -28,18 +28,24 @@ from models.mdlm.model import create_mdlm
 from models.mdlm.processor import GroundingBatch
 from train.engine import ranks
 from train.engine.checkpoint import clear_finished
-from train.engine.identity import Identity, flatten
+from train.engine.identity import Identity, flatten, is_part_of
 from train.engine.launch import check_launch, whole_parameters
 from train.engine.preflight import check_same
-from train.engine.stage import finish, hash_checkpoint, is_finished
-from train.mdlm.config import RunConfig, TrainMDLMConfig, decisive
+from train.engine.stage import Stage, claim, finish, name_checkpoint
+from train.mdlm.config import INDECISIVE, RunConfig, TrainMDLMConfig
 from train.mdlm.loop import StepLoss, fit
 from train.mdlm.losses import LossConfig, mask_loss
 from train.mdlm.mix import mix_dataset, replay_items
 
 log = logging.getLogger(__name__)
-HOW = ("run_dir", "tracking", "launch", "resume", "keep_decoded")  # change how training goes along, not its result
-BY_CONTENT = ("data", "descriptions")  # what they hold enters the identity, not where it lies
+HOW = (  # change how training goes along, how fast and in how much memory, not what comes out
+    *("preset", "run_dir", "tracking", "launch", "resume", "keep_decoded"),
+    *("mdlm.gradient_checkpointing", "mdlm.llava.attention", "mdlm.sam.attention"),
+)
+BY_CONTENT = (  # what they hold enters the identity, not where it lies
+    *("data", "description", "descriptions", "mix.items"),
+    *("mdlm.llava.path", "mdlm.sam.checkpoint", "mdlm.heads"),
+)
 
 
 def train_mdlm(config: TrainMDLMConfig) -> None:
@@ -55,14 +61,26 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
     check_same(flatten(asdict(config)), "configurations")
     run = Run(Path(config.run_dir))
     samples, prompts = _read_data(config, run)
-    folder, name = run.mdlm / config.description.value, f"MDLM, {config.description.value}"
-    identity = _identity(config, samples, prompts)
-    if ranks.main_decides(lambda: is_finished(folder, identity.fingerprint)):
-        log.info("%s: already trained in %s.", name, folder)
+    stage = _stage(config, run)
+    with ranks.patient(config.launch.timeout):
+        identity = _identity(config, samples, prompts)
+    if ranks.main_decides(lambda: claim(stage, identity, config.resume)):
+        log.info("%s: already trained in %s.", stage.name, stage.done.parent)
     else:
-        log.info("%s: %d training images.", name, len(samples))
-        _train(config, samples, prompts, folder, name, identity)
+        log.info("%s: %d training images.", stage.name, len(samples))
+        _train(config, samples, prompts, stage, identity)
     ranks.leave()
+
+
+def _stage(config: TrainMDLMConfig, run: Run) -> Stage:
+    folder = run.mdlm / config.description.value
+    return Stage(
+        name=f"MDLM, {config.description.value}",
+        done=folder / "config.json",
+        identity=folder / "identity.json",
+        work=folder / "checkpoints",
+        result=folder / "heads.safetensors",
+    )
 
 
 def _read_data(config: TrainMDLMConfig, run: Run) -> tuple[list[Sample], list[str]]:
@@ -91,29 +109,37 @@ def _descriptions(config: TrainMDLMConfig, run: Run) -> dict[str, str]:
 
 
 def _identity(config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str]) -> Identity:
-    """All that decides the result: settings, prompts, base weights, and images by id, defect and size.
+    """All that decides the result: settings, and by content prompts, base weights, replay items, images and masks.
 
-    Paths are taken relative to the run directory, so that a moved run stays finished.
+    Raises:
+        UserError: If the ranks see different data.
     """
-    settings: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in (*HOW, *BY_CONTENT)}
-    settings["loop"] = decisive(settings["loop"])
-    if config.data.weights:
-        settings["weights"] = config.data.weights
-    flat = {key: value.replace(config.run_dir, "RUN") for key, value in flatten(settings).items()}
-    flat["what is said about the images"] = hash_value(list(prompts))
-    flat |= ranks.main_decides(lambda: _hash_inputs(config))
-    data = {sample.id: f"{sample.defect or 'normal'}, {sample.image.stat().st_size} bytes" for sample in samples}
-    return Identity(flat, data)
+    sizes = {sample.id: str(sample.image.stat().st_size) for sample in samples}
+    check_same(sizes, "training data")  # a glance of every rank; one of them reads everything
+    settings = {
+        name: value for name, value in flatten(asdict(config)).items() if not is_part_of(name, (*HOW, *BY_CONTENT))
+    }
+    settings = {name: value for name, value in settings.items() if name not in {f"loop.{key}" for key in INDECISIVE}}
+    settings |= flatten({"data.weights": config.data.weights}) if config.data.weights else {}
+    settings["what is said about the images"] = hash_value(list(prompts))
+    return ranks.main_decides(lambda: Identity(settings | _name_inputs(config), _name_samples(samples)))
 
 
-def _hash_inputs(config: TrainMDLMConfig) -> dict[str, str]:
+def _name_inputs(config: TrainMDLMConfig) -> dict[str, str]:
     """What the checkpoints on this disk and the replay items hold."""
     mdlm, items = config.mdlm, replay_items(config)
     return {
-        "weights of LLaVA": hash_checkpoint(mdlm.llava.path),
-        "weights of SAM": hash_checkpoint(mdlm.sam.checkpoint),
-        "weights of the [SEG] projection": hash_checkpoint(mdlm.heads),
-        "replay items": "" if items is None else items.fingerprint(),
+        "mdlm.llava.path": name_checkpoint(mdlm.llava.path),
+        "mdlm.sam.checkpoint": name_checkpoint(mdlm.sam.checkpoint),
+        "mdlm.heads": name_checkpoint(mdlm.heads),
+        "mix.items": "None" if items is None else items.fingerprint(),
+    }
+
+
+def _name_samples(samples: Sequence[Sample]) -> dict[str, str]:
+    hashes = hash_samples(samples)
+    return {
+        sample.id: f"{sample.defect or 'normal'}, {digest[:16]}" for sample, digest in zip(samples, hashes, strict=True)
     }
 
 
@@ -121,11 +147,10 @@ def _train(
     config: TrainMDLMConfig,
     samples: Sequence[Sample],
     prompts: Sequence[str],
-    folder: Path,
-    name: str,
+    stage: Stage,
     identity: Identity,
 ) -> None:
-    """The paper's training: fits the adapter and the heads, and writes them to `folder`."""
+    """The paper's training: fits the adapter and the heads, and writes them to the stage's folder."""
     torch.manual_seed(config.seed)
     model = create_mdlm(config.mdlm)
     if model.processor is None:
@@ -136,9 +161,9 @@ def _train(
         collate=model.processor.collate,
         loss=lambda mdlm, batch: _loss(mdlm, batch, config.loss),
         config=config.loop,
-        run=RunConfig(tracking=config.tracking, launch=config.launch, resume=config.resume),
-        folder=folder,
-        name=name,
+        run=RunConfig(tracking=config.tracking, launch=config.launch),
+        folder=stage.done.parent,
+        name=stage.name,
         seed=config.seed,
         identity=identity,
         settings=asdict(config),
@@ -146,9 +171,9 @@ def _train(
     )
     with whole_parameters(model):
         if ranks.is_main():
-            save_adapter(model, model.processor.tokenizer, config.mdlm, folder)
-            finish(folder, identity.fingerprint, {**asdict(config), "optimizer_bytes_per_rank": held})
-            clear_finished(folder / "checkpoints", keep_best=config.loop.keep_best)
+            save_adapter(model, model.processor.tokenizer, config.mdlm, stage.done.parent)
+            finish(stage, identity, {**asdict(config), "optimizer_bytes_per_rank": held})
+            clear_finished(stage.work, keep_best=config.loop.keep_best)
     ranks.wait()
 
 

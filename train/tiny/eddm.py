@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedTokenizerFast
@@ -20,12 +20,16 @@ from transformers import PreTrainedTokenizerFast
 from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import LETTERS
 from data.ddqa.vocabulary import all_names
-from data.files import hash_value, make_dir, read_jsonl
+from data.files import make_dir, read_jsonl
 from data.tiny.captions import KINDS, corpus
 from models.chat.batched_vision import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
 from train.engine.durable import replace_durably, sync_tree
+from train.engine.identity import Identity, flatten
 from train.engine.launch import fast_products
+from train.engine.progress import LogRows
+from train.engine.resume import Resume
+from train.engine.stage import Stage, claim, finish
 from train.engine.stop import Stop
 from train.tiny.config import BaseConfig
 from train.tiny.language import LanguageLoss, Reader
@@ -57,7 +61,13 @@ def tiny_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
 
 
 def train_part(
-    config: BaseConfig, folder: Path, part: Part, *, seed: int, resume: bool = True, stop: Stop | None = None
+    config: BaseConfig,
+    folder: Path,
+    part: Part,
+    *,
+    seed: int,
+    resume: Resume = Resume.auto,
+    stop: Stop | None = None,
 ) -> None:
     """Trains one part by itself and keeps it beside `folder` until the base is put together; skips it when it is there.
 
@@ -66,17 +76,23 @@ def train_part(
         folder: Where the finished base will go.
         part: Which part.
         seed: Seed of weights, scenes and questions.
-        resume: Whether an interrupted training of the part goes on.
+        resume: `never` trains the part anew.
         stop: Whether SIGTERM came.
+
+    Raises:
+        UserError: If the part of another base is there.
     """
-    if _is_trained(config, folder, part, seed):
+    stage, identity = _part_stage(folder, part), _identity(config, seed)
+    if claim(_base_stage(folder), identity, resume) or claim(stage, identity, resume):
         log.info("EDDM base: %s is already trained with this configuration", part)
         return
-    bench = _Bench(config, folder, seed, resume=resume, stop=stop)
+    bench = _Bench(config, folder, seed, stop=stop)
     if part is Part.vision:
         bench.whiten()  # in full precision
     with fast_products(config.fast_matmul), batched_vision(bench.model):
         bench.train(part)
+    finish(stage, identity, {"part": part.value})
+    shutil.rmtree(stage.work)
 
 
 def train_base(
@@ -84,71 +100,90 @@ def train_base(
     folder: Path,
     *,
     seed: int,
-    row: Callable[[dict[str, Any]], None],
-    resume: bool = True,
+    log_to: Path,
+    resume: Resume = Resume.auto,
     stop: Stop | None = None,
 ) -> None:
-    """Trains the parts that are missing, then reading, and writes the base to `folder`.
+    """Trains the parts that are missing, then reading, and writes the base to `folder`; skips it when it is there.
 
     Args:
         config: How.
-        folder: Where the finished checkpoint goes. `<folder>.parts` beside it holds the parts, from which an
-            interrupted run goes on; `forget_parts` removes them.
+        folder: Where the finished checkpoint goes. `<folder>.parts` beside it holds the parts until it is there.
         seed: Seed of weights, scenes and questions.
-        row: Called with every log row.
-        resume: Whether interrupted parts go on; those that are finished are kept in any case.
+        log_to: Log that gets the rows of all parts.
+        resume: `never` trains everything anew.
         stop: Whether SIGTERM came.
+
+    Raises:
+        UserError: If another base is there.
     """
+    stage, identity, started = _base_stage(folder), _identity(config, seed), time.monotonic()
+    if claim(stage, identity, resume):
+        log.info("EDDM base: already trained with this configuration")
+        shutil.rmtree(_parts_of(folder), ignore_errors=True)
+        return
     for part in Part:
         train_part(config, folder, part, seed=seed, resume=resume, stop=stop)
-    bench = _Bench(config, folder, seed, resume=resume, stop=stop)
+    bench = _Bench(config, folder, seed, stop=stop)
     with fast_products(config.fast_matmul), batched_vision(bench.model):
         bench.train_reading()
+    logged = LogRows(log_to, stage="base")
     for name in (*Part, READING):
-        for values in read_jsonl(bench.log_of(name)):
-            row(values)
+        for row in read_jsonl(bench.log_of(name)):
+            logged.add(row)
+    logged.flush()
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(partial, bench.model, build_processor(config.model, bench.tokenizer))
     sync_tree(partial)
     shutil.rmtree(folder, ignore_errors=True)
     replace_durably(partial, folder)
-
-
-def forget_parts(folder: Path) -> None:
-    """Removes the parts of a finished base."""
+    finish(stage, identity, {"config": asdict(config), "seed": seed})
     shutil.rmtree(_parts_of(folder), ignore_errors=True)
+    log.info("EDDM base: trained in %.0f s", time.monotonic() - started)
+
+
+def _identity(config: BaseConfig, seed: int) -> Identity:
+    settings = flatten(asdict(config) | {"seed": seed})
+    del settings["save_every"]
+    return Identity(settings)
+
+
+def _base_stage(folder: Path) -> Stage:
+    return Stage(
+        name="EDDM base",
+        done=folder.with_suffix(".json"),
+        identity=folder.with_suffix(".identity.json"),
+        work=_parts_of(folder) / READING,
+        result=folder / "model.safetensors",
+    )
+
+
+def _part_stage(folder: Path, part: Part) -> Stage:
+    parts = _parts_of(folder)
+    return Stage(
+        name=f"EDDM base, {part}",
+        done=parts / f"{part}.json",
+        identity=parts / f"{part}.identity.json",
+        work=parts / part,
+        result=_weights(folder, part),
+    )
 
 
 def _parts_of(folder: Path) -> Path:
     return folder.with_suffix(".parts")
 
 
-def _fingerprint(config: BaseConfig, seed: int) -> str:
-    return hash_value([asdict(config), seed])
-
-
 def _weights(folder: Path, part: Part) -> Path:
     return _parts_of(folder) / f"{part}.safetensors"
-
-
-def _is_trained(config: BaseConfig, folder: Path, part: Part, seed: int) -> bool:
-    """Whether a part was trained with this configuration."""
-    path = _weights(folder, part)
-    if not path.is_file():
-        return False
-    with safe_open(path, "pt") as file:
-        return bool((file.metadata() or {}).get("fingerprint") == _fingerprint(config, seed))
 
 
 class _Bench:
     """The model in the making, with what each part of it needs."""
 
-    def __init__(self, config: BaseConfig, folder: Path, seed: int, *, resume: bool, stop: Stop | None) -> None:
-        self.config, self.folder, self.seed = config, folder, seed
-        self.resume, self.stop = resume, stop
+    def __init__(self, config: BaseConfig, folder: Path, seed: int, *, stop: Stop | None) -> None:
+        self.config, self.folder, self.seed, self.stop = config, folder, seed, stop
         self.parts = make_dir(_parts_of(folder))
-        self.fingerprint = _fingerprint(config, seed)
         torch.manual_seed(seed)
         self.tokenizer = tiny_tokenizer(config.model.vocab_size)
         self.model = build_model(config.model, self.tokenizer)
@@ -182,9 +217,8 @@ class _Bench:
                 steps.run(VisionLoss(config, self.seeing, scenes), lambda share: [falling(share, 0.45)] * 2)
         target = _weights(self.folder, part)
         partial = target.with_suffix(".partial.safetensors")
-        save_file(module.state_dict(), partial, {"fingerprint": self.fingerprint})
+        save_file(module.state_dict(), partial)
         replace_durably(partial, target)
-        steps.forget()
 
     def train_reading(self) -> None:
         """Loads both parts and trains the language model to read the vision tower.
@@ -215,12 +249,11 @@ class _Bench:
             count,
             module,
             optimizers,
-            state=self.parts / f"{part}.resume.pt",
-            fingerprint=self.fingerprint,
+            checkpoints=self.parts / part,
+            identity=_identity(self.config, self.seed).fingerprint,
             seed=self.seed,
             save_every=self.config.save_every,
             log_to=self.log_of(part),
-            resume=self.resume,
             stop=self.stop,
         )
 

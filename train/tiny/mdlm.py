@@ -42,7 +42,8 @@ from models.tiny.llava_sam import build_tiny_llava, build_tiny_tokenizer
 from train.engine import ranks
 from train.engine.checkpoint import clear_finished
 from train.engine.identity import Identity, flatten
-from train.engine.stage import finish, is_finished
+from train.engine.resume import Resume
+from train.engine.stage import Stage, claim, finish
 from train.mdlm.config import LoopConfig, RunConfig, decisive
 from train.mdlm.loop import StepLoss, fit
 from train.mdlm.losses import mask_loss
@@ -62,17 +63,28 @@ from train.tiny.warmup import (
 log = logging.getLogger(__name__)
 
 
-def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfig) -> None:
+def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfig, resume: Resume) -> None:
     """Makes the base checkpoints and the replay items, unless they are there already.
 
     Args:
         config: What the base is made of.
         folder: `RUN/mdlm/base`.
         seed: Seed of everything.
-        run: Tracking, ranks, resume; a finished base stays finished whatever `resume` is.
+        run: Tracking and ranks.
+        resume: `never` trains everything anew.
+
+    Raises:
+        UserError: If a base of other settings is there.
     """
     identity = _identity(config, seed)
-    if ranks.main_decides(lambda: is_finished(folder, identity.fingerprint)):
+    stage = Stage(
+        name="MDLM base",
+        done=folder / "config.json",
+        identity=folder / "identity.json",
+        work=folder / "stages",
+        result=folder / "sam.safetensors",
+    )
+    if ranks.main_decides(lambda: claim(stage, identity, resume)):
         log.info("MDLM base: already trained in %s.", folder)
         return
     torch.manual_seed(seed)
@@ -90,7 +102,7 @@ def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfi
             fit,
             config=loop,
             run=run,
-            folder=folder / "stages" / name,
+            folder=stage.work / name,
             name=f"MDLM base, {name}",
             seed=seed,
             identity=identity,
@@ -101,9 +113,9 @@ def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfi
         replay = ReferringScenes(config.replay, size=processor.sam_size, seed=seed)
         write_replay(folder / "replay", (replay.get(0, index) for index in range(len(replay))))
         _join_logs(folder, [name for name, *_ in stages])
-        finish(folder, identity.fingerprint, {"base": asdict(config), "seed": seed})
+        finish(stage, identity, {"base": asdict(config), "seed": seed})
         for name, loop, _ in stages:
-            clear_finished(folder / "stages" / name / "checkpoints", keep_best=loop.keep_best)
+            clear_finished(stage.work / name / "checkpoints", keep_best=loop.keep_best)
     ranks.wait()
 
 

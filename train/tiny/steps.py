@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
+import shutil
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
-from train.engine.durable import check_space, replace_durably
+from data.files import make_dir
+from train.engine.durable import check_space
+from train.engine.manifest import WRITING, Keep, Manifest, newest_intact, prune, publish, read_manifest
 from train.engine.progress import LogRows
 from train.engine.stop import Stop
 
 log = logging.getLogger(__name__)
 WARMUP = 30
 SPEAK_SECONDS = 5.0
+STATE = "state.pt"  # weights and optimizers
 Losses = dict[str, tuple[float, Tensor]]  # name → (weight, loss)
 
 
@@ -36,50 +37,44 @@ class Steps:
         module: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         *,
-        state: Path,
-        fingerprint: str,
+        checkpoints: Path,
+        identity: str,
         seed: int,
         save_every: int,
         log_to: Path,
-        resume: bool = True,
         stop: Stop | None = None,
     ) -> None:
-        """Goes on from the state that an interrupted run of the same fingerprint left.
+        """Goes on from the newest checkpoint of the same training, if there is one.
 
         Args:
             part: Name of the part, as it is logged.
             count: Steps in all.
             module: What is trained; the state holds it.
             optimizers: What is stepped; groups keep their peak rate under `peak`.
-            state: File to resume from; the one before it is kept beside it. `forget` removes both.
-            fingerprint: What must agree to resume.
+            checkpoints: Folder of the checkpoints; `forget` removes it.
+            identity: Fingerprint of the training that they belong to.
             seed: Seed of the draws.
-            save_every: Steps between states.
+            save_every: Steps between checkpoints.
             log_to: Log file of the part; one row every ten steps.
-            resume: Whether to go on; otherwise what was left is removed.
             stop: Whether SIGTERM came; None never ends early.
 
         Raises:
-            UserError: If the state would not fit on the disk.
+            UserError: If the checkpoints would not fit on the disk.
         """
         self.part, self.count, self.module, self.optimizers = part, count, module, optimizers
-        self._state, self._fingerprint, self._save_every = state, fingerprint, save_every
+        self._checkpoints, self._identity, self._save_every = checkpoints, identity, save_every
         self._log = LogRows(log_to, stage="base")
         self._stop = stop or Stop()
         self._seed = [seed, *part.encode()]
         self.done = 0
-        if resume:
-            self._resume()
-        else:
-            self.forget()
+        self._resume()
         numbers = sum(value.numel() * value.element_size() for value in self.module.state_dict().values())
-        state.parent.mkdir(parents=True, exist_ok=True)
-        check_space(state.parent, 3 * numbers, what=f"the state of {part}")  # weights, and two numbers of AdamW each
+        check_space(make_dir(checkpoints), 3 * numbers, what=f"the state of {part}")  # weights, and AdamW's two moments
 
     def run(
         self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
     ) -> None:
-        """Runs the remaining steps; the state stays until `forget`, so that nothing is lost before the result is kept.
+        """Runs the remaining steps; checkpoints stay until `forget`, so that nothing is lost before the result is kept.
 
         Args:
             losses: Losses of a step, from its random generator and the share of the steps done.
@@ -87,15 +82,14 @@ class Steps:
 
         Raises:
             UserError: If a loss is no number.
-            SystemExit: 143 after SIGTERM, when the state is written.
+            SystemExit: 143 after SIGTERM, when a checkpoint is written.
         """
         with self._stop.after_step():
             self._run(losses, rates)
 
     def forget(self) -> None:
-        """Removes what was kept to resume from."""
-        for path in (self._state, self._previous):
-            path.unlink(missing_ok=True)
+        """Removes what was kept to go on from."""
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _run(
         self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
@@ -123,10 +117,6 @@ class Steps:
                     self._stop.leave(f"EDDM's base, {self.part}, step {self.done}")
         self._log.flush()
 
-    @property
-    def _previous(self) -> Path:
-        return self._state.with_suffix(".previous.pt")
-
     def _check(self, values: dict[str, float]) -> None:
         if all(math.isfinite(value) for value in values.values()):
             return
@@ -152,42 +142,25 @@ class Steps:
         return {name: loss.item() for name, (_, loss) in losses.items()}
 
     def _save(self) -> None:
-        partial = self._state.with_suffix(".partial")
+        temporary = self._checkpoints / WRITING
+        shutil.rmtree(temporary, ignore_errors=True)
+        make_dir(temporary)
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
-        weights = self.module.state_dict()
-        torch.save(
-            {"fingerprint": self._fingerprint, "step": self.done, "module": weights, "optimizers": optimizers}, partial
-        )
-        if self._state.is_file():
-            self._state.replace(self._previous)
-        replace_durably(partial, self._state)
+        torch.save({"module": self.module.state_dict(), "optimizers": optimizers}, temporary / STATE)
+        manifest = Manifest(identity=self._identity, step=self.done, world=1)
+        publish(temporary, self._checkpoints / f"step-{self.done:06d}", manifest)
+        prune(self._checkpoints, Keep())
 
     def _resume(self) -> None:
-        found = (self._read(path) for path in (self._state, self._previous) if path.is_file())
-        state = next((state for state in found if state is not None), None)
-        if state is None:
+        checkpoint = newest_intact(self._checkpoints, self._identity)
+        if checkpoint is None:
             return
-        if state["fingerprint"] != self._fingerprint:
-            log.info(
-                "EDDM base, %s: %s is of another configuration: starting from the beginning", self.part, self._state
-            )
-            return
+        state = torch.load(checkpoint / STATE, weights_only=True)
         self.module.load_state_dict(state["module"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        self.done = state["step"]
+        self.done = read_manifest(checkpoint).step
         log.info("EDDM base, %s: going on from step %d", self.part, self.done)
-
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                if name := archive.testzip():
-                    raise zipfile.BadZipFile(f"{name} has a wrong checksum")
-            state: dict[str, Any] = torch.load(path, weights_only=True)
-        except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            log.warning("EDDM base, %s: %s is damaged (%s): looking for the one before it", self.part, path, error)
-            return None
-        return state
 
 
 def make_optimizers(

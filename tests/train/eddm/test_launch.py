@@ -128,7 +128,7 @@ def test_one_process_logs_every_step_and_cleans_up(whole: Path) -> None:
     assert not (whole / "eddm" / "lora").exists()
 
 
-@pytest.mark.parametrize("file", ["checkpoint-2/complete.json", "checkpoint-6/optimizer.pt"])
+@pytest.mark.parametrize("file", ["checkpoint-2/manifest.json", "checkpoint-6/optimizer.pt"])
 def test_after_kill_9_the_following_losses_are_bit_identical(
     start: Callable[..., "subprocess.Popen[str]"], train: Callable[..., str], whole: Path, tmp_path: Path, file: str
 ) -> None:
@@ -145,10 +145,22 @@ def test_two_ranks_resume_bit_identically_after_kill_9(
 ) -> None:
     run = tmp_path / "run"
     process = start(run, ranks=2)
-    wait_for(run / "eddm" / "lora" / "checkpoint-4" / "complete.json", process)
+    wait_for(run / "eddm" / "lora" / "checkpoint-4" / "manifest.json", process)
     kill(process)
     assert "going on from step" in train(run, ranks=2)
     assert result(run) == result(whole_by_two)
+
+
+def test_half_the_batch_on_a_device_goes_on_with_the_same_training(
+    start: Callable[..., "subprocess.Popen[str]"], train: Callable[..., str], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for(run / "eddm" / "lora" / "checkpoint-4" / "manifest.json", process)
+    kill(process)
+    assert "going on from step" in train(run, "optim.batch_size=1", "optim.gradient_checkpointing=true")
+    losses = [row["loss"] for row in result(run)[0]]
+    assert losses == pytest.approx([row["loss"] for row in result(whole)[0]], rel=0.05)  # dropout is drawn otherwise
 
 
 def test_two_ranks_train_what_one_does(train: Callable[..., str], tmp_path: Path) -> None:
@@ -164,7 +176,7 @@ def test_zero_2_trains_what_ddp_does_and_resumes(
 ) -> None:
     run = tmp_path / "run"
     process = start(run, "optim.deepspeed=zero2", ranks=2)
-    wait_for(run / "eddm" / "lora" / "checkpoint-4" / "complete.json", process)
+    wait_for(run / "eddm" / "lora" / "checkpoint-4" / "manifest.json", process)
     kill(process)
     said = train(run, "optim.deepspeed=zero2", ranks=2)
     assert "DeepSpeed ZeRO-2" in said and "going on from step" in said
@@ -180,7 +192,7 @@ def test_sigterm_saves_and_exits_with_143(
 ) -> None:
     run = tmp_path / "run"
     process = start(run)
-    wait_for(run / "eddm" / "lora" / "checkpoint-2" / "complete.json", process)
+    wait_for(run / "eddm" / "lora" / "checkpoint-2" / "manifest.json", process)
     process.terminate()
     assert process.wait() == 143
     assert "is saved; run the same command again" in run.with_suffix(".log").read_text()

@@ -11,10 +11,10 @@ from torch import nn
 
 from data.errors import UserError
 from scripts.command import CONFIGS, to_dataclass
-from train.eddm.checkpoints import find_damage
 from train.eddm.config import EDDMConfig
 from train.eddm.watch import Numbered, NumberedCollator, Watch, audit
 from train.engine import ranks
+from train.engine.manifest import find_damage, read_manifest
 from train.engine.stop import Stop
 
 
@@ -51,7 +51,7 @@ def make_trainer(output: Path, **changes: Any) -> Any:
 
 def make_watch(run: Path, stop: Stop | None = None, *overrides: str) -> Watch:
     rows = [{"id": f"scene-{number}", "images": [f"{number}.png"]} for number in range(3)]
-    return Watch(configure(run, *overrides), stop or Stop(), rows=rows, said=lambda: None)
+    return Watch(configure(run, *overrides), stop or Stop(), identity="own", rows=rows, said=lambda: None)
 
 
 def test_the_audit_says_what_will_be_trained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -148,3 +148,4 @@ def test_a_saved_checkpoint_is_sealed(tmp_path: Path) -> None:
     (folder / "trainer_state.json").write_text("{}")
     make_watch(tmp_path).on_save(SimpleNamespace(output_dir=str(tmp_path)), SimpleNamespace(global_step=3), None)
     assert find_damage(folder) is None
+    assert (read_manifest(folder).identity, read_manifest(folder).step) == ("own", 3)

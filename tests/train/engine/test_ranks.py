@@ -51,9 +51,12 @@ def test_alone_everything_is_itself() -> None:
 LATE = """
 import sys, time
 from train.engine import ranks
-ranks.meet(30.0, patience=float(sys.argv[1]), use_gpu=False)
+ranks.meet(30.0, use_gpu=False)
+with ranks.patient(float(sys.argv[2]), seconds=float(sys.argv[1])):
+    ranks.main_decides(lambda: time.sleep(5))
+print(ranks.rank(), ranks.world_size(), flush=True)
 ranks.main_decides(lambda: time.sleep(5))
-print(ranks.rank(), ranks.world_size())
+print("waited again")
 """
 
 

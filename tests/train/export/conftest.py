@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
+from data.files import write_json
 from data.run import Run
 from models.mdlm.dam import DamConfig
 from models.mdlm.files import save_adapter
@@ -19,7 +20,6 @@ from models.mdlm.model import MDLMConfig, create_mdlm
 from models.mdlm.sam import SamConfig, build_sam
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
-from train.engine.stage import finish
 from train.export.config import ExportConfig
 from train.tiny.eddm import tiny_tokenizer
 
@@ -96,7 +96,7 @@ def write_mdlm_part(run: Run, mode: str) -> None:
     assert model.processor is not None
     save_adapter(model, model.processor.tokenizer, config, run.mdlm / mode)
     settings = {"preset": "test", "run_dir": str(run.path), "mdlm": asdict(config), "data": {"train": [{"root": DATA}]}}
-    finish(run.mdlm / mode, "e" * 64, settings)
+    write_json(run.mdlm / mode / "config.json", {**settings, "fingerprint": "e" * 64})
 
 
 def move(model: torch.nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The MDLM's whole training at toy size, as a process: `mdlm_worker.py RUN DATASET [STRATEGY]`."""
+"""One command of the MDLM's training at toy size, as a process: `mdlm_worker.py base|adapter RUN DATASET STRATEGY`."""
 
 import importlib.util
 import logging
@@ -31,11 +31,10 @@ def main() -> None:
     assert spec is not None and spec.loader is not None
     toy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(toy)
-    run, root, strategy = Path(sys.argv[1]), Path(sys.argv[2]), Strategy((sys.argv[3:] or ["ddp"])[0])
-    base, config = toy.configure_base(run), toy.configure(run, root)
-    base.launch.strategy = config.launch.strategy = strategy
-    train_tiny_base(base)
-    train_mdlm(config)
+    part, run, root, strategy = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Strategy(sys.argv[4])
+    config = toy.configure_base(run) if part == "base" else toy.configure(run, root)
+    config.launch.strategy = strategy
+    (train_tiny_base if part == "base" else train_mdlm)(config)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,18 @@ MOMENTS = ["base, language: step 2/3", "base, decoder: step 3/3", "MDLM, fixed: 
 
 
 def run(folder: Path, root: Path, ranks: int, strategy: str, until: str | None = None) -> int:
-    """Trains, or kills the whole group of processes with SIGKILL as soon as it says `until`; the exit code."""
+    """Trains base and adapter, or kills all processes with SIGKILL as soon as they say `until`; the last exit code."""
+    code = start("base", folder, root, ranks, strategy, until if until and "base" in until else None)
+    return code or start("adapter", folder, root, ranks, strategy, until)
+
+
+def start(part: str, folder: Path, root: Path, ranks: int, strategy: str, until: str | None) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
     process = subprocess.Popen(
-        [sys.executable, *(torchrun if ranks > 1 else []), str(WORKER), str(folder), str(root), strategy],
+        [sys.executable, *(torchrun if ranks > 1 else []), str(WORKER), part, str(folder), str(root), strategy],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **({"KILL_AT": until} if until else {})},
         stderr=subprocess.PIPE,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,8 @@ from data.files import read_json, read_jsonl, write_jsonl
 from data.run import Run
 from data.training.grounding import DescriptionMode
 from models.mdlm.files import load_mdlm
+from models.mdlm.sam import SamAttention
+from train.engine.resume import Resume
 from train.mdlm import loop as loop_module
 from train.mdlm.config import TrainMDLMConfig
 from train.mdlm.mix import mix_dataset
@@ -66,7 +69,10 @@ def test_trains_writes_its_files_and_is_skipped_the_second_time(
         train_mdlm(config)
     assert "already trained" in caplog.text and "step" not in caplog.text
     config.loop.steps = 4
-    train_mdlm(config)
+    with pytest.raises(UserError, match=r"loop\.steps is 4 instead of 6.*resume=never"):
+        train_mdlm(config)
+    assert all(torch.equal(before[name], value) for name, value in weights(run.path).items())
+    train_mdlm(replace(config, resume=Resume.never))
     assert any(not torch.equal(before[name], value) for name, value in weights(run.path).items())
 
 
@@ -94,12 +100,49 @@ def test_other_base_weights_are_another_training(make_config: MakeConfig, caplog
     train_mdlm(config)
     heads = Path(config.run_dir) / "mdlm" / "base" / "heads.safetensors"
     save_file({name: value + 1 for name, value in load_file(heads).items()}, heads)
+    with pytest.raises(UserError, match=r"mdlm\.heads is \w+ instead of"):
+        train_mdlm(config)
+
+
+def test_moved_images_are_the_same_and_other_pixels_another_training(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config()
+    train_mdlm(config)
+    root = Path(config.data.train[0].root)
+    moved = root.rename(root.with_name("moved"))
+    config.data.train[0].root = str(moved)
     with caplog.at_level(logging.INFO):
         train_mdlm(config)
-    assert "already trained" not in caplog.text
+    assert "already trained" in caplog.text
+    mask = next(moved.rglob("*_mask.png"))
+    pixels = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(mask), np.roll(pixels, 3, axis=1))
+    with pytest.raises(UserError, match="1 images are changed"):
+        train_mdlm(config)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        train_mdlm(replace(config, resume=Resume.never))
+    assert "already trained" not in caplog.text and "6 training images" in caplog.text
 
 
-def test_a_checkpoint_of_other_settings_is_not_continued(
+def test_memory_and_kernel_settings_go_on_with_the_same_training(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config()
+    with monkeypatch.context() as patch:
+        kill_after(patch, 1)
+        with pytest.raises(Killed):
+            train_mdlm(config)
+    config.mdlm.gradient_checkpointing = True
+    config.mdlm.sam.attention = SamAttention.eager
+    config.loop.workers, config.loop.checkpoint_every, config.keep_decoded = 1, 3, True
+    with caplog.at_level(logging.INFO):
+        train_mdlm(config)
+    assert "resuming after step 2" in caplog.text
+
+
+def test_a_checkpoint_of_other_settings_stays_and_is_not_continued(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config("run")
@@ -108,7 +151,10 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
         with pytest.raises(Killed):
             train_mdlm(config)
     config.loop.optim = replace(config.loop.optim, lr=1e-3)
-    train_mdlm(config)
+    with pytest.raises(UserError, match=r"loop\.optim\.lr is 0\.001 instead of 0\.002"):
+        train_mdlm(config)
+    assert (Path(config.run_dir) / "mdlm" / "fixed" / "checkpoints" / "step-000002" / "manifest.json").is_file()
+    train_mdlm(replace(config, resume=Resume.never))
     fresh = make_config("fresh")
     fresh.loop.optim = replace(fresh.loop.optim, lr=1e-3)
     train_mdlm(fresh)

@@ -10,12 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from data.errors import UserError
 from data.files import read_jsonl
 from data.tiny.pool import ScenePoolConfig
 from models.tiny.minicpmv import TinyMiniCPMVConfig
+from train.engine.resume import Resume
 from train.tiny import eddm as build
 from train.tiny.config import BaseConfig
-from train.tiny.eddm import Part, falling, forget_parts, train_base, train_part
+from train.tiny.eddm import Part, falling, train_base, train_part
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = BaseConfig(
@@ -38,16 +40,20 @@ def test_parts_are_trained_once_and_put_together(tmp_path: Path) -> None:
     before = kept.stat().st_mtime_ns
     train_part(SMALL, folder, Part.vision, seed=0)
     assert kept.stat().st_mtime_ns == before
-    rows: list[dict[str, object]] = []
-    train_base(SMALL, folder, seed=0, row=rows.append)
-    assert [row["part"] for row in rows] == ["language", "vision", "reading"]
+    parts = load_file(kept)
+    train_base(SMALL, folder, seed=0, log_to=tmp_path / "log.jsonl")
+    assert [row["part"] for row in read_jsonl(tmp_path / "log.jsonl")] == ["language", "vision", "reading"]
     assert json.loads((folder / "config.json").read_text())["model_type"] == "minicpmv4_6"
-    parts, base = load_file(kept), load_file(folder / "model.safetensors")
+    base = load_file(folder / "model.safetensors")
     for number, module in enumerate(("vision_tower", "merger")):  # reading leaves them as they are
         own = {name.partition(".")[2]: value for name, value in parts.items() if name.startswith(f"{number}.")}
         assert own and all(torch.equal(base[f"model.{module}.{name}"], value) for name, value in own.items())
-    forget_parts(folder)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["base", "base.identity.json", "base.json", "log.jsonl"]
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    train_base(SMALL, folder, seed=0, log_to=tmp_path / "log.jsonl")
+    train_part(SMALL, folder, Part.vision, seed=0)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before and not kept.exists()
 
 
 def test_a_trained_part_costs_nothing_and_only_vision_is_whitened(
@@ -64,11 +70,14 @@ def test_a_trained_part_costs_nothing_and_only_vision_is_whitened(
         train_part(SMALL, tmp_path / "base", part, seed=0)
 
 
-def test_a_part_of_another_seed_is_trained_again(tmp_path: Path) -> None:
+def test_a_part_of_another_seed_is_refused_and_replaced_when_asked(tmp_path: Path) -> None:
     train_part(SMALL, tmp_path / "base", Part.language, seed=0)
     kept = tmp_path / "base.parts" / "language.safetensors"
     before = kept.read_bytes()
-    train_part(SMALL, tmp_path / "base", Part.language, seed=1)
+    with pytest.raises(UserError, match="seed is 1 instead of 0"):
+        train_part(SMALL, tmp_path / "base", Part.language, seed=1)
+    assert kept.read_bytes() == before
+    train_part(SMALL, tmp_path / "base", Part.language, seed=1, resume=Resume.never)
     assert kept.read_bytes() != before
     assert len(read_jsonl(tmp_path / "base.parts" / "language.jsonl")) == 1
 
@@ -95,7 +104,7 @@ def test_kill_9_in_every_part_changes_no_bit(tmp_path: Path) -> None:
     parts = tmp_path / "cut" / "eddm" / "base.parts"
     for part in ("language", "vision", "reading"):
         process = start(tmp_path / "cut")
-        while not (parts / f"{part}.resume.pt").exists():
+        while not list((parts / part).glob("step-*")):
             assert process.poll() is None, f"{part} ended before it could be interrupted"
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)

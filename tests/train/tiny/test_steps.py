@@ -18,14 +18,14 @@ class StopEarlyError(Exception):
     pass
 
 
-def make_steps(folder: Path, layer: nn.Linear, fingerprint: str = "a", **settings: Any) -> Steps:
+def make_steps(folder: Path, layer: nn.Linear, identity: str = "a", **settings: Any) -> Steps:
     return Steps(
         "vision",
         12,
         nn.ModuleDict({"layer": layer}),
         make_optimizers(layer, 1e-2, 1e-2, 0.0),
-        state=folder / "vision.resume.pt",
-        fingerprint=fingerprint,
+        checkpoints=folder / "vision",
+        identity=identity,
         seed=0,
         save_every=5,
         log_to=folder / "vision.jsonl",
@@ -57,17 +57,16 @@ def test_an_interrupted_part_ends_where_an_uninterrupted_one_does(tmp_path: Path
     assert resumed.done == 5
     train(resumed, second)
     assert torch.equal(whole.weight, second.weight)
-    assert list((tmp_path / "cut").glob("*.pt"))  # until the result is kept
-    resumed.forget()
-    assert not list((tmp_path / "cut").glob("*.pt"))
+    assert (tmp_path / "cut" / "vision" / "step-000010").is_dir()  # until the result is kept
     assert [row["step"] for row in read_jsonl(tmp_path / "cut" / "vision.jsonl")] == [10, 12]
 
 
-def test_a_state_of_another_configuration_is_left_alone(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_left_alone(tmp_path: Path) -> None:
     layer = make_layer()
     with pytest.raises(StopEarlyError):
         train(make_steps(tmp_path, layer), layer, stop=7)
-    assert make_steps(tmp_path, make_layer(), fingerprint="b").done == 0
+    assert make_steps(tmp_path, make_layer(), identity="b").done == 0
+    assert (tmp_path / "vision" / "damaged-step-000005" / "state.pt").is_file()
 
 
 def test_a_damaged_state_gives_way_to_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,10 +74,10 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path: Path, caplog: pyt
     train(make_steps(tmp_path / "whole", whole), whole)
     with pytest.raises(StopEarlyError):
         train(make_steps(tmp_path, layer), layer, stop=11)
-    os.truncate(tmp_path / "vision.resume.pt", 1000)
+    os.truncate(tmp_path / "vision" / "step-000010" / "state.pt", 1000)
     with caplog.at_level(logging.WARNING):
         steps = make_steps(tmp_path, resumed)
-    assert steps.done == 5 and "vision.resume.pt is damaged" in caplog.text
+    assert steps.done == 5 and "step-000010 is damaged" in caplog.text
     train(steps, resumed)
     assert torch.equal(whole.weight, resumed.weight)
 
@@ -87,17 +86,9 @@ def test_with_both_states_damaged_it_starts_again(tmp_path: Path) -> None:
     layer = make_layer()
     with pytest.raises(StopEarlyError):
         train(make_steps(tmp_path, layer), layer, stop=11)
-    for path in tmp_path.glob("*.pt"):
+    for path in tmp_path.rglob("*.pt"):
         path.write_bytes(b"")
     assert make_steps(tmp_path, make_layer()).done == 0
-
-
-def test_without_resuming_the_state_is_thrown_away(tmp_path: Path) -> None:
-    layer = make_layer()
-    with pytest.raises(StopEarlyError):
-        train(make_steps(tmp_path, layer), layer, stop=11)
-    assert make_steps(tmp_path, make_layer(), resume=False).done == 0
-    assert not list(tmp_path.glob("*.pt"))
 
 
 def test_sigterm_saves_the_step_at_hand(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""All that decides what comes out of EDDM's training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data.content import hash_files
+from data.files import hash_value
+from train.eddm.config import EDDMConfig
+from train.engine.identity import Identity, flatten, is_part_of
+from train.engine.stage import name_checkpoint
+
+HARMLESS = (  # how training goes along, how fast and in how much memory, not what comes out
+    *("run_dir", "preset", "resume", "tracking", "model.attn_impl", "model.trust_remote_code"),
+    *("optim.batch_size", "optim.gradient_checkpointing", "optim.deepspeed", "optim.use_cpu", "optim.workers"),
+    *("optim.save_steps", "optim.keep", "optim.log_steps", "optim.loss_limit"),
+)
+BY_CONTENT = ("questions", "hold_out", "model.id")  # what they hold, not where it lies
+
+
+def identify(config: EDDMConfig, rows: list[dict[str, Any]]) -> Identity:
+    """Settings, the weights of the base, and the questions with what their images show.
+
+    Args:
+        config: The configuration.
+        rows: The DDQA rows to train on, in order.
+    """
+    settings = {
+        name: value for name, value in flatten(asdict(config)).items() if not is_part_of(name, (*HARMLESS, *BY_CONTENT))
+    }
+    settings["model.id"] = name_checkpoint(config.model.id)
+    settings["questions"] = f"{len(rows)} rows, {_hash_rows(rows)[:16]}"
+    return Identity(settings)
+
+
+def _hash_rows(rows: list[dict[str, Any]]) -> str:
+    images = hash_files({Path(image) for row in rows for image in row["images"]})
+    return hash_value(
+        [
+            [row["messages"], row.get("objects"), row.get("defect"), [images[Path(image)] for image in row["images"]]]
+            for row in rows
+        ]
+    )
