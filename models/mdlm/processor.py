@@ -66,6 +66,15 @@ class GroundingBatch:
         }
         return GroundingBatch(**moved)
 
+    def pin_memory(self) -> GroundingBatch:
+        """The same batch in memory that a GPU can read while the CPU goes on; the data loader calls it."""
+        pinned: dict[str, Any] = {
+            f.name: value.pin_memory() if isinstance(value, Tensor) else value
+            for f in fields(self)
+            for value in [getattr(self, f.name)]
+        }
+        return GroundingBatch(**pinned)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDLMProcessor:

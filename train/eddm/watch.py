@@ -79,6 +79,7 @@ class Watch(TrainerCallback):
         """
         self._config, self._stop, self._identity, self._rows, self._said = config, stop, identity, rows, said
         self._compared = False
+        self._losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches since the last update, with their rows
         self.stopped = False
 
     def attach(self, trainer: Any) -> None:
@@ -95,7 +96,9 @@ class Watch(TrainerCallback):
         def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             numbers = inputs.pop(ROW)
             result = compute(model, inputs, *args, **kwargs)
-            self._check_loss(result[0] if isinstance(result, tuple) else result, numbers, trainer.state.global_step)
+            loss = result[0] if isinstance(result, tuple) else result
+            if model.training:
+                self._losses.append((loss.detach(), numbers))
             return result
 
         trainer.compute_loss = compute_loss
@@ -106,6 +109,13 @@ class Watch(TrainerCallback):
         if logs and "loss" in logs:
             self._said()
             log.info("EDDM LoRA: step %d of %d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Looks at the losses before they move a weight: once an update, because looking makes the GPU wait."""
+        values = torch.stack([loss.float() for loss, _ in self._losses]).tolist() if self._losses else []
+        for value, (_, numbers) in zip(values, self._losses, strict=True):
+            self._check_loss(value, numbers, state.global_step)
+        self._losses = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Ends training when any rank was asked to, and makes sure once that the ranks still agree."""
@@ -129,8 +139,7 @@ class Watch(TrainerCallback):
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", manifest)
         ranks.wait()
 
-    def _check_loss(self, loss: Tensor, numbers: Tensor, step: int) -> None:
-        value = float(loss.detach())
+    def _check_loss(self, value: float, numbers: Tensor, step: int) -> None:
         if math.isfinite(value) and value <= self._config.optim.loss_limit:
             return
         path = Path(self._config.run_dir) / "eddm" / f"bad_batch.rank{ranks.rank()}.json"

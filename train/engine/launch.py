@@ -104,7 +104,7 @@ def start_accelerator(config: LaunchConfig, precision: MixedPrecision, *, batch_
     AcceleratorState._reset_state()  # accelerate keeps the first stage's settings otherwise
     GradientState._reset_state()
     cpu = not torch.cuda.is_available()
-    loader = DataLoaderConfiguration(split_batches=True)
+    loader = DataLoaderConfiguration(split_batches=True, non_blocking=True)
     if config.strategy is Strategy.ddp:
         os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
         accelerator = Accelerator(mixed_precision=precision.value, cpu=cpu, dataloader_config=loader)

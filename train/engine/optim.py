@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.optim import AdamW
 
@@ -34,13 +35,18 @@ class OptimConfig:
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> AdamW:
-    """AdamW over the parameters that require a gradient."""
+    """AdamW over the parameters that require a gradient; on a GPU all of them are updated by one kernel."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=config.lr, betas=(config.beta1, config.beta2))
+    return AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.lr,
+        betas=(config.beta1, config.beta2),
+        fused=torch.cuda.is_available() or None,
+    )
 
 
 def lr_factor(step: int, steps: int, config: OptimConfig) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -224,14 +226,28 @@ def _load(
     batches = StepBatches(dataset.parts, seed=seed, start=start, stop=config.steps, ranks=ranks.world_size())
     if batches.batch_size != config.batch_size:
         raise UserError(f"The parts of a batch add up to {batches.batch_size}, not to batch_size={config.batch_size}.")
+    workers: dict[str, Any] = {}
+    if config.workers:
+        # A fork of this process would inherit the locks of its threads (OpenCV's, torch's) and could wait for ever.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["models.mdlm.processor"])
+        workers = {"multiprocessing_context": context, "worker_init_fn": begin_worker}
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=config.workers,
-        worker_init_fn=ignore_stop if config.workers else None,
+        pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
+        **workers,
     )
+
+
+def begin_worker(number: int) -> None:
+    """What a data-loading process does first: one thread, since there is one a core; SIGTERM is not its concern."""
+    ignore_stop(number)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 def _timed(loader: Any) -> Iterator[tuple[Any, float]]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from data.errors import UserError
 from scripts.command import CONFIGS, to_dataclass
@@ -106,9 +107,12 @@ def test_a_bad_loss_names_the_rows_of_its_batch(tmp_path: Path) -> None:
     watch.attach(trainer)
     batch = trainer.data_collator([trainer.train_dataset[2], trainer.train_dataset[0]])
     assert batch["x"].tolist() == [2.0, 0.0]
-    assert float(trainer.compute_loss(None, dict(batch))) == 1.0
+    model = nn.Linear(1, 1).train()
+    assert float(trainer.compute_loss(model, dict(batch))) == 1.0
+    watch.on_pre_optimizer_step(trainer.args, trainer.state, None)
+    trainer.compute_loss(model, dict(batch))
     with pytest.raises(UserError, match="The loss is nan at step 7, in a batch with scene-2, scene-0"):
-        trainer.compute_loss(None, dict(batch))
+        watch.on_pre_optimizer_step(trainer.args, trainer.state, None)
     written = json.loads((tmp_path / "eddm" / "bad_batch.rank0.json").read_text())
     assert [(row["line"], row["id"]) for row in written["rows"]] == [(3, "scene-2"), (1, "scene-0")]
 
@@ -116,8 +120,21 @@ def test_a_bad_loss_names_the_rows_of_its_batch(tmp_path: Path) -> None:
 def test_an_exploding_loss_counts_as_bad(tmp_path: Path) -> None:
     trainer, watch = make_trainer(tmp_path), make_watch(tmp_path, None, "optim.loss_limit=0.5")
     watch.attach(trainer)
+    trainer.compute_loss(nn.Linear(1, 1).train(), trainer.data_collator([trainer.train_dataset[1]]))
     with pytest.raises(UserError, match="The loss is 1 at step 7"):
-        trainer.compute_loss(None, trainer.data_collator([trainer.train_dataset[1]]))
+        watch.on_pre_optimizer_step(trainer.args, trainer.state, None)
+
+
+def test_no_micro_batch_waits_for_its_loss(tmp_path: Path) -> None:
+    """Reading the loss would make the GPU wait; a fake tensor raises where it is read."""
+    trainer, watch = make_trainer(tmp_path), make_watch(tmp_path)
+    with FakeTensorMode():
+        fake = torch.ones(())
+        with pytest.raises(DataDependentOutputException):
+            float(fake)
+        trainer.compute_loss = lambda model, inputs: fake
+        watch.attach(trainer)
+        assert trainer.compute_loss(nn.Linear(1, 1).train(), {"row_number": torch.zeros(1)}) is fake
 
 
 def test_numbers_survive_the_loaders_processes() -> None:

@@ -20,3 +20,9 @@ def test_only_trainable_matrices_decay() -> None:
     optimizer = build_optimizer([*layer.parameters(), frozen], OptimConfig(weight_decay=0.3))
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decays == {id(layer.weight): 0.3, id(layer.bias): 0.0}
+
+
+@pytest.mark.parametrize("there_is_a_gpu", [False, True])
+def test_a_gpu_updates_all_weights_by_one_kernel(monkeypatch: pytest.MonkeyPatch, there_is_a_gpu: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there_is_a_gpu)
+    assert build_optimizer(nn.Linear(3, 2).parameters(), OptimConfig()).defaults["fused"] is (there_is_a_gpu or None)

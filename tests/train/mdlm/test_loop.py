@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
+import torch
 
 from data.files import read_json, read_jsonl, write_json
+from data.training.batches import MixedDataset, Part
+from train.mdlm.config import LoopConfig
+from train.mdlm.loop import _load
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = Path(__file__).with_name("rank_worker.py")
@@ -110,3 +115,21 @@ def test_ranks_that_disagree_do_not_start(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "log.jsonl").exists()
     done = launch(tmp_path / "three", 3)
     assert "batch_size=8 does not divide by 3 ranks" in done.stderr
+
+
+def test_a_loading_process_has_one_thread() -> None:
+    """It is started from a clean process: a fork of this one would inherit the locks of its threads."""
+    config = LoopConfig(steps=2, batch_size=2, workers=1)
+    loader = _load(MixedDataset([Part(Threads(), 2)]), list, config, 0, 0)
+    assert loader.multiprocessing_context.get_start_method() == "forkserver"
+    assert list(loader) == [[(1, 1)] * 2] * 2
+
+
+class Threads:
+    """Items that tell how many threads OpenCV and torch have where they are made."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def get(self, epoch: int, index: int) -> tuple[int, int]:
+        return cv2.getNumThreads(), torch.get_num_threads()
