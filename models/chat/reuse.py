@@ -17,6 +17,7 @@ from models.chat.letters import common_length, group_by_image, letter_tokens, re
 from models.chat.protocol import ChatRequest
 
 log = logging.getLogger(__name__)
+ROUNDING = 2  # steps of the number format by which a large logit may differ: in bfloat16 a step is 0.125 at 20
 
 
 class PromptModel(Protocol):
@@ -70,7 +71,7 @@ class ReuseScorer:
 
         Args:
             chat: The model.
-            tolerance: Largest difference of a letter's logit in the trial (bfloat16 rounds).
+            tolerance: Largest difference of a letter's logit in the trial, beside `ROUNDING`.
         """
         self.chat, self.name, self.tolerance = chat, chat.name, tolerance
         self.letters = letter_tokens(chat.tokenizer)
@@ -103,8 +104,9 @@ class ReuseScorer:
             return False
         tokens = [token for letter in self.letters for token in letter]
         found, expected = rows[-1][tokens], self.chat.predict_next(batch[-1:])[0][tokens]
-        difference = float((found - expected).abs().max())
-        if not difference <= self.tolerance:
+        difference = float((found.float() - expected.float()).abs().max())
+        steps = torch.finfo(self.chat.model.dtype).eps * float(expected.abs().max())
+        if not difference <= self.tolerance + ROUNDING * steps:
             log.warning("%s: logits from a cache differ by %.2g: each question runs whole.", self.name, difference)
             return False
         return True

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from models.chat.letters import read_letters
 from models.chat.load import load_scorer
@@ -15,14 +16,14 @@ from models.weights.trust import admit
 from tests.models.chat.minicpm_folder import COMMIT, POSITION, write_folder  # type: ignore[import-not-found]
 
 
-def load(folder: Path) -> SwiftChat:
+def load(folder: Path, torch_dtype: str = "float32") -> SwiftChat:
     """The tiny folder with MiniCPM-V 2.6's faults, through ms-swift."""
     pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
     config = SwiftChatConfig(
         model=admit(folder, revision=COMMIT, trusted=True),
         model_type="minicpmv2_6",
         template="minicpmv2_6",
-        torch_dtype="float32",
+        torch_dtype=torch_dtype,
         device_map="cpu",
     )
     return SwiftChat(config, None, name="stub")
@@ -63,6 +64,25 @@ def test_greedy_replies_are_free_of_the_checkpoints_own_penalty(
     assert replies[0] == replies[1] != ""
     said = [record.getMessage() for record in caplog.records if "repetition_penalty" in record.getMessage()]
     assert len(said) == 1 and "penalty_50" in said[0] and "instead of the checkpoint's own 50" in said[0]
+
+
+@pytest.mark.parametrize(("steps", "reuses"), [(1, True), (6, False)])
+def test_rounding_is_no_reason_to_run_each_question_whole(
+    tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch, steps: int, reuses: bool
+) -> None:
+    chat = load(write_folder(tmp_path / f"coarse_{steps}"), torch_dtype="bfloat16")
+    chat.model.llm.lm_head.weight.data *= 300  # logits as large as those of a trained model
+    scorer = load_scorer(chat)
+    assert isinstance(scorer, ReuseScorer)
+    letters = [token for letter in scorer.letters for token in letter]
+
+    def rounded(batch: list[ChatRequest]) -> list[torch.Tensor]:
+        rows = chat.predict_next(batch)
+        return [row + steps * torch.finfo(torch.bfloat16).eps * row[letters].abs().max() for row in rows]
+
+    monkeypatch.setattr(scorer, "_continue", rounded)
+    scorer.score([ChatRequest(images[0], text) for text in QUESTIONS], COUNTS)
+    assert scorer.reuses is reuses
 
 
 QUESTIONS = ("Is there any defect?\nA. Yes.\nB. No.\n", "What kind?\nA. a scratch\nB. a hole\nC. a dent\n", "A or B?")
