@@ -29,11 +29,12 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from data.errors import UserError
+from data.image_size import read_header
 from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.protocol import ChatRequest, Failure
 
-MEDIA = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+MEDIA = {"PNG": "png", "JPEG": "jpeg"}  # what is sent as it is
 CACHED_IMAGES = 64  # of the latest, encoded
 LONGEST_PROBE = 10.0  # seconds
 
@@ -52,7 +53,8 @@ class ApiConfig:
         backoff: Seconds before the first retry; doubles with each.
         longest_wait: Upper bound on the seconds before a retry.
         give_up_after: Questions failed in a row after which the run stops.
-        max_side: Images whose longer side is above this are reduced; 0 sends the file as it is.
+        max_side: Images whose longer side is above this are reduced; 0 sends the file as it is, but turned where its
+            orientation tag says so, and with 8 bits.
     """
 
     base_url: str = ""
@@ -260,13 +262,14 @@ class ApiChat:
         return {"type": "image_url", "image_url": {"url": self._encode(part)}}
 
     def _encode_image(self, path: Path) -> str:
-        """The image as a data URL."""
-        kind = MEDIA.get(path.suffix.lower())
+        """The image as the project sees it, as a data URL."""
         image = load_image(path)  # a corrupt file must not cost a request
+        header = read_header(path)
         scale = self.config.max_side / max(image.shape[:2]) if self.config.max_side else 1.0
-        if kind is not None and scale >= 1:
+        kind = MEDIA.get(header.format) if header.is_plain and scale >= 1 else None
+        if kind is not None:
             data = path.read_bytes()
-        else:
+        else:  # servers do not turn photos, and each has its own way with 16 bits and transparency
             kind = "png"
             if scale < 1:
                 image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

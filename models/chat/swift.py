@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from data.image_size import read_header
+from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.minicpmv26 import check_positions, mended
@@ -172,5 +175,10 @@ def _ask(request: ChatRequest, *, images: bool = True) -> Any:
         ("<image>" if images else "") if isinstance(part, Path) else f"{part}\n" for part in request.before
     )
     content = f"{before}{'<image>' if images else ''}{request.prompt}"
-    paths = [str(path) for path in request.images] if images else []
-    return InferRequest(messages=[{"role": "user", "content": content}], images=paths)
+    pictures = [_picture(path) for path in request.images] if images else []
+    return InferRequest(messages=[{"role": "user", "content": content}], images=pictures)
+
+
+def _picture(path: Path) -> str | Image.Image:
+    """A picture as ms-swift takes it: by its path where it would see the same as the project, else decoded."""
+    return str(path) if read_header(path).is_plain else Image.fromarray(load_image(path))

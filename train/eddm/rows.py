@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from data.errors import UserError
 from data.files import read_jsonl
+from data.image_size import read_size
 
 IMAGE_TAG = "<image>"
 BOX_TAGS = {"<bbox>": "bbox", "<ref-object>": "ref"}  # filled in from what the row lists under 'objects'
@@ -81,11 +80,7 @@ def _check_boxes(objects: Any, texts: list[str], where: str) -> None:
 
 
 def _check_image(path: Path, where: str) -> None:
-    if not path.is_file():
-        raise UserError(f"Missing image: {path} ({where}). Check the path, or build DDQA again.")
     try:
-        with Image.open(path) as image:  # reads the header only
-            if min(image.size) < 1:
-                raise UserError(f"Empty image: {path} ({where}). Replace it.")
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"Not an image: {path} ({where}): {error}. Replace it, or build DDQA again.") from error
+        read_size(path)
+    except UserError as error:
+        raise UserError(f"{error} ({where})") from error

@@ -153,8 +153,7 @@ def _prepare_work(config: EDDMConfig, work: Path, rows: list[dict[str, Any]], id
     checkpoint = newest_checkpoint(work, identity)
     if checkpoint is not None and not checkpoint.is_last:
         check_ranks(checkpoint.path, config.optim.deepspeed or ALONE, key="optim.deepspeed")
-    if config.optim.image_size is not None:
-        rows = cache_images(rows, work / "images", size=config.optim.image_size)
+    rows = cache_images(rows, work / "images", size=config.optim.image_size)
     write_jsonl(make_dir(work) / "train.jsonl", map(to_swift_row, rows))
     return checkpoint
 

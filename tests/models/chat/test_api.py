@@ -1,5 +1,7 @@
 """The client against a small server that misbehaves in every way that is named in the issue."""
 
+import base64
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -9,8 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.errors import UserError
+from data.sample import load_image
 from models.chat.api import ApiChat, ApiConfig
 from models.chat.protocol import ChatRequest, Failure
 from tests.models.chat.fake_server import Server  # type: ignore[import-not-found]
@@ -56,6 +60,22 @@ def test_a_turn_is_sent_with_its_templates(server: Server, image: Path) -> None:
     parts = body["messages"][0]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url", "text", "image_url", "text"]
     assert parts[1]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+def test_a_server_gets_the_picture_as_the_project_sees_it(server: Server, tmp_path: Path) -> None:
+    pixels, exif = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8), Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "photo.png", format="JPEG")
+    Image.fromarray(pixels).save(tmp_path / "drawing.jpg", format="PNG")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for name, kind in (("turned.jpg", "png"), ("photo.png", "jpeg"), ("drawing.jpg", "png"), ("deep.png", "png")):
+        connect(server).chat(ask(tmp_path / name))
+        head, data = server.bodies[-1]["messages"][0]["content"][0]["image_url"]["url"].split(",")
+        sent = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert head == f"data:image/{kind};base64" and sent.format == kind.upper()
+        np.testing.assert_array_equal(np.asarray(sent), load_image(tmp_path / name))
+        assert 274 not in sent.getexif()
 
 
 @pytest.mark.parametrize(

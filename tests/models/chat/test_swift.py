@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from data.sample import load_image
 from models.chat.letters import read_letters
 from models.chat.load import load_scorer
 from models.chat.protocol import ChatRequest
 from models.chat.reuse import ReuseScorer
-from models.chat.swift import SwiftChat, SwiftChatConfig, remote_code
+from models.chat.swift import SwiftChat, SwiftChatConfig, _ask, remote_code
 from models.weights.trust import admit
 from tests.models.chat.minicpm_folder import COMMIT, POSITION, write_folder  # type: ignore[import-not-found]
 
@@ -107,3 +109,18 @@ def test_letters_are_scored_from_one_run_of_the_image(
     assert len({round(row[0], 5) for row in scores}) == len(scores)  # images and questions matter
     monkeypatch.setattr(chat, "predict_next", None)
     scorer.score(requests, COUNTS * len(images))  # no prompt ran whole any more
+
+
+def test_ms_swift_gets_a_turned_photo_upright_and_16_bits_as_8(tmp_path: Path) -> None:
+    pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
+    from swift.template.vision_utils import load_image as swift_load
+
+    pixels, exif = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8), Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(pixels).save(tmp_path / "plain.png")
+    for name in ("turned.jpg", "deep.png", "plain.png"):
+        (picture,) = _ask(ChatRequest(tmp_path / name, "Q?", 4)).images
+        np.testing.assert_array_equal(np.asarray(swift_load(picture)), load_image(tmp_path / name))
+        assert isinstance(picture, str) == (name == "plain.png")

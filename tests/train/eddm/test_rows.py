@@ -61,7 +61,7 @@ def test_bad_rows_are_named(tmp_path: Path, image: Path) -> None:
         (make_row(image, messages=no_tag[:1]), "Not a question with its answer"),
         (make_row(image, messages=["a", "b"]), "Not a question with its answer"),
         (make_row(image, images=[{"path": "x"}]), "No image"),
-        (make_row(text), "Not an image"),
+        (make_row(text), "Corrupt image: .*text"),
         (make_row(image, messages=change(content="<image><video>Is it?")), "<video> in a message"),
         (make_row(image, messages=change(loss=False)), "Unknown key 'loss'"),
         (make_row(image, messages=swapped), "<image> in the answer"),
