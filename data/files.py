@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
@@ -64,13 +65,10 @@ def read_json(path: Path) -> Any:
         UserError: If the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"Missing file: {path}.") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"Not valid JSON: {path}, line {error.lineno}: {error.msg}. Delete or repair it.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"Not valid JSON: {path} is not UTF-8 at byte {error.start}. Delete or repair it.") from error
+    return _parse(content.removeprefix(codecs.BOM_UTF8), path, "Delete or repair it.")
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -109,7 +107,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     count = 0
     with atomic_open(path) as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(_to_line(row))
             count += 1
     return count
 
@@ -117,46 +115,85 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Appends rows to a log and flushes them to disk.
 
-    A torn last line (the process died while writing) is cut off first, so the log stays readable.
+    A last row without its line end gets one. A torn last line (the process died while writing) is moved to the file
+    `<name>.torn`, so the log stays readable and nothing is lost.
     """
     make_dir(path.parent)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = "".join(map(_to_line, rows))
     if path.exists() and path.stat().st_size:
-        _drop_torn_line(path)
+        _end_last_line(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _drop_torn_line(path: Path) -> None:
+def _to_line(row: dict[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a character in a reply: no file can hold it but as an escape
+        text = json.dumps(row)
+    return text + "\n"
+
+
+def _end_last_line(path: Path) -> None:
     with path.open("rb+") as file:
         file.seek(-1, os.SEEK_END)
         if file.read(1) == b"\n":
             return
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        content = file.read()
+        start = content.rfind(b"\n") + 1
+        if _is_whole(content[start:]):
+            file.write(b"\n")
+            return
+        with path.with_name(f"{path.name}.torn").open("ab") as torn:
+            torn.write(content[start:] + b"\n")
+            torn.flush()
+            os.fsync(torn.fileno())
+        file.truncate(start)
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Reads a JSON-lines file; a torn last line, left by an interrupted append, is ignored.
+    r"""Reads a JSON-lines file: a row is what stands before `\n`, whatever other line ends a text may hold.
+
+    A whole last row counts without its `\n`; a torn one, left by an interrupted append, does not. A byte-order mark and
+    empty lines are skipped.
 
     Raises:
-        UserError: If the file is missing, or a line other than a torn last one is not JSON.
+        UserError: If the file is missing, or a line other than a torn last one is not JSON in UTF-8.
     """
     if not path.is_file():
         raise UserError(f"Missing file: {path}.")
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    if lines and not text.endswith("\n"):
-        lines = lines[:-1]
+    lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    if not _is_whole(lines[-1]):
+        lines.pop()
     rows = []
     for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UserError(f"Not valid JSON: {path}, line {number}: {error.msg}. Delete that line.") from error
+        if line.strip():
+            rows.append(_parse(line, path, "Delete that line.", number))
     return rows
+
+
+def _parse(content: bytes, path: Path, cure: str, line: int | None = None) -> Any:
+    where = f"{path}, line {line}" if line else str(path)
+    try:
+        return json.loads(content.decode())
+    except json.JSONDecodeError as error:
+        raise UserError(f"Not valid JSON: {path}, line {line or error.lineno}: {error.msg}. {cure}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"Not valid JSON: {where} is not UTF-8 at byte {error.start}. {cure}") from error
+    except RecursionError as error:
+        raise UserError(f"Not valid JSON: {where} is nested too deep. {cure}") from error
 
 
 def hash_file(path: Path) -> str:

@@ -49,13 +49,14 @@ def check_inside(relative: str, source: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file; a byte-order mark and CRLF line ends are accepted.
+    """Lines of a text file, other line ends than LF and CRLF left in them; a byte-order mark is accepted.
 
     Raises:
         UserError: If the file is missing or is not UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
+        return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
     except FileNotFoundError as error:
         raise UserError(f"Missing file: {path}. Download the dataset again.") from error
     except UnicodeDecodeError as error:

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.files import append_jsonl, hash_value, read_jsonl
 from data.mmad import DATASETS, LETTERS, MMAD, NORMAL_FLAG, Skipped
+from eval.mmad.answer_file import OWN
 from eval.mmad.prompt import Planned
 from models.chat.answers import parse_letter
 from models.chat.protocol import ChatModel, Failure, OptionScorer, StreamingChat
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
-NEEDED = ("image", "question", "type", "answer", "reply", "choice")
 IMAGES_AT_ONCE = 16  # between two writes of the log
 
 
@@ -156,7 +156,7 @@ def read_answers(rows: Iterable[Row], mmad: MMAD) -> tuple[list[Answer], list[Sk
     answers, rejected = [], []
     sources = set()
     for number, row in enumerate(rows, 1):
-        lacking = [name for name in NEEDED if name not in row] if isinstance(row, dict) else list(NEEDED)
+        lacking = [name for name in OWN if name not in row] if isinstance(row, dict) else list(OWN)
         if lacking:
             raise UserError(f"Row {number} of the answer log has no {', '.join(lacking)}. Repair or delete that line.")
         sources.add(tuple(str(row.get(name, "")) for name in ("model", "adapter", "mode", "setting")))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data.errors import UserError
-from data.files import read_jsonl, write_json, write_jsonl, write_text
+from data.files import write_json, write_jsonl, write_text
 from data.mmad import MMAD, ImageLayout, MMADConfig, Skipped, TemplateKind, count_reasons, read_knowledge, read_mmad
 from data.run import open_run
+from eval.mmad.answer_file import read_answer_rows
 from eval.mmad.answers import AnswerKey, Row, ask_open, drop_superseded, read_answers
 from eval.mmad.compat import score_as_published
 from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
@@ -104,7 +105,7 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     else:
         if not config.answers:
             raise UserError("Nothing to score: give answers=FILE, or run= or mllm= to ask a model.")
-        rows, expected = read_jsonl(path), mmad.count
+        rows, expected = read_answer_rows(path, mmad), mmad.count
     answers, rejected = read_answers(drop_superseded(rows), mmad)
     if not answers:
         raise UserError(f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}.")

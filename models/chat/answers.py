@@ -6,15 +6,18 @@ import re
 
 BoxFraction = tuple[float, float, float, float]  # xyxy in 0..1 of width and height
 
-_THINKING = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+_END_OF_THOUGHTS = "</think>"
 _LETTER = re.compile(r"\(?([A-Z])\)?(?:[.:)](?:\s.*)?)?", re.DOTALL)
 _NUMBER = r"\s*(\d+(?:\.\d+)?|\.\d+)\s*"
 _BOX = re.compile(r"\[" + ",".join([_NUMBER] * 4) + r"\]")
 
 
 def strip_thinking(reply: str) -> str:
-    """The reply without the (empty) block of thoughts that chat formats put before it."""
-    return _THINKING.sub("", reply).strip()
+    """What a reply says after its thoughts: all behind the last `</think>`.
+
+    Chat formats may put the opening tag into the prompt, so it need not be there.
+    """
+    return reply.rpartition(_END_OF_THOUGHTS)[2].strip()
 
 
 def parse_letter(reply: str, count: int) -> int | None:

@@ -8,14 +8,45 @@ from data.errors import UserError
 from data.files import append_jsonl, hash_value, make_dir, read_csv, read_json, read_jsonl, write_json, write_jsonl
 
 
-def test_append_cuts_off_a_torn_line(tmp_path: Path) -> None:
+def test_append_moves_a_torn_line_aside(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     append_jsonl(path, [{"a": 1}, {"a": 2}])
-    with path.open("a") as file:
-        file.write('{"a": 3, "tor')
+    with path.open("ab") as file:
+        file.write('{"a": 3, "torn": "ü'.encode()[:-1])
     assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
     append_jsonl(path, [{"a": 4}])
     assert read_jsonl(path) == [{"a": 1}, {"a": 2}, {"a": 4}]
+    assert (tmp_path / "log.jsonl.torn").read_bytes() == b'{"a": 3, "torn": "\xc3\n'
+
+
+def test_a_whole_last_row_counts_without_its_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n{"a": 2}')
+    assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
+    append_jsonl(path, [{"a": 3}])
+    assert read_jsonl(path) == [{"a": 1}, {"a": 2}, {"a": 3}]
+    path.write_bytes(b'{"a": 1}')
+    append_jsonl(path, [])
+    assert path.read_bytes() == b'{"a": 1}\n'
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r", "\ud83d"])
+def test_a_row_is_a_line_whatever_its_texts_hold(character: str, tmp_path: Path) -> None:
+    row = {"reply": f"a{character}b"}
+    append_jsonl(tmp_path / "log.jsonl", [row])
+    append_jsonl(tmp_path / "log.jsonl", [row])
+    write_jsonl(tmp_path / "rows.jsonl", [row])
+    assert read_jsonl(tmp_path / "log.jsonl") == [row, row]
+    assert read_jsonl(tmp_path / "rows.jsonl") == [row]
+
+
+def test_what_is_no_text_or_nested_without_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
+    with pytest.raises(UserError, match=r"a\.jsonl, line 2 is not UTF-8 at byte 7"):
+        read_jsonl(tmp_path / "a.jsonl")
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"a\.json is nested too deep"):
+        read_json(tmp_path / "a.json")
 
 
 def test_a_bad_line_in_the_middle_is_named(tmp_path: Path) -> None:

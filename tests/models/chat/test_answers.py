@@ -41,9 +41,13 @@ def test_a_box_is_read_strictly(reply: str, box: tuple[float, ...] | None) -> No
     assert parse_box(reply) == box
 
 
-def test_thoughts_are_stripped_only_in_front() -> None:
+def test_what_stands_before_the_end_of_thoughts_is_no_answer() -> None:
     assert strip_thinking("<think>\nwell\n</think>\n\nA") == "A"
-    assert strip_thinking("A <think></think>") == "A <think></think>"
+    assert strip_thinking("The ring looks sound, B.\n</think>\n\nA") == "A"
+    assert strip_thinking("<think>a</think>\n<think>B</think>A") == "A"
+    assert strip_thinking("A <think></think>") == ""
+    assert parse_letter("B</think>", 4) is None
+    assert parse_letter("<think>B", 4) is None
 
 
 def test_box_iou() -> None:
