@@ -10,12 +10,15 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -66,22 +69,66 @@ def command(
 
 
 def spell_out(argument: str, schema: type, aliases: dict[str, str]) -> str:
-    """Writes an argument as Hydra needs it.
+    """Writes an argument as Hydra needs it; what is written so already stays as it is.
 
-    An alias becomes its key, with its value quoted unless it is already. A key below a field that is a dictionary of
-    free names, such as `paths.bsdata=DIR`, gets `++`, without which Hydra accepts only names that are in the YAML.
+    An alias becomes its key. A key below a field that is a dictionary of free names, such as `paths.bsdata=DIR`, gets
+    `++`, without which Hydra accepts only names that are in the YAML. The value of a text is quoted, and so is each
+    text of a list, whatever spaces, brackets, signs and scripts it holds. Where any value may stand, one that means
+    nothing to Hydra is taken for a text.
     """
     key, separator, value = argument.partition("=")
-    if not separator:
+    name = key.lstrip("+")
+    if not separator or key.startswith("~") or (name not in aliases and (CONFIGS / name).is_dir()):
         return argument
-    owner = key.partition(".")[0]
-    if owner != key and any(entry.name == owner and str(entry.type).startswith("dict[") for entry in fields(schema)):
-        return f"++{argument}"
-    if key not in aliases:
-        return argument
-    if value and value != "null" and value[0] not in "'\"":
-        value = "'" + value.replace("'", "\\'") + "'"
-    return f"{aliases[key]}={value}"
+    name = aliases.get(name, name)
+    kind, optional = _type_of(name, schema)
+    plus = key[: len(key) - len(key.lstrip("+"))] or ("++" if "." in name and _is_free(name, schema) else "")
+    if kind is str and not (optional and value == "null"):
+        value = _quote(value)
+    elif kind == list[str] and re.fullmatch(r"\[[^\[\]{}'\"]*\]", value):
+        value = f"[{','.join(_quote(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
+    elif kind is Any and not _means_something(f"{name}={value}"):
+        value = _quote(value)
+    return f"{plus}{name}={value}"
+
+
+def _type_of(name: str, schema: type) -> tuple[Any, bool]:
+    """Type of a field, by its dotted name, and whether it may be null; (None, False) of what is no field."""
+    kind, optional = schema, False
+    for part in name.split("."):
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif is_dataclass(kind) and part in (hints := get_type_hints(kind)):
+            kind = hints[part]
+        else:
+            return (Any, False) if kind is Any else (None, False)
+        choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        optional = type(None) in choices
+        real = [choice for choice in choices if choice is not type(None)]
+        kind = real[0] if len(real) == 1 else kind
+    return kind, optional
+
+
+def _is_free(name: str, schema: type) -> bool:
+    """Whether the first part of a dotted name is a dictionary of free names."""
+    return get_origin(_type_of(name.partition(".")[0], schema)[0]) is dict
+
+
+def _quote(value: str) -> str:
+    """A text in quotes, unless it is already, or empty."""
+    if not value or (
+        len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and _means_something(f"key={value}")
+    ):
+        return value
+    return QuotedString(text=value, quote=Quote.single).with_quotes()
+
+
+def _means_something(argument: str) -> bool:
+    """Whether Hydra understands an argument as one value."""
+    try:
+        return not OverridesParser.create().parse_override(argument).is_sweep_override()
+    except HydraException:
+        return False
 
 
 def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
@@ -116,7 +163,7 @@ def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Con
     ready = nullcontext() if inside else hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS))
     try:
         with ready:
-            cfg = hydra.compose(name, overrides)
+            cfg = hydra.compose(name, [spell_out(word, schema, {}) for word in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"scripts.{name} does not take {' '.join(overrides)}: {reason}") from error

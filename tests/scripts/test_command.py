@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from data.ddqa.config import DDQAConfig
+from data.doctor.examine import DoctorConfig
 from data.errors import UserError
-from scripts.command import compose_config, readable_errors, to_dataclass
+from models.eiad import InspectConfig
+from scripts.command import compose_config, readable_errors, spell_out, to_dataclass
 from train.plan.config import PlanConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +72,42 @@ def test_the_command_line_explains_itself(arguments: list[str], message: str, tm
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NAMES = [
+    *("part (1).png", "零件 1.png", "a=b.png", "a,b.png", "a#1.png", "50%.png", "it's.png", "[1].png", "{x}.png"),
+    *("$HOME.png", "@2x.png", "a:b.png", "~tmp.png", "true", "007", "1e5", "-x.png", "a&b.png", " lead.png", "trail "),
+    *('q"q.png', "back\\slash.png", "ends in\\", "it\\'s", "'a' or 'b'", "ünï.png", "!x.png", "null", "*?.png"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name_arrives_as_it_was_typed(name: str) -> None:
+    config = compose_config("inspect_image", InspectConfig, [f"image={name}", "run=r", "out=o"])
+    assert config.image == name
+    built = compose_config("build_ddqa", DDQAConfig, ["sources=[folder]", f"paths.folder={name}", "out=o"])
+    assert built.paths == {"folder": name}
+    examined = compose_config("doctor", DoctorConfig, [spell_out(f"data=d/{name}", DoctorConfig, {"data": "folder"})])
+    assert examined.folder == f"d/{name}"
+
+
+def test_what_is_quoted_already_or_no_text_stays_as_it_is() -> None:
+    for word in ("image='a b.png'", 'image="a b.png"', "preset=tiny", "--cfg", "hydra.run.dir=x", "~out", "image="):
+        assert spell_out(word, InspectConfig, {}) == word
+    for word in ("image=a b's.png", "+image=x#"):
+        once = spell_out(word, InspectConfig, {})
+        assert spell_out(once, InspectConfig, {}) == once
+    assert spell_out("reader=null", DoctorConfig, {}) == "reader=null"
+    assert spell_out("show=3", DoctorConfig, {}) == "show=3"
+    words = [
+        "settings.folder.options.threshold=3",
+        "settings.folder.options.defect=scratch #1",
+        "settings.folder.splits=[a b,007]",
+    ]
+    config = compose_config("build_ddqa", DDQAConfig, ["sources=[folder]", "paths.folder=d", "out=o", *words])
+    settings = config.settings["folder"]
+    assert settings["options"] == {"threshold": 3, "defect": "scratch #1"}
+    assert settings["splits"] == ["a b", "007"]
 
 
 def test_another_commands_configuration_outside_a_command() -> None:
