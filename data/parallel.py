@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import cv2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WAITING = 4  # chunks under way per process: enough to keep it busy, few enough to hold
+AHEAD = 8  # items under way per thread
 
 
 def map_chunks(
@@ -46,6 +47,31 @@ def map_chunks(
             results = waiting.popleft().result()
             waiting.extend(pool.submit(function, part) for part in islice(source, 1))
             yield from results
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
+
+
+def map_threads(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
+    """Applies a function to each item in threads, some items ahead of the caller, and yields in the order of the items.
+
+    For work that leaves Python's lock, such as reading, decoding and resizing images: the caller, which may wait for
+    a GPU or compute itself, finds the next results ready. Nothing is forked or copied between processes.
+
+    Args:
+        function: Must be safe in threads; what it raises is raised here, in its place.
+        items: The items; taken as they are needed.
+        workers: Threads, each of which may be up to eight items ahead.
+    """
+    source = iter(items)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # as many threads as asked for, not as many again in each
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting = deque(pool.submit(function, item) for item in islice(source, AHEAD * workers))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(source, 1))
     finally:
         pool.shutdown(cancel_futures=True)
         cv2.setNumThreads(threads)

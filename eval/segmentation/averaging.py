@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,9 +13,34 @@ from numpy.typing import NDArray
 from data.sample import ImageArray
 from models.predictor import Predicted
 
-Look = Callable[
-    [Sequence[ImageArray], bool], Sequence[Predicted]
-]  # images, whether they are mirrored → one answer each
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One way to look at an image.
+
+    Attributes:
+        scale: Factor on the image's sides.
+        mirrored: Whether left and right change places.
+    """
+
+    scale: float
+    mirrored: bool
+
+    def view(self, image: ImageArray) -> ImageArray:
+        """The image as it is looked at."""
+        if self.scale != 1:
+            size = (max(1, round(image.shape[1] * self.scale)), max(1, round(image.shape[0] * self.scale)))
+            interpolation = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
+            image = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+        return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
+
+    def restore(self, anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """A map of the view, brought back to the image's own side and (height, width)."""
+        if self.mirrored:
+            anomaly_map = anomaly_map[:, ::-1]
+        if anomaly_map.shape != size:
+            anomaly_map = np.asarray(cv2.resize(np.ascontiguousarray(anomaly_map), size[::-1]), np.float32)
+        return anomaly_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +56,29 @@ class Averaged:
     score: float
 
 
-def average_looks(look: Look, images: Sequence[ImageArray], *, flip: bool, scales: Sequence[float]) -> list[Averaged]:
-    """Looks several times at each image and averages what is found.
+def list_looks(*, flip: bool, scales: Sequence[float]) -> list[Look]:
+    """Every scale, and with `flip` also its mirror image."""
+    return [Look(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+
+
+def average_looks(
+    looks: Sequence[Look], answers: Sequence[Sequence[Predicted]], sizes: Sequence[tuple[int, int]]
+) -> list[Averaged]:
+    """Averages what several looks found.
 
     Args:
-        look: Finds one map an image; told whether the images are mirrored, because texts must then be mirrored, too.
-        images: (H, W, 3) each, of any sizes.
-        flip: Whether each size is also looked at mirrored.
-        scales: Factors on the image's sides.
+        looks: The looks.
+        answers: For each look one answer an image.
+        sizes: (height, width) of each image.
     """
-    totals = [np.zeros(image.shape[:2], np.float64) for image in images]
-    scores = np.zeros(len(images))
-    looks = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
-    for scale, mirrored in looks:
-        answers = look([_view(image, scale, mirrored) for image in images], mirrored)
-        for index, answer in enumerate(answers):
-            height, width = images[index].shape[:2]
-            anomaly_map = answer.anomaly_map[:, ::-1] if mirrored else answer.anomaly_map
-            if anomaly_map.shape != (height, width):
-                resized = cv2.resize(np.ascontiguousarray(anomaly_map), (width, height))
-                anomaly_map = np.asarray(resized, np.float32)
-            totals[index] += anomaly_map
-            scores[index] += answer.score
-    count = len(looks)
-    return [Averaged((t / count).astype(np.float32), float(s / count)) for t, s in zip(totals, scores, strict=True)]
+    averaged = []
+    for size, found in zip(sizes, zip(*answers, strict=True), strict=True):
+        total, score = np.zeros(size, np.float64), 0.0
+        for look, answer in zip(looks, found, strict=True):
+            total += look.restore(answer.anomaly_map, size)
+            score += answer.score
+        averaged.append(Averaged((total / len(looks)).astype(np.float32), float(score / len(looks))))
+    return averaged
 
 
 def mirror_text(text: str) -> str:
@@ -67,11 +91,3 @@ def mirror_text(text: str) -> str:
         return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
 
     return re.sub(r"\b(left|right)\b", exchange, text, flags=re.IGNORECASE)
-
-
-def _view(image: ImageArray, scale: float, mirrored: bool) -> ImageArray:
-    if scale != 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
-    return np.ascontiguousarray(image[:, ::-1]) if mirrored else image

@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from data.files import hash_value
+from data.parallel import map_threads
 from data.ranks import Ranks
 from data.sample import Sample
 from eval.metrics.histogram import PixelHistogram
@@ -44,39 +45,41 @@ class ScoreSettings:
         aupro_limit: Upper limit of the false-positive rate in AUPRO.
         iou_threshold: Also the IoU at this threshold; None leaves it out.
         state: Folder for the counts of the streaming engine; None keeps none.
+        workers: Threads that decode maps and masks.
     """
 
     engine: Engine = Engine.exact
     aupro_limit: float
     iou_threshold: float | None = None
     state: Path | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LazyImages:
-    """The scored images of some samples, decoded when they are first reached and held while few.
+    """The scored images of some samples in any order, decoded when they are first reached and held while few.
 
     Attributes:
         samples: The samples.
         load: Decodes map and mask of a sample.
+        workers: Threads that decode.
         room: Pixels that are held; further images are decoded on each iteration.
     """
 
     samples: Sequence[Sample]
     load: LoadScored = field(repr=False)
+    workers: int = 1
     room: int = HELD_PIXELS
     _held: dict[str, ScoredImage] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[ScoredImage]:
         """Yields one image at a time."""
         used = sum(image.mask.size for image in self._held.values())
-        for sample in self.samples:
-            image = self._held.get(sample.id)
-            if image is None:
-                image = self.load(sample)
-                if used + image.mask.size <= self.room:
-                    self._held[sample.id] = image
-                    used += image.mask.size
+        yield from self._held.values()
+        for sample, image in _load_ahead([s for s in self.samples if s.id not in self._held], self.load, self.workers):
+            if used + image.mask.size <= self.room:
+                self._held[sample.id] = image
+                used += image.mask.size
             yield image
 
 
@@ -127,13 +130,19 @@ def score_categories(
     return {"mean": mean, "categories": categories, "undefined": undefined, "images": counts}
 
 
+def _load_ahead(samples: Sequence[Sample], load: LoadScored, workers: int) -> Iterator[tuple[Sample, ScoredImage]]:
+    return zip(samples, map_threads(load, samples, workers=workers), strict=True)
+
+
 def _progress(names: Sequence[str], ranks: Ranks) -> tqdm:
     return tqdm(names, desc="pixel metrics", unit="category", disable=not ranks.is_main)
 
 
 def _exact(samples: Sequence[Sample], load: LoadScored, settings: ScoreSettings) -> PixelMetrics:
     return pixel_metrics(
-        LazyImages(samples, load), aupro_limit=settings.aupro_limit, iou_threshold=settings.iou_threshold
+        LazyImages(samples, load, settings.workers),
+        aupro_limit=settings.aupro_limit,
+        iou_threshold=settings.iou_threshold,
     )
 
 
@@ -151,8 +160,8 @@ def _stream(
     histogram = load_histogram(path, note) if path else None
     histogram = histogram or PixelHistogram(threshold=settings.iou_threshold)
     done = histogram.images
-    for count, sample in enumerate(share[done:], done + 1):
-        histogram.add(load(sample))
+    for count, (_, image) in enumerate(_load_ahead(share[done:], load, settings.workers), done + 1):
+        histogram.add(image)
         if path and (count % SAVE_EVERY == 0 or count == len(share)):
             save_histogram(path, histogram, note)
     if ranks.world == 1:

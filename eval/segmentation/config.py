@@ -43,6 +43,7 @@ class ScoringConfig:
         skip_empty_masks: Leave out (and list) anomalous images of `dataset` whose mask is empty.
         out: Folder of the results.
         batch_size: Images per forward pass.
+        workers: Threads that decode and resize images, or read maps, ahead of the model.
         engine: `exact` or `streaming`.
         resolution: `native` (of each image), or N: masks (nearest pixel) and maps are brought to N×N.
         resize_maps: Bring maps of another size to the size of the evaluation, instead of refusing them.
@@ -61,6 +62,7 @@ class ScoringConfig:
     skip_empty_masks: bool = False
     out: str = ""
     batch_size: int = 8
+    workers: int = 2
     engine: Engine = Engine.exact
     resolution: str = "native"
     resize_maps: bool = False
@@ -81,8 +83,8 @@ class ScoringConfig:
             raise UserError(f"aupro_limit={self.aupro_limit} is out of range: choose a value in (0, 1], usually 0.3.")
         if not 0 < self.score_fraction <= 1:
             raise UserError(f"score_fraction={self.score_fraction} is out of range: choose a value in (0, 1].")
-        if self.batch_size < 1:
-            raise UserError(f"batch_size={self.batch_size} must be at least 1.")
+        if self.batch_size < 1 or self.workers < 1:
+            raise UserError(f"batch_size={self.batch_size} and workers={self.workers} must be at least 1.")
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise UserError(f"scales={self.scales} must be factors in (0, 8], for example scales=[0.75,1,1.25].")
         self.side()

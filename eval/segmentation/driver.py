@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +20,12 @@ from data.content import hash_samples
 from data.errors import UserError
 from data.files import hash_value, write_json
 from data.image_size import read_size
+from data.parallel import map_threads
 from data.ranks import Ranks
 from data.sample import ImageArray, Sample, load_image, load_mask
 from eval.metrics.pixels import Engine
 from eval.metrics.scores import MapArray, ScoredImage, map_range
-from eval.segmentation.averaging import average_looks
+from eval.segmentation.averaging import average_looks, list_looks
 from eval.segmentation.category_scores import ScoreSettings, score_categories
 from eval.segmentation.config import ImageScore, ScoringConfig, config_facts
 from eval.segmentation.image_score import image_score
@@ -53,8 +55,11 @@ class MapSource(Protocol):
     def prompt(self, sample: Sample) -> str:
         """What the model is told about an image; empty for others."""
 
-    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
-        """One map an image, at the image's size."""
+    def load(self) -> Callable[[ImageArray], Any]:
+        """Loads who looks; returns how a thread makes ready what `look` takes of an image."""
+
+    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
+        """One map a view, at the view's size; `mirrored` tells whether left and right have changed places."""
 
     def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
         """What the summary says about the source; `rows` are those of all samples."""
@@ -132,6 +137,11 @@ def name_categories(samples: Sequence[Sample]) -> list[Sample]:
     return [replace(sample, category=f"{sample.dataset}/{sample.category}") for sample in samples]
 
 
+def as_it_is(image: ImageArray) -> ImageArray:
+    """How an image is made ready for who takes images."""
+    return image
+
+
 def list_some(names: Sequence[object]) -> str:
     """The first few of some names, and how many more there are."""
     more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -144,7 +154,17 @@ def _settings(config: ScoringConfig, store: Path) -> ScoreSettings:
         aupro_limit=config.aupro_limit,
         iou_threshold=config.iou_threshold,
         state=store / "counts",
+        workers=config.workers,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A map, or what is wrong with its file; `row` is what is to be logged, None where it is logged already."""
+
+    sample: Sample
+    anomaly_map: MapArray | UserError
+    row: MapRow | None
 
 
 @dataclass(slots=True)
@@ -193,10 +213,10 @@ class _Maps:
         unscored = [sample for sample in self.samples if sample.id in self.rows and sample.id not in self.scores]
         if self.ranks.is_main and self.rows:
             log.info("%d of %d anomaly maps are there from an earlier run.", len(self.rows), len(self.samples))
-        problems: list[str] = []
+        total = len(self.ranks.share(new)) + len(self.ranks.share(unscored))
+        progress = tqdm(self._find(new, unscored), "anomaly maps", total, unit="image", disable=not total)
         with self.store.writing():
-            for sample, anomaly_map, row in self._progress(new, unscored):
-                self._take(sample, anomaly_map, row, problems)
+            problems = [problem for found in progress if (problem := self._take(found))]
         problems = [problem for part in self.ranks.gather(problems) for problem in part]
         if problems:
             raise UserError(
@@ -261,42 +281,41 @@ class _Maps:
         how = [self.config.shown_resolution(), self.config.resize_maps, RULE, self.kind.value, fraction]
         return hash_value([self.keys[name], *how])
 
-    def _progress(
-        self, new: Sequence[Sample], unscored: Sequence[Sample]
-    ) -> Iterator[tuple[Sample, MapArray | UserError, MapRow | None]]:
-        """This rank's share of the maps: the new ones with what their row will be, the others as they are stored."""
+    def _find(self, new: Sequence[Sample], unscored: Sequence[Sample]) -> Iterator[_Found]:
+        """This rank's share of the maps: the new ones, and those that only lack a score."""
         new, unscored = self.ranks.share(new), self.ranks.share(unscored)
-        with tqdm(total=len(new) + len(unscored), desc="anomaly maps", unit="image", disable=not new) as progress:
-            for start in range(0, len(new), self.config.batch_size):
-                batch = new[start : start + self.config.batch_size]
-                yield from self._make(batch)
-                progress.update(len(batch))
-            for sample in unscored:
-                yield sample, self.store.load(self.rows[sample.id]), None
-                progress.update()
-
-    def _make(self, batch: Sequence[Sample]) -> Iterator[tuple[Sample, MapArray | UserError, MapRow | None]]:
+        rows = [(sample, self.rows[sample.id], False) for sample in unscored]
         if self.source.files:
-            for sample in batch:
-                row = self._row(sample, None, str(self.source.files[sample.id].resolve()))
-                try:
-                    yield sample, self.store.load(row), row
-                except UserError as error:
-                    yield sample, error, row
-            return
-        images = [load_image(sample.image) for sample in batch]
-        for sample, found in zip(batch, self._look(batch, images), strict=True):
-            yield sample, found.anomaly_map, self._row(sample, float(found.score), "")
+            files = [(sample, str(self.source.files[sample.id].resolve())) for sample in new]
+            rows += [(sample, self._row(sample, None, path), True) for sample, path in files]
+        elif new:
+            yield from self._look(new)
+        yield from map_threads(self._read, rows, workers=self.config.workers)
 
-    def _look(self, batch: Sequence[Sample], images: Sequence[ImageArray]) -> Sequence[Predicted]:
-        if not self.config.averages:
-            return self.source.look(batch, images, False)
-        return average_looks(
-            lambda views, mirrored: self.source.look(batch, views, mirrored),
-            images,
-            flip=self.config.flip,
-            scales=self.config.scales,
-        )
+    def _read(self, item: tuple[Sample, MapRow, bool]) -> _Found:
+        sample, row, is_new = item
+        try:
+            return _Found(sample, self.store.load(row), row if is_new else None)
+        except UserError as error:
+            return _Found(sample, error, None)
+
+    def _look(self, samples: Sequence[Sample]) -> Iterator[_Found]:
+        """Looks at a few images at a time, while threads decode the next ones."""
+        ready, looks = self.source.load(), list_looks(flip=self.config.flip, scales=self.config.scales)
+
+        def see(sample: Sample) -> tuple[tuple[int, int], list[Any]]:
+            image = load_image(sample.image)
+            return image.shape[:2], [ready(look.view(image)) for look in looks]
+
+        seen = map_threads(see, samples, workers=self.config.workers)
+        while batch := list(islice(seen, self.config.batch_size)):
+            part, samples = samples[: len(batch)], samples[len(batch) :]
+            views = zip(*(views for _, views in batch), strict=True)
+            answers = [self.source.look(part, view, look.mirrored) for look, view in zip(looks, views, strict=True)]
+            averages = self.config.averages
+            found = average_looks(looks, answers, [size for size, _ in batch]) if averages else answers[0]
+            for sample, one in zip(part, found, strict=True):
+                yield _Found(sample, one.anomaly_map, self._row(sample, float(one.score), ""))
 
     def _row(self, sample: Sample, score: float | None, path: str) -> MapRow:
         return MapRow(
@@ -310,20 +329,21 @@ class _Maps:
             map=path,
         )
 
-    def _take(self, sample: Sample, anomaly_map: MapArray | UserError, row: MapRow | None, problems: list[str]) -> None:
-        """Checks and scores one map, and logs it; what is wrong with it joins the problems."""
+    def _take(self, found: _Found) -> str:
+        """Checks, scores, saves and logs one map; returns what is wrong with it, if anything is."""
+        sample, anomaly_map, row = found.sample, found.anomaly_map, found.row
+        if isinstance(anomaly_map, UserError):
+            return str(anomaly_map)
         name = str(self.source.files.get(sample.id, sample.image))
         try:
-            if isinstance(anomaly_map, UserError):
-                raise anomaly_map
             fitted = self.resolution.fit_map(anomaly_map, read_size(sample.image), name)
             map_range(fitted, name)
         except UserError as error:
-            problems.append(str(error))
-            return
+            return str(error)
         if self.kind is not ImageScore.model:
             score = image_score(fitted, self.kind, self.config.score_fraction)
             self.store.add_score(self._score_key(sample.id), score)
         if row is not None:
             path = row.map or self.store.save(sample.id, anomaly_map)
             self.store.add_row(replace(row, map=path, size=list(anomaly_map.shape)))
+        return ""

@@ -17,7 +17,7 @@ from data.training.descriptions import load_descriptions
 from data.training.grounding import DescriptionMode
 from eval.segmentation.averaging import mirror_text
 from eval.segmentation.config import SegmentationConfig, trained_data
-from eval.segmentation.driver import Job, evaluate
+from eval.segmentation.driver import Job, as_it_is, evaluate
 from eval.segmentation.file_maps import FileMaps, find_maps
 from eval.segmentation.map_store import MapRow
 from eval.segmentation.prompts import TextSource, evaluation_prompts
@@ -116,7 +116,7 @@ class RunMaps:
     """The maps that an MDLM makes.
 
     Args:
-        load: Loads the predictor; called once, when the first map is to be made.
+        load: Loads the predictor; called only when some map is missing.
         prompts: Sample id → what the model is told.
         about: What the summary says about the model; `model_hash` names its weights.
     """
@@ -137,11 +137,16 @@ class RunMaps:
         """See `MapSource.prompt`."""
         return self._prompts[sample.id]
 
-    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
+    def load(self) -> Callable[[ImageArray], Any]:
+        """See `MapSource.load`."""
+        self._predictor = self._load()
+        return getattr(self._predictor, "prepare", as_it_is)
+
+    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
         """See `MapSource.look`; of a mirrored image, "left" and "right" change places in the text, too."""
-        self._predictor = self._predictor or self._load()
+        assert self._predictor is not None
         texts = [self.prompt(sample) for sample in samples]
-        return self._predictor.predict(images, [mirror_text(text) for text in texts] if mirrored else texts)
+        return self._predictor.predict(views, [mirror_text(text) for text in texts] if mirrored else texts)
 
     def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
         """See `MapSource.facts`."""

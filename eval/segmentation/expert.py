@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from data.ranks import join_ranks
 from data.sample import ImageArray, Sample
 from data.source import Listing, Source, load_samples
 from eval.segmentation.config import ScoringConfig
-from eval.segmentation.driver import Job, evaluate
+from eval.segmentation.driver import Job, as_it_is, evaluate
 from eval.segmentation.map_store import MapRow
 from models.experts.expert import Expert, Gate
 from models.experts.load import ExpertName, load_expert, parse_expert
@@ -113,9 +113,13 @@ class ExpertMaps:
         """See `MapSource.prompt`."""
         return ""
 
-    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
+    def load(self) -> Callable[[ImageArray], Any]:
+        """See `MapSource.load`: experts take images as they are."""
+        return as_it_is
+
+    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
         """See `MapSource.look`."""
-        return self._expert.detect(samples, images)
+        return self._expert.detect(samples, views)
 
     def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
         """See `MapSource.facts`."""

@@ -6,7 +6,7 @@ How a file is read: `models.experts.map_file`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,8 +59,12 @@ class FileMaps:
         """See `MapSource.prompt`."""
         return ""
 
-    def look(self, samples: Sequence[Sample], images: Sequence[ImageArray], mirrored: bool) -> Sequence[Predicted]:
-        """See `MapSource.look`: never called, the maps are there."""
+    def load(self) -> Callable[[ImageArray], Any]:
+        """See `MapSource.load`: never called, the maps are there."""
+        raise NotImplementedError
+
+    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
+        """See `MapSource.look`: never called."""
         raise NotImplementedError
 
     def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 import pytest
 
-from data.parallel import map_chunks
+from data.parallel import AHEAD, map_chunks, map_threads
 
 
 def square(items: Sequence[int]) -> list[int]:
@@ -46,3 +46,32 @@ def test_workers_do_not_wait_for_the_threads_that_opencv_had_before() -> None:
         assert cv2.getNumThreads() == 4
     finally:
         cv2.setNumThreads(before)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_keep_the_order_and_stay_a_few_items_ahead(workers: int) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    found = map_threads(lambda number: number * number, items(), workers=workers)
+    assert [next(found) for _ in range(3)] == [0, 1, 4]
+    assert len(taken) <= AHEAD * workers + 3
+    assert [*found] == [number * number for number in range(3, 100)]
+
+
+def test_an_error_in_a_thread_comes_in_its_place_and_threads_of_opencv_come_back() -> None:
+    before, seen = cv2.getNumThreads(), []
+
+    def fail(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    with pytest.raises(ValueError, match="three"):
+        for number in map_threads(fail, range(9), workers=2):
+            seen.append(number)
+    assert seen == [0, 1, 2] and cv2.getNumThreads() == before
