@@ -15,7 +15,7 @@ def to_sft_arguments(
 
     Args:
         config: The configuration.
-        model: Hub id or folder of the base.
+        model: Folder of the base.
         dataset: JSONL in ms-swift's format.
         output: Folder for checkpoints.
         ranks: Processes that train together.
@@ -29,12 +29,11 @@ def to_sft_arguments(
         "model": model,
         "model_type": config.model.model_type,
         "template": config.model.template,
-        "model_revision": config.model.revision,
         "torch_dtype": config.model.torch_dtype,
         "bf16": config.model.torch_dtype == "bfloat16",
         "fp16": config.model.torch_dtype == "float16",
         "attn_impl": config.model.attn_impl,
-        "check_model": not Path(model).is_dir(),
+        "check_model": False,
         "dataset": [str(dataset)],
         "load_from_cache_file": False,
         "split_dataset_ratio": 0.0,

@@ -35,11 +35,12 @@ class ModelConfig:
     """Which model ms-swift fine-tunes.
 
     Attributes:
-        id: Hub id or folder.
+        id: Hub id in the cache, or folder.
         model_type: ms-swift's model type.
         template: ms-swift's template.
-        revision: Pinned revision of the weights and their code.
-        trust_remote_code: Run the code that comes with the weights; needs a pinned revision.
+        revision: Commit of a hub id; with code of its own the pin of that code: the commit, or of a folder the hash of
+            its code files (`models.weights.trust`).
+        trust_remote_code: Allows the code that comes with the weights; needs the pin.
         torch_dtype: Weights and arithmetic: `bfloat16`, `float16` or `float32`.
         attn_impl: Attention implementation.
         backend: Who answers afterwards: `transformers` (one tile an image, MiniCPM-V 4.6) or `swift` (anything).
@@ -192,7 +193,7 @@ def check_model(config: EDDMConfig) -> None:
     """
     _check_optim(config.optim)
     model = config.model
-    if model.trust_remote_code and not model.revision:
+    if model.trust_remote_code and not model.revision and not Path(model.id).is_dir():
         raise UserError(f"model.trust_remote_code=true for {model.id} needs a pinned model.revision=<commit>.")
     folder = Path(model.id)
     own = folder.is_relative_to(Run(Path(config.run_dir)).eddm)

@@ -8,6 +8,7 @@ from typing import Any
 
 from data.content import hash_files
 from data.files import hash_value
+from models.weights.trust import Admitted
 from train.eddm.config import EDDMConfig
 from train.engine.identity import Identity, flatten, is_part_of
 from train.engine.stage import name_checkpoint
@@ -20,17 +21,22 @@ HARMLESS = (  # how training goes along, how fast and in how much memory, not wh
 BY_CONTENT = ("questions", "hold_out", "model.id")  # what they hold, not where it lies
 
 
-def identify(config: EDDMConfig, rows: list[dict[str, Any]]) -> Identity:
+def identify(config: EDDMConfig, rows: list[dict[str, Any]], base: Admitted) -> Identity:
     """Settings, the weights of the base, and the questions with what their images show.
 
     Args:
         config: The configuration.
         rows: The DDQA rows to train on, in order.
+        base: The checkpoint that `config` names, as it was found.
     """
     settings = {
         name: value for name, value in flatten(asdict(config)).items() if not is_part_of(name, (*HARMLESS, *BY_CONTENT))
     }
     settings["model.id"] = name_checkpoint(config.model.id)
+    if base.revision != config.model.revision:
+        settings["model.revision"] = str(base.revision)  # the commit that a branch, or nothing, has led to
+    if base.code is not None:
+        settings["model.code"] = base.code
     settings["questions"] = f"{len(rows)} rows, {_hash_rows(rows)[:16]}"
     return Identity(settings)
 

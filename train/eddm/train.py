@@ -22,6 +22,7 @@ from models.chat.batched_vision import batched_vision
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.swift import import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
+from models.weights.trust import Admitted, admit
 from train.eddm.arguments import to_sft_arguments
 from train.eddm.checkpoints import Checkpoint, newest_checkpoint
 from train.eddm.config import EDDMConfig, Quantize, Tracking, check_model
@@ -52,6 +53,14 @@ def train_eddm(config: EDDMConfig) -> None:
     """
     run = Run(Path(config.run_dir))
     check_model(config)
+    model = config.model
+    base = admit(
+        model.id,
+        revision=model.revision,
+        trusted=model.trust_remote_code,
+        flag="model.trust_remote_code",
+        pin="model.revision",
+    )
     ranks.meet(TIMEOUT, use_gpu=not config.optim.use_cpu)
     if not ranks.is_main():
         for name in ("train", "models"):
@@ -64,11 +73,11 @@ def train_eddm(config: EDDMConfig) -> None:
     check_same(flatten(asdict(config)), "configurations")
     ranks.main_decides(lambda: make_dir(run.eddm))
     with stopping() as stop:
-        _ensure_adapter(config, run, stop)
+        _ensure_adapter(config, run, base, stop)
     ranks.leave()
 
 
-def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
+def _ensure_adapter(config: EDDMConfig, run: Run, base: Admitted, stop: Stop) -> None:
     source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
     rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
     if not rows:
@@ -81,13 +90,13 @@ def _ensure_adapter(config: EDDMConfig, run: Run, stop: Stop) -> None:
     check_same({"questions": hash_file(source)}, "training data")
     stage = _stage(run)
     with ranks.patient(TIMEOUT):
-        identity = ranks.main_decides(lambda: identify(config, rows))
+        identity = ranks.main_decides(lambda: identify(config, rows, base))
     if ranks.main_decides(lambda: claim(stage, identity, config.resume)):
         log.info("EDDM: %s is already trained with this configuration and data", run.eddm)
     else:
-        _train_adapter(config, run, rows, stage, identity, stop)
+        _train_adapter(config, run, base, rows, stage, identity, stop)
         if ranks.is_main():
-            _finish(config, run, rows, stage, identity)
+            _finish(config, run, base, rows, stage, identity)
     if ranks.is_main():
         shutil.rmtree(stage.work, ignore_errors=True)
     ranks.wait()
@@ -103,7 +112,9 @@ def _stage(run: Run) -> Stage:
     )
 
 
-def _finish(config: EDDMConfig, run: Run, rows: list[dict[str, Any]], stage: Stage, identity: Identity) -> None:
+def _finish(
+    config: EDDMConfig, run: Run, base: Admitted, rows: list[dict[str, Any]], stage: Stage, identity: Identity
+) -> None:
     """Says how the model was trained and how to load it."""
     trained = {
         "base": _name_base(config, run, seen_from=run.eddm),
@@ -111,6 +122,7 @@ def _finish(config: EDDMConfig, run: Run, rows: list[dict[str, Any]], stage: Sta
         "defects": sorted({row["defect"] for row in rows if row.get("defect")}),
         "use_cpu": config.optim.use_cpu,
         **{key: value for key, value in asdict(config.model).items() if key != "id"},
+        **{"revision": base.revision, "code": base.code},
     }
     finish(stage, identity, {"trained": trained, "config": asdict(config)})
     log.info("EDDM: trained in %s", run.eddm)
@@ -127,7 +139,13 @@ def _name_base(config: EDDMConfig, run: Run, *, seen_from: Path) -> str:
 
 
 def _train_adapter(
-    config: EDDMConfig, run: Run, rows: list[dict[str, Any]], stage: Stage, identity: Identity, stop: Stop
+    config: EDDMConfig,
+    run: Run,
+    base: Admitted,
+    rows: list[dict[str, Any]],
+    stage: Stage,
+    identity: Identity,
+    stop: Stop,
 ) -> None:
     """Runs ms-swift and keeps the adapter, with a path to its base that survives moving the run."""
     started = time.monotonic()
@@ -136,7 +154,7 @@ def _train_adapter(
     if not all(ranks.gather((stage.work / "train.jsonl").is_file())):
         raise UserError(f"Some ranks do not see {stage.work}. Give a run_dir on a disk that all nodes share.")
     if checkpoint is None or not checkpoint.is_last:
-        _run_swift(config, stage.work, rows, checkpoint, identity, stop)
+        _run_swift(config, base, stage.work, rows, checkpoint, identity, stop)
         checkpoint = ranks.main_decides(lambda: newest_checkpoint(stage.work, identity))
     assert checkpoint is not None and checkpoint.is_last
     if ranks.is_main():
@@ -178,6 +196,7 @@ def _keep(checkpoint: Checkpoint, run: Run, base: str) -> None:
 
 def _run_swift(
     config: EDDMConfig,
+    base: Admitted,
     work: Path,
     rows: list[dict[str, Any]],
     checkpoint: Checkpoint | None,
@@ -189,11 +208,9 @@ def _run_swift(
     Raises:
         SystemExit: 143 after SIGTERM, when a checkpoint is written.
     """
-    folder = Path(config.model.id)
-    model = str(folder.resolve()) if folder.is_dir() else config.model.id
     arguments = to_sft_arguments(
         config,
-        model=model,
+        model=str(base.place),
         dataset=(work / "train.jsonl").resolve(),
         output=work.resolve(),
         ranks=ranks.world_size(),
@@ -225,10 +242,10 @@ def _run_swift(
         contextlib.ExitStack() as loading,
         talking("EDDM LoRA: ms-swift is at work") as said,
         contextlib.redirect_stdout(io.StringIO()),
-        remote_code(config.model.trust_remote_code),
-        mended(model, trusted=config.model.trust_remote_code),
+        remote_code(base.trust_remote_code),
+        mended(base.place, trusted=base.trust_remote_code),
     ):
-        loading.enter_context(ranks.patient(TIMEOUT))  # one rank may download for all of them
+        loading.enter_context(ranks.patient(TIMEOUT))  # reading gigabytes from a shared disk
         Sft(SftArguments(**arguments)).main()
     if watches[0].stopped:
         stop.leave("EDDM's adapter")
@@ -238,8 +255,7 @@ def _set_environment(config: EDDMConfig, work: Path) -> None:
     """What ms-swift and its parts read from the environment, before they are imported."""
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if Path(config.model.id).is_dir():
-        os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is left to download
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is left to download
     if config.optim.use_cpu and config.optim.deepspeed:
         start_on_cpu()
     if config.tracking is Tracking.wandb:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
+from models.weights.trust import Admitted
 from scripts.command import CONFIGS, to_dataclass
 from train.eddm.config import EDDMConfig
 from train.eddm.identity import identify
@@ -27,10 +28,10 @@ def write_rows(folder: Path, shade: int = 9) -> list[dict[str, Any]]:
     return rows
 
 
-def known(rows: list[dict[str, Any]], *overrides: str) -> Identity:
+def known(rows: list[dict[str, Any]], *overrides: str, base: Admitted | None = None) -> Identity:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
         config = to_dataclass(compose("train_eddm", ["run_dir=r", *overrides]), EDDMConfig)
-    return identify(config, rows)
+    return identify(config, rows, base or Admitted(place=Path(config.model.id), revision=None, code=None))
 
 
 def test_how_the_training_goes_along_is_no_part_of_it(rows: list[dict[str, Any]]) -> None:
@@ -65,3 +66,11 @@ def test_the_bases_weights_count_by_content(rows: list[dict[str, Any]], tmp_path
         (tmp_path / name / "model.safetensors").write_text(weights)
     one, copy, other = (known(rows, f"model.id={tmp_path / name}") for name in ("one", "copy", "other"))
     assert one == copy != other
+
+
+def test_another_commit_or_other_code_is_another_training(rows: list[dict[str, Any]]) -> None:
+    def at(revision: str, code: str) -> str:
+        return known(rows, "model.id=a/b", base=Admitted(place=Path("x"), revision=revision, code=code)).fingerprint
+
+    assert at("1" * 40, "c") == at("1" * 40, "c")
+    assert len({at("1" * 40, "c"), at("2" * 40, "c"), at("1" * 40, "d")}) == 3
