@@ -1,7 +1,8 @@
-"""python -m scripts.run_all run_dir=runs/demo [data=real] [seed=1].
+"""python -m scripts.run_all run_dir=runs/demo [data=real] [seed=1] [dry_run=true].
 
 Runs every stage of EIAD, two at a time, and ends with the table and the path of the report. Run it again after an
-interruption: finished stages are kept.
+interruption: finished stages are kept. With dry_run=true it lists the stages and what each needs, and exits with 1 if
+something is missing.
 """
 
 import sys
@@ -16,6 +17,10 @@ from scripts.pipeline.stages import Pipeline
 @command("run_all", RunAllConfig)
 def main(config: RunAllConfig) -> None:
     """Runs what is left of the pipeline."""
+    if config.dry_run:
+        from scripts.pipeline.dry_run import report_needs  # slow to import
+
+        sys.exit(not report_needs(plan_stages(config), config.data, Path(config.run_dir), config.preset))
     run = Run(Path(config.run_dir))
     Pipeline(plan_stages(config), run.path, jobs=config.jobs).run()
     print(run.report.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")[0], file=sys.stderr)

@@ -1,4 +1,4 @@
 """`scripts.run_all`: the stages of a run, and the processes that carry them out.
 
-Public modules: `plan`, `stages`.
+Public modules: `dry_run`, `plan`, `stages`.
 """

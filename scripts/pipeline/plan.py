@@ -20,6 +20,7 @@ class RunAllConfig:
         seed: Seed of every stage.
         jobs: Stages side by side; each runs on one thread.
         extra: Arguments for single stages, `<stage>: <key>=<value>`.
+        dry_run: List the stages and what each needs, and run nothing.
     """
 
     preset: str
@@ -28,6 +29,7 @@ class RunAllConfig:
     seed: int = 0
     jobs: int = 2
     extra: list[str] = field(default_factory=list)
+    dry_run: bool = False
 
 
 def plan_stages(config: RunAllConfig) -> list[Stage]:

@@ -17,7 +17,17 @@ from train.plan.report import PartPlan, compose_document, compose_text
 
 
 def plan(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[PartPlan]:
-    """Predicts memory and time of both trainings and prints them.
+    """Predicts memory and time of both trainings and prints them; see `plan_parts`."""
+    parts = plan_parts(config, eddm, mdlm)
+    if config.json:
+        print(json.dumps(compose_document(config, parts), ensure_ascii=False), flush=True)
+    else:
+        print(compose_text(config, parts), flush=True)
+    return parts
+
+
+def plan_parts(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[PartPlan]:
+    """Predicts memory and time of both trainings: EDDM's, then the MDLM's.
 
     Args:
         config: What to plan for.
@@ -37,10 +47,6 @@ def plan(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Pa
     if config.measure:
         measured = measure_mdlm(mdlm, parts[1].blueprint, text_tokens=config.text_tokens)
         parts[1] = replace(parts[1], measured=measured)
-    if config.json:
-        print(json.dumps(compose_document(config, parts), ensure_ascii=False), flush=True)
-    else:
-        print(compose_text(config, parts), flush=True)
     return parts
 
 
