@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from data.readers.listing import is_junk
+
 SIGNATURES = Path(__file__).with_name("signatures.yaml")
 
 
@@ -107,7 +109,7 @@ def _entries(folder: Path) -> list[tuple[str, str, bool]]:
     """Visible names in a folder, sorted: as they are, in lower case, and whether it is a folder."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".") and not is_junk(entry.name)]
     except OSError:
         return []
     return sorted((entry.name, entry.name.lower(), _is_folder(entry)) for entry in visible)

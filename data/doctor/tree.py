@@ -13,12 +13,10 @@ from stat import S_ISDIR, S_ISREG
 
 from data.content import State
 from data.doctor.problems import Problem, problem
-from data.readers.listing import IMAGE_SUFFIXES
+from data.readers.listing import IMAGE_SUFFIXES, is_junk
 
 ANNOTATION_SUFFIXES = {".json", ".csv", ".yaml", ".yml"}
 UNLISTED_SUFFIXES = {".webp", ".gif", ".jfif", ".heic", ".jp2", ".ppm", ".pgm", ".avif"}
-JUNK_NAMES = {"thumbs.db", "desktop.ini", ".ds_store", "__macosx", ".ipynb_checkpoints"}
-JUNK_SUFFIXES = {".part", ".crdownload", ".tmp", ".download"}
 
 
 @dataclass(slots=True)
@@ -58,7 +56,7 @@ def _enter(tree: Tree, below: str, above: frozenset[str]) -> None:
     tree.problems += _collisions(below, names)
     for name in names:
         relative = f"{below}/{name}" if below else name
-        if _is_junk(name):
+        if is_junk(name):
             tree.problems.append(problem("junk-file", relative, "Left behind by a system, a browser or a notebook."))
         else:
             _add(tree, relative, above)
@@ -110,12 +108,3 @@ def _collisions(below: str, names: list[str]) -> Iterator[Problem]:
         if len(group) > 1:
             place = f"{below}/{group[1]}" if below else group[1]
             yield problem("case-collision", place, f"Differs from {group[0]} in case only.")
-
-
-def _is_junk(name: str) -> bool:
-    return (
-        name.lower() in JUNK_NAMES
-        or name.startswith("._")
-        or name.endswith("~")
-        or Path(name).suffix.lower() in JUNK_SUFFIXES
-    )

@@ -8,12 +8,12 @@ from data.errors import UserError
 from data.faults import reporting
 from data.masks import MaskFile
 from data.readers.listing import list_folders, list_images
-from data.readers.mvtec_layout import read_category
+from data.readers.mvtec_layout import NORMAL, read_category
 from data.readers.pairing import pair_masks
 from data.sample import Sample
 
 
-def read_folder(root: Path, *, defect: str = "defect", threshold: int = 0) -> list[Sample]:
+def read_folder(root: Path, *, defect: str = "defect", threshold: int = 0, good: str = NORMAL) -> list[Sample]:
     """Lists one product, or a folder of products; the folder's name is the category.
 
     A product with `images/` is flat: the mask of `images/a.jpg` is `masks/a.png` or `masks/a_mask.png`, an image
@@ -23,6 +23,7 @@ def read_folder(root: Path, *, defect: str = "defect", threshold: int = 0) -> li
         root: The product's folder, or a folder that holds one folder per product.
         defect: Name of the defects in the flat layout, which has none.
         threshold: Mask pixels above it are defect, 0..254.
+        good: Name of the folders of normal images in MVTec AD's layout.
 
     Raises:
         UserError: If a product has neither layout or both, an image lies too deep, an image of a defect has no mask
@@ -35,7 +36,7 @@ def read_folder(root: Path, *, defect: str = "defect", threshold: int = 0) -> li
     samples = []
     for product in products:
         with reporting("bad-annotation", product):
-            samples += _read_product(product, defect, threshold)
+            samples += _read_product(product, defect, threshold, good)
     return samples
 
 
@@ -44,7 +45,7 @@ def _layouts(product: Path) -> set[str]:
     return {name for name in ("images", "test", "train") if (product / name).is_dir()}
 
 
-def _read_product(product: Path, defect: str, threshold: int) -> list[Sample]:
+def _read_product(product: Path, defect: str, threshold: int, good: str) -> list[Sample]:
     found = _layouts(product)
     if not found or ("images" in found and len(found) > 1):
         raise UserError(
@@ -53,7 +54,7 @@ def _read_product(product: Path, defect: str, threshold: int) -> list[Sample]:
         )
     if "images" in found:
         return _read_flat(product, defect, threshold)
-    return read_category(product, "folder", threshold)
+    return read_category(product, "folder", threshold, good=good, hint=", or give the reader the option good=NAME")
 
 
 def _read_flat(product: Path, defect: str, threshold: int) -> list[Sample]:

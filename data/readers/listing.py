@@ -11,6 +11,11 @@ from data.faults import report
 from data.sample import Sample
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+JUNK = {  # left behind by systems, browsers and notebooks, in lower case
+    *("thumbs.db", "desktop.ini", ".ds_store", "__macosx", ".ipynb_checkpoints", "@eadir", "#recycle", "$recycle.bin"),
+    *("lost+found", "system volume information", ".trashes", ".spotlight-v100", ".fseventsd"),
+}
+JUNK_SUFFIXES = (".part", ".crdownload", ".tmp", ".download", "~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,14 @@ class Listed:
     skipped: list[Skipped]
 
 
+def is_junk(name: str) -> bool:
+    """Whether a file or folder is no part of a dataset, by its bare name: readers skip it, the doctor counts it."""
+    lower = name.lower()
+    return lower in JUNK or lower.startswith("._") or lower.endswith(JUNK_SUFFIXES)
+
+
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name, hidden ones left out; empty when the folder does not exist.
+    """Image files directly in a folder, sorted by name, hidden ones and junk left out; empty where there is no folder.
 
     Raises:
         UserError: If an image is a broken link or a link to itself, or the folder cannot be read.
@@ -58,7 +69,7 @@ def list_names(folder: Path) -> list[str]:
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """Sub-folders of a folder, sorted by name, hidden ones left out; empty when the folder does not exist.
+    """Sub-folders of a folder, sorted by name, hidden ones and junk left out; empty when the folder does not exist.
 
     Raises:
         UserError: If a link leads back to the folder or above it, or to nothing; or the folder cannot be read.
@@ -70,7 +81,7 @@ def _names(folder: Path, *, files: bool) -> list[str]:
     """Names of the files, or of the folders, in a folder, from one directory scan that stats nothing but links."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".") and not is_junk(entry.name)]
     except (FileNotFoundError, NotADirectoryError):
         if folder.is_symlink():
             _report_broken(folder)

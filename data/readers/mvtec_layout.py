@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.faults import report
 from data.masks import MaskFile, MaskSource
 from data.readers.defect_names import readable
 from data.readers.listing import list_folders, list_images
@@ -15,6 +16,7 @@ from data.readers.pairing import check_mask_folders, pair_masks
 from data.sample import Sample
 
 NORMAL = "good"
+ALIKE = {"good", "ok", "okay", "normal", "sound", "nominal", "defect_free", "no_defect"}  # what else people call it
 
 
 def read_mvtec_layout(root: Path, dataset: str) -> list[Sample]:
@@ -32,22 +34,33 @@ def read_mvtec_layout(root: Path, dataset: str) -> list[Sample]:
     return [sample for category in list_folders(root) for sample in read_category(category, dataset)]
 
 
-def read_category(category: Path, dataset: str, threshold: int = 0) -> list[Sample]:
+def read_category(
+    category: Path, dataset: str, threshold: int = 0, *, good: str = NORMAL, hint: str = ""
+) -> list[Sample]:
     """Lists one category; its parent is the dataset's root.
 
     Args:
         category: Its folder.
         dataset: Name of the dataset.
         threshold: Mask pixels above it are defect.
+        good: Name of the folders of normal images.
+        hint: What else helps when they are called otherwise, for the message.
 
     Raises:
-        UserError: If an anomalous image has no mask, or a mask no image.
+        UserError: If an anomalous image has no mask, a mask no image, or a folder is called like normal images, but
+            other than `good`.
     """
     folders = [(split, folder) for split in ("train", "test") for folder in list_folders(category / split)]
     check_mask_folders(category / "ground_truth", {folder.name for _, folder in folders})
     samples = []
     for split, folder in folders:
-        images, normal = list_images(folder), folder.name == NORMAL
+        images, normal = list_images(folder), folder.name == good
+        if not normal and folder.name.lower().replace("-", "_") in ALIKE:
+            message = (
+                f"Are these normal images? {folder} is called like them, but not '{good}'. Rename it to {good}{hint}."
+            )
+            report("bad-annotation", folder, message.replace("NAME", folder.name))
+            normal = True
         samples += folder_samples(
             category.parent,
             dataset,

@@ -4,6 +4,7 @@ import pytest
 
 from data.errors import UserError
 from data.readers.folder import read_folder
+from data.readers.mvtec_layout import read_mvtec_layout
 from data.sample import load_image, load_mask
 
 
@@ -71,3 +72,16 @@ def test_orphans_and_deeper_folders_are_named(tmp_path: Path, draw) -> None:
     draw(product / "images/more/d.jpg")
     with pytest.raises(UserError, match=r"A folder in images/: .*more"):
         read_folder(product)
+
+
+@pytest.mark.parametrize("name", ["Good", "OK", "normal", "no-defect"])
+def test_normal_images_under_another_name(name: str, write_mvtec) -> None:
+    root = write_mvtec(name="products", categories=("washer",))
+    for split in ("train", "test"):
+        (root / "washer" / split / "good").rename(root / "washer" / split / name)
+    with pytest.raises(UserError, match=rf"normal images\? .*{name} .* Rename it to good, or .* option good={name}"):
+        read_folder(root / "washer")
+    listed = read_folder(root / "washer", good=name)
+    assert {sample.image.parent.name for sample in listed if sample.is_normal} == {name}
+    with pytest.raises(UserError, match=r"Rename it to good\.$"):
+        read_mvtec_layout(root, "mvtec_ad")

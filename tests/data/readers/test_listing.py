@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from data.doctor.tree import walk
 from data.errors import UserError
 from data.faults import collect_faults
 from data.readers.listing import list_files, list_folders, list_images
@@ -75,3 +76,17 @@ def test_collected_faults_leave_the_rest(tmp_path: Path) -> None:
         assert list_files(tmp_path / "sub", ".json") == [tmp_path / "sub/b.json"]
     found = {(fault.code, fault.file.name) for fault in faults}
     assert found == {("symlink-loop", "up"), ("symlink-loop", "self"), ("broken-link", "gone.png")}
+
+
+@pytest.mark.parametrize(
+    "name", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information", "._a"]
+)
+def test_what_systems_leave_behind_is_no_part_of_a_dataset(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "bolt").mkdir()
+    (tmp_path / "a.png").touch()
+    (tmp_path / "._a.png").touch()
+    assert list_folders(tmp_path) == [tmp_path / "bolt"]
+    assert list_images(tmp_path) == [tmp_path / "a.png"]
+    junk = [item.file for item in walk(tmp_path).problems if item.code == "junk-file"]
+    assert sorted(junk) == sorted([name, "._a.png"])

@@ -1,8 +1,10 @@
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.errors import UserError
 from models.experts.map_file import read_map
@@ -45,3 +47,30 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"torn")
         with pytest.raises(UserError, match=f"Unreadable anomaly map: .*{name}"):
             read_map(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [">f2", ">f4", ">f8", "<f4"])
+def test_numbers_in_either_byte_order(kind: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3).astype(kind))
+    values = read_map(tmp_path / "a.npy")
+    assert values.dtype == np.dtype(kind).newbyteorder("=") and values.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_compression_that_opencv_lacks(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((8, 9)).astype(np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tiff", compression="zstd")
+    assert np.array_equal(read_map(tmp_path / "a.tiff"), values)
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    page = np.zeros((8, 9), np.float32)
+    cv2.imwritemulti(str(tmp_path / "pages.tiff"), [page, page])
+    with pytest.raises(UserError, match=r"has 2 pages: .*pages\.tiff"):
+        read_map(tmp_path / "pages.tiff")
+    cv2.imwrite(str(tmp_path / "half.tiff"), page, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    content = (tmp_path / "half.tiff").read_bytes()
+    bits = struct.pack("<HHII", 258, 3, 1, 32)  # the tag that says 32 bits a sample
+    assert content.count(bits) == 1
+    (tmp_path / "half.tiff").write_bytes(content.replace(bits, struct.pack("<HHII", 258, 3, 1, 16)))
+    with pytest.raises(UserError, match="TIFF with 16-bit floating-point numbers"):
+        read_map(tmp_path / "half.tiff")
