@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,12 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
 from data.errors import UserError
-from data.files import write_json
 from train.eddm.config import EDDMConfig, Quantize
-from train.engine import ranks
+from train.engine import preflight, ranks
 from train.engine.durable import MARGIN, check_space
+from train.engine.guard import LossGuard, stop_on
 from train.engine.manifest import ALONE, Manifest, seal
-from train.engine.preflight import check_in_step
+from train.engine.preflight import check_in_step, size_of
 from train.engine.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -78,6 +77,7 @@ class Watch(TrainerCallback):
             said: Called after something was logged.
         """
         self._config, self._stop, self._identity, self._rows, self._said = config, stop, identity, rows, said
+        self._guard = LossGuard(None, limit=config.optim.loss_limit)
         self._compared = False
         self._losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches since the last update, with their rows
         self.stopped = False
@@ -112,9 +112,14 @@ class Watch(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Looks at the losses before they move a weight: once an update, because looking makes the GPU wait."""
-        values = torch.stack([loss.float() for loss, _ in self._losses]).tolist() if self._losses else []
-        for value, (_, numbers) in zip(values, self._losses, strict=True):
-            self._check_loss(value, numbers, state.global_step)
+        if not self._losses:
+            return
+        losses = torch.stack([loss.float() for loss, _ in self._losses])
+        for own, shared, (_, numbers) in zip(losses.tolist(), ranks.mean(losses).tolist(), self._losses, strict=True):
+            if problem := self._guard.judge(shared):
+                ids = [_name(int(number), self._rows) for number in numbers]
+                folder = Path(self._config.run_dir) / "eddm"
+                stop_on(problem, name="EDDM LoRA", step=state.global_step + 1, ids=ids, loss=own, folder=folder)
         self._losses = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -139,17 +144,6 @@ class Watch(TrainerCallback):
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", manifest)
         ranks.wait()
 
-    def _check_loss(self, value: float, numbers: Tensor, step: int) -> None:
-        if math.isfinite(value) and value <= self._config.optim.loss_limit:
-            return
-        path = Path(self._config.run_dir) / "eddm" / f"bad_batch.rank{ranks.rank()}.json"
-        rows = [_name(int(number), self._rows) for number in numbers]
-        write_json(path, {"step": step + 1, "loss": str(value), "rows": rows})
-        raise UserError(
-            f"The loss is {value:g} at step {step + 1}, in a batch with {', '.join(row['id'] for row in rows[:4])}… "
-            f"All its rows are in {path}. Look at them; else lower optim.lr, or raise optim.loss_limit="
-            f"{self._config.optim.loss_limit:g}. The last checkpoint is from before."
-        )
 
 
 def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
@@ -171,37 +165,28 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
             "for one device, too: torchrun --nproc_per_node 1 -m scripts.train_eddm …"
         )
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    frozen = [value for value in model.parameters() if not value.requires_grad]
     if not trained:
         raise UserError(f"Nothing is trainable in {config.model.id}. Check lora.target_regex.")
-    modules = {name.split(".lora_")[0] for name in trained}
-    kinds = Counter(name.rsplit(".", 1)[-1] for name in modules)
-    count, others = sum(_size(value) for value in trained.values()), sum(_size(value) for value in frozen)
-    needed = sum(_size(value) * (value.element_size() + 8) for value in trained.values())  # AdamW keeps two numbers
-    folder = Path(args.output_dir)
-    free = check_space(folder, 2 * needed, what="the next checkpoint")  # the oldest goes after the newest is written
-    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    strategy = (
-        f"DeepSpeed ZeRO-{_zero_stage(args)}"
-        if config.optim.deepspeed
-        else "DDP"
-        if args.world_size > 1
-        else "one process"
+    kinds = Counter(name.rsplit(".", 1)[-1] for name in {name.split(".lora_")[0] for name in trained})
+    needed = sum(size_of(value) * (value.element_size() + 8) for value in trained.values())  # AdamW keeps two numbers
+    free = check_space(Path(args.output_dir), 2 * needed, what="the next checkpoint")  # the oldest goes afterwards
+    rows_each, times = args.per_device_train_batch_size, args.gradient_accumulation_steps
+    preflight.audit(
+        model,
+        name="EDDM LoRA",
+        strategy=f"DeepSpeed ZeRO-{_zero_stage(args)}" if config.optim.deepspeed else ALONE,
+        batch=f"{rows_each * times * args.world_size} rows a step = {rows_each} × {times} accumulated × "
+        f"{args.world_size} ranks",
+        precision=config.model.torch_dtype,
+        device=args.device,
+        facts={
+            "base": config.model.id + (", linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""),
+            "adapted": ", ".join(f"{kind} × {number}" for kind, number in sorted(kinds.items())),
+            "data": f"{rows:,} rows",
+            "checkpoint": f"{(needed + MARGIN) / 2**20:.0f} MiB at most, every {args.save_steps} steps; "
+            f"{free / 2**30:.1f} GiB are free",
+        },
     )
-    quantized = ", frozen linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""
-    for line in (
-        f"model      {config.model.id} on {args.device}",
-        f"trainable  {count:,} of {count + others:,} numbers in {len(modules)} modules: "
-        + ", ".join(f"{kind} × {number}" for kind, number in sorted(kinds.items())),
-        f"dtypes     trainable {_dtypes(trained.values())}; frozen {_dtypes(frozen)}{quantized}",
-        f"ranks      {args.world_size} ({strategy})",
-        f"batch      {batch} = {args.per_device_train_batch_size} rows × {args.gradient_accumulation_steps} "
-        f"accumulated × {args.world_size} ranks",
-        f"data       {rows:,} rows",
-        f"checkpoint {(needed + MARGIN) / 2**20:.0f} MiB at most, every {args.save_steps} steps; "
-        f"{free / 2**30:.1f} GiB are free",
-    ):
-        log.info("EDDM LoRA: %s", line)
 
 
 def _zero_stage(args: Any) -> int:
@@ -209,17 +194,6 @@ def _zero_stage(args: Any) -> int:
     return int(plugin.zero_stage) if plugin is not None else 0
 
 
-def _name(number: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _name(number: int, rows: list[dict[str, Any]]) -> str:
     row = rows[number]
-    return {"line": number + 1, "id": str(row.get("id", row["images"][0])), "images": row["images"]}
-
-
-def _size(value: Tensor) -> int:
-    return int(getattr(value, "ds_numel", value.numel()))
-
-
-def _dtypes(values: Any) -> str:
-    counts: Counter[str] = Counter()
-    for value in values:
-        counts[str(value.dtype).removeprefix("torch.")] += _size(value)
-    return ", ".join(f"{name} ({count:,})" for name, count in counts.most_common()) or "none"
+    return f"{row.get('id', row['images'][0])} (line {number + 1})"

@@ -7,6 +7,7 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from data.errors import UserError
 from data.files import write_json
@@ -23,10 +24,11 @@ class LossGuard:
     Args:
         factor: A loss above so many times the median of the recent ones is an explosion; None allows everything.
         losses: Recent losses of the run that is resumed.
+        limit: A loss above it is one, too; None sets no limit.
     """
 
-    def __init__(self, factor: float | None, losses: Sequence[float] = ()) -> None:
-        self._factor, self._recent = factor, deque(losses, maxlen=WINDOW)
+    def __init__(self, factor: float | None, losses: Sequence[float] = (), *, limit: float | None = None) -> None:
+        self._factor, self._limit, self._recent = factor, limit, deque(losses, maxlen=WINDOW)
 
     @property
     def losses(self) -> list[float]:
@@ -42,6 +44,8 @@ class LossGuard:
         """What is wrong with the next loss; a good one is remembered."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
+        if self._limit is not None and loss > self._limit:
+            return f"the loss is {loss:g}, over its limit of {self._limit:g},"
         if self._factor is not None and len(self._recent) >= WARM:
             usual = statistics.median(self._recent)
             if loss > self._factor * usual > 0:
@@ -50,14 +54,14 @@ class LossGuard:
         return None
 
 
-def stop_on(problem: str, *, name: str, step: int, ids: Sequence[str], loss: float, folder: Path) -> None:
+def stop_on(problem: str, *, name: str, step: int, ids: Sequence[str], loss: float, folder: Path) -> NoReturn:
     """Writes down what every rank was looking at, and stops all of them.
 
     Args:
         problem: What is wrong.
         name: Name of the stage.
         step: The step, counted from 1.
-        ids: This rank's images.
+        ids: This rank's images, or rows.
         loss: This rank's own loss.
         folder: Gets `bad_batch.json`.
 
@@ -71,6 +75,6 @@ def stop_on(problem: str, *, name: str, step: int, ids: Sequence[str], loss: flo
         write_json(path, {"stage": name, "step": step, "problem": problem, "ranks": rows})
     everything = [one for own, _ in seen for one in own]
     raise UserError(
-        f"{name}: {problem} at step {step}, on {', '.join(everything)}; also in {path}. Check these images and masks, "
-        "or lower optim.lr; then run the same command again: it goes on from the last checkpoint."
+        f"{name}: {problem} at step {step}, on {', '.join(everything)}; also in {path}. Look at them, or lower "
+        "optim.lr; then run the same command again: it goes on from the last checkpoint."
     )

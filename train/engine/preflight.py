@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from data.errors import UserError
 from data.files import hash_value
@@ -49,7 +49,7 @@ def audit(
     *,
     name: str,
     strategy: str,
-    batch_size: int,
+    batch: str,
     precision: str,
     device: Any,
     facts: Mapping[str, Any],
@@ -60,7 +60,7 @@ def audit(
         model: As it is trained.
         name: The stage.
         strategy: What the ranks share.
-        batch_size: Images per step, over all ranks.
+        batch: What a step trains on, in words.
         precision: Number format of the forward pass.
         device: This rank's device.
         facts: More to print, such as the token id of [SEG].
@@ -74,15 +74,13 @@ def audit(
     devices = ranks.gather(str(device))
     if not ranks.is_main():
         return
-    trained, frozen = sum(groups.values()), sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    trained, frozen = sum(groups.values()), sum(size_of(p) for p in model.parameters() if not p.requires_grad)
     dtypes = {"trained": _dtypes(model, True), "frozen": _dtypes(model, False), "forward": precision}
     spread = f"{len(devices)} rank{'s' * (len(devices) > 1)} on {', '.join(sorted(set(devices)))}, {strategy}"
-    each = batch_size // len(devices)
     log.info("%s: %s trained of %s parameters; %s", name, f"{trained:,}", f"{trained + frozen:,}", spread)
     log.info("  trained: %s", ", ".join(f"{group} {count:,}" for group, count in groups.items()))
     log.info("  numbers: %s", ", ".join(f"{key} {value}" for key, value in dtypes.items() if value))
-    log.info("  batch: %d a step = %d a rank × %d", batch_size, each, len(devices))
-    for key, value in facts.items():
+    for key, value in {"batch": batch, **facts}.items():
         log.info("  %s: %s", key, value)
 
 
@@ -93,8 +91,13 @@ def count_trainable(model: nn.Module) -> dict[str, int]:
         if parameter.requires_grad:
             group = ".".join(name.split(".")[:-1][:2]) or name
             kind = next((word for mark, word in ADAPTERS.items() if mark in name), "")
-            counts[f"{group} {kind}".strip()] += getattr(parameter, "ds_numel", parameter.numel())
+            counts[f"{group} {kind}".strip()] += size_of(parameter)
     return dict(counts)
+
+
+def size_of(value: Tensor) -> int:
+    """Numbers in a parameter, of all ranks' shards under ZeRO-3."""
+    return int(getattr(value, "ds_numel", value.numel()))
 
 
 def check_in_step(model: nn.Module) -> None:

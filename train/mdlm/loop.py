@@ -105,7 +105,7 @@ def fit(
         model,
         name=name,
         strategy=strategy.value,
-        batch_size=config.batch_size,
+        batch=f"{config.batch_size} a step = {config.batch_size // ranks.world_size()} a rank × {ranks.world_size()}",
         precision=precision if precision != "no" else "as the weights",
         device=accelerator.device,
         facts=facts or {},

@@ -59,11 +59,11 @@ def test_the_audit_says_what_will_be_trained(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.INFO):
         audit(make_trainer(tmp_path), configure(tmp_path), rows=18)
     for said in (
-        "trainable  8 of 28 numbers in 1 modules: q_proj × 1",
-        "dtypes     trainable float32 (8); frozen float32 (20)",
-        "ranks      1 (one process)",
-        "batch      8 = 4 rows × 2 accumulated × 1 ranks",
-        "data       18 rows",
+        "8 trained of 28 parameters; 1 rank on cpu, ddp",
+        "adapted: q_proj × 1",
+        "trained float32, frozen float32",
+        "batch: 8 rows a step = 4 × 2 accumulated × 1 ranks",
+        "data: 18 rows",
     ):
         assert said in caplog.text
 
@@ -111,17 +111,17 @@ def test_a_bad_loss_names_the_rows_of_its_batch(tmp_path: Path) -> None:
     assert float(trainer.compute_loss(model, dict(batch))) == 1.0
     watch.on_pre_optimizer_step(trainer.args, trainer.state, None)
     trainer.compute_loss(model, dict(batch))
-    with pytest.raises(UserError, match="The loss is nan at step 7, in a batch with scene-2, scene-0"):
+    with pytest.raises(UserError, match=r"the loss is nan at step 7, on scene-2 \(line 3\), scene-0 \(line 1\)"):
         watch.on_pre_optimizer_step(trainer.args, trainer.state, None)
-    written = json.loads((tmp_path / "eddm" / "bad_batch.rank0.json").read_text())
-    assert [(row["line"], row["id"]) for row in written["rows"]] == [(3, "scene-2"), (1, "scene-0")]
+    written = json.loads((tmp_path / "eddm" / "bad_batch.json").read_text())
+    assert written["ranks"][0]["ids"] == ["scene-2 (line 3)", "scene-0 (line 1)"]
 
 
 def test_an_exploding_loss_counts_as_bad(tmp_path: Path) -> None:
     trainer, watch = make_trainer(tmp_path), make_watch(tmp_path, None, "optim.loss_limit=0.5")
     watch.attach(trainer)
     trainer.compute_loss(nn.Linear(1, 1).train(), trainer.data_collator([trainer.train_dataset[1]]))
-    with pytest.raises(UserError, match="The loss is 1 at step 7"):
+    with pytest.raises(UserError, match=r"the loss is 1, over its limit of 0\.5, at step 7"):
         watch.on_pre_optimizer_step(trainer.args, trainer.state, None)
 
 
