@@ -145,7 +145,6 @@ class Watch(TrainerCallback):
         ranks.wait()
 
 
-
 def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
     """Says what is about to be trained, with what and where; refuses what would go wrong silently or late.
 
