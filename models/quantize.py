@@ -6,7 +6,6 @@ and what is trained (LoRA, [SEG], heads) is never quantised.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from models.device import choose
 
 KEPT = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
 
@@ -48,8 +48,12 @@ class QuantizeConfig:
     compute: Precision = Precision.bfloat16
 
 
-def loading_options(config: QuantizeConfig) -> dict[str, Any]:
-    """Arguments of `from_pretrained`; each process quantises onto its own device.
+def loading_options(config: QuantizeConfig, device: torch.device | None = None) -> dict[str, Any]:
+    """Arguments of `from_pretrained`.
+
+    Args:
+        config: How to quantise.
+        device: Where; None takes the GPU of this process's rank, or the CPU.
 
     Raises:
         UserError: If bitsandbytes is not installed.
@@ -68,7 +72,7 @@ def loading_options(config: QuantizeConfig) -> dict[str, Any]:
             bnb_4bit_compute_dtype=getattr(torch, config.compute.value),
             llm_int8_skip_modules=KEPT,
         ),
-        "device_map": {"": int(os.environ.get("LOCAL_RANK", "0")) if torch.cuda.is_available() else "cpu"},
+        "device_map": {"": choose().device if device is None else device},
     }
 
 

@@ -26,6 +26,7 @@ from data.errors import UserError
 from data.files import read_json, write_json
 from data.run import Run
 from data.training.grounding import DescriptionMode
+from models.device import CPU, Placement
 from models.mdlm.model import MDLM, MDLMConfig, create_mdlm
 
 FORMAT = 1
@@ -52,13 +53,17 @@ def save_adapter(model: MDLM, tokenizer: PreTrainedTokenizerBase, config: MDLMCo
     write_json(manifest, {"format": FORMAT, "mdlm": _with_paths(asdict(config), lambda path: _relative(path, folder))})
 
 
-def load_adapter(folder: Path) -> MDLM:
+def load_adapter(folder: Path, placement: Placement = CPU) -> MDLM:
     """Loads a trained MDLM, in evaluation mode.
+
+    Args:
+        folder: Where `save_adapter` wrote it.
+        placement: Where and in which number format it shall predict.
 
     Raises:
         UserError: If the directory is not one, is incomplete, or its base checkpoints are gone or of other sizes.
     """
-    return load_trained(folder, read_config(folder))
+    return load_trained(folder, read_config(folder), placement)
 
 
 def read_config(folder: Path) -> MDLMConfig:
@@ -78,28 +83,38 @@ def read_config(folder: Path) -> MDLMConfig:
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(MDLMConfig), values))  # type: ignore[return-value]
 
 
-def load_trained(folder: Path, config: MDLMConfig) -> MDLM:
+def load_trained(folder: Path, config: MDLMConfig, placement: Placement = CPU) -> MDLM:
     """Builds the MDLM of a configuration and puts the trained parts of a directory on it, in evaluation mode.
+
+    Args:
+        folder: Holds the trained parts.
+        config: What they were trained on.
+        placement: Where and in which number format it shall predict.
 
     Raises:
         UserError: If the directory is incomplete, or the base checkpoints are gone or of other sizes.
     """
-    model = create_mdlm(config)
+    model = create_mdlm(config, device=placement.device)
     try:
         set_peft_model_state_dict(model.llava.model, load_peft_weights(str(folder / ADAPTER), device="cpu"))
         load_heads(model, load_file(folder / HEADS))
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"The MDLM at {folder} does not load: {str(error).splitlines()[0]} Train it again.") from error
-    return model.eval()
+    return model.eval().place(placement)
 
 
-def load_mdlm(run: Run, mode: DescriptionMode | str) -> MDLM:
+def load_mdlm(run: Run, mode: DescriptionMode | str, placement: Placement = CPU) -> MDLM:
     """Loads the MDLM that a run trained under a description mode.
+
+    Args:
+        run: The run.
+        mode: The description mode.
+        placement: Where and in which number format it shall predict.
 
     Raises:
         UserError: If the run holds none.
     """
-    return load_adapter(run.mdlm / DescriptionMode(mode).value)
+    return load_adapter(run.mdlm / DescriptionMode(mode).value, placement)
 
 
 def head_state(model: MDLM) -> dict[str, Tensor]:

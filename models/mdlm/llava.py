@@ -11,6 +11,7 @@ conversation may hold several prompts, each with its own [SEG].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,10 +21,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, LlavaNextForConditionalGeneration, PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from data.errors import UserError
 from data.files import read_json
+from models.mdlm.places import Places, find_places
 from models.mdlm.preprocess import normalise_for_tower
 from models.quantize import Precision, QuantizeConfig, keep_trainable_on_cpu, loading_options
 from models.weights.shards import list_shards
@@ -101,8 +102,14 @@ class PromptStates:
     text_mask: Tensor
 
 
-def load_llava(config: LlavaConfig) -> tuple[LlavaNextForConditionalGeneration, PreTrainedTokenizerBase]:
+def load_llava(
+    config: LlavaConfig, *, device: torch.device | None = None
+) -> tuple[LlavaNextForConditionalGeneration, PreTrainedTokenizerBase]:
     """Loads LLaVA and its tokenizer, with [SEG] in both.
+
+    Args:
+        config: Which checkpoint, and how.
+        device: Where 4-bit weights are made; None takes this process's GPU, or the CPU.
 
     Raises:
         UserError: If the path is neither a checkpoint directory nor a hub id in the cache; or the checkpoint is of
@@ -111,7 +118,7 @@ def load_llava(config: LlavaConfig) -> tuple[LlavaNextForConditionalGeneration, 
     path = admit(config.path, revision=config.revision, flag=None).place
     check_llava_folder(path)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    quantized = loading_options(config.quantize) if config.quantize is not None else {}
+    quantized = loading_options(config.quantize, device) if config.quantize is not None else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         loaded: Any = LlavaNextForConditionalGeneration.from_pretrained(
@@ -223,6 +230,7 @@ class LlavaEncoder(nn.Module):
         tiles: Tensor,
         row_image: Tensor,
         tile_sizes: Tensor | None = None,
+        places: Places | None = None,
     ) -> PromptStates:
         """Runs B conversations with N prompts over I images.
 
@@ -231,16 +239,20 @@ class LlavaEncoder(nn.Module):
             attention_mask: (B, L), 0 on the padding.
             tiles: (I, 3, V, V) uint8; with anyres (I, T, 3, V, V) float32, normalised for the vision tower.
             row_image: (B,), the image of each conversation.
-            tile_sizes: (I, 2), native sizes of the images; with anyres only.
+            tile_sizes: (I, 2), native sizes of the images, on the CPU; with anyres only.
+            places: Where the special tokens are; None looks for them, for which a GPU is waited for.
         """
         core = self.llava.model
         config = self.llava.config
-        states = core(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            mm_encoder_outputs={
-                "image": BaseModelOutputWithPooling(pooler_output=self._image_tokens(tiles, row_image, tile_sizes))  # type: ignore[arg-type]
-            },
+        if places is None:
+            ids, mask, images = input_ids.cpu(), attention_mask.cpu(), row_image.cpu()
+            places = find_places(ids, mask, images, seg_id=self.seg_id, image_id=config.image_token_id)
+            places = places.to(input_ids.device)
+        embeds = core.get_input_embeddings()(input_ids)
+        seen = torch.cat(self._image_tokens(tiles, row_image, tile_sizes, places.images)).to(embeds.dtype)
+        states = core.language_model(
+            inputs_embeds=embeds.flatten(0, 1).index_copy(0, places.image_at, seen).view_as(embeds),
+            attention_mask=self._attention(attention_mask) if places.padded else None,
             use_cache=False,
         ).last_hidden_state
         is_seg = input_ids == self.seg_id
@@ -248,19 +260,31 @@ class LlavaEncoder(nn.Module):
         after_image = is_image.cumsum(1) == is_image.sum(1, keepdim=True)
         text_mask = after_image & ~is_image & ~is_seg & attention_mask.bool()
         turn = is_seg.cumsum(1) - is_seg.int()  # how many [SEG] come before a token
-        rows, at = is_seg.nonzero(as_tuple=True)  # in reading order: the order of the prompts
+        rows, at = places.seg_row, places.seg_at
         in_turn = turn[rows] == turn[rows, at][:, None]
         text = states if len(rows) == len(input_ids) else states[rows]
         return PromptStates(states[rows, at], text, text_mask[rows] & in_turn)
 
-    def _image_tokens(self, tiles: Tensor, row_image: Tensor, tile_sizes: Tensor | None) -> list[Tensor]:
+    def _attention(self, attention_mask: Tensor) -> Tensor:
+        """Who sees whom, (B, 1, L, L) bool: as transformers makes it, without asking the GPU whether it is needed."""
+        if self.llava.config.text_config._attn_implementation != "sdpa":
+            return attention_mask
+        length = attention_mask.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=attention_mask.device).tril()
+        return causal & attention_mask[:, None, None].bool()
+
+    def _image_tokens(
+        self, tiles: Tensor, row_image: Tensor, tile_sizes: Tensor | None, images: Sequence[int]
+    ) -> list[Tensor]:
         """Projected features of the image of each conversation, B times (P, D)."""
         core = self.llava.model
         config = self.llava.config
         if tile_sizes is not None:
             packed = core.get_image_features(tiles.to(core.dtype), tile_sizes, return_dict=True).pooler_output
-            return [packed[image] for image in row_image.tolist()]
+            return [packed[image] for image in images]
         pixels = normalise_for_tower(tiles).to(core.dtype)
-        features = core.vision_tower(pixels, output_hidden_states=True).hidden_states
+        trained = any(parameter.requires_grad for parameter in core.vision_tower.parameters())
+        with torch.set_grad_enabled(trained and torch.is_grad_enabled()):  # checkpointing asks for gradients even here
+            features = core.vision_tower(pixels, output_hidden_states=True).hidden_states
         selected = features[config.vision_feature_layer][:, 1:]
         return list(core.multi_modal_projector(selected)[row_image])

@@ -25,8 +25,9 @@ from transformers import LlavaNextForConditionalGeneration, PreTrainedTokenizerB
 from data.errors import UserError
 from data.sample import ImageArray
 from data.training.grounding import GroundingItem
+from models.device import CPU, Placement
 from models.mdlm.dam import DamConfig, DefectAnalysisModule
-from models.mdlm.llava import Conversations, ImageTiles, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
+from models.mdlm.llava import SEG_TOKEN, Conversations, ImageTiles, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
 from models.mdlm.processor import GroundingBatch, MDLMProcessor
 from models.mdlm.sam import Sam, SamConfig, build_sam
 from models.mdlm.sam_lora import SamLora, add_sam_lora
@@ -96,6 +97,7 @@ class MDLM(nn.Module):
 
     Attributes:
         processor: Turns images and texts into batches; None only where nothing is predicted.
+        placement: Where and in which number format it predicts: on the CPU in its weights' formats until `place`.
     """
 
     def __init__(
@@ -115,12 +117,15 @@ class MDLM(nn.Module):
             nn.Linear(llava.width, llava.width), nn.ReLU(), nn.Linear(llava.width, sam.channels)
         )
         self.processor = processor
+        self.placement = CPU
         self._score_fraction = score_fraction
 
     def forward(self, batch: GroundingBatch) -> Tensor:
         """Mask logits (N, M, M) over SAM's padded square input, before the sigmoid."""
         embeddings = self.sam.encode(batch.pixels, batch.filled)
-        states = self.llava(batch.input_ids, batch.attention_mask, batch.tiles, batch.row_image, batch.tile_sizes)
+        states = self.llava(
+            batch.input_ids, batch.attention_mask, batch.tiles, batch.row_image, batch.tile_sizes, batch.places
+        )
         weights = next(self.projection.parameters()).dtype
         visual = embeddings.to(weights)[batch.image_index]
         if self.dam is not None:
@@ -144,19 +149,42 @@ class MDLM(nn.Module):
         if self.processor is None:
             raise ValueError("This MDLM was built without a processor: load it with models.mdlm.files.load_mdlm.")
         self.eval()
-        device = next(self.projection.parameters()).device
         predictions = []
         for start in range(0, len(images), batch_size):
             chunk = slice(start, start + batch_size)
             items = [GroundingItem("", i, [t], []) for i, t in zip(images[chunk], texts[chunk], strict=True)]
-            logits = self(self.processor.collate(items).to(device)).float().cpu()
-            for image, one in zip(images[chunk], logits, strict=True):
-                anomaly_map = self.processor.to_native(one, image.shape[:2]).sigmoid()
-                predictions.append(Prediction(anomaly_map.numpy(), image_score(anomaly_map, self._score_fraction)))
+            batch = self.processor.collate(items)
+            maps, scores = self.localize(batch, [image.shape[:2] for image in images[chunk]])
+            predictions += [
+                Prediction(one.cpu().numpy(), score) for one, score in zip(maps, scores.tolist(), strict=True)
+            ]
         return predictions
 
+    @torch.no_grad()
+    def localize(self, batch: GroundingBatch, sizes: Sequence[tuple[int, int]]) -> tuple[list[Tensor], Tensor]:
+        """Maps and scores on the model's device, which nothing here waits for.
 
-def image_score(anomaly_map: Tensor, fraction: float) -> float:
+        Args:
+            batch: One prompt an image.
+            sizes: Native (H, W) of each image.
+
+        Returns:
+            Per image an anomaly map (H, W) float32 in 0..1; and the image scores, (I,) float32.
+        """
+        if self.processor is None:
+            raise ValueError("This MDLM was built without a processor: load it with models.mdlm.files.load_mdlm.")
+        with self.placement.autocast():
+            logits = self(batch.to(self.placement.device, non_blocking=True)).float()
+        maps = [self.processor.to_native(one, size).sigmoid() for one, size in zip(logits, sizes, strict=True)]
+        return maps, torch.stack([image_score(one, self._score_fraction) for one in maps])
+
+    def place(self, placement: Placement) -> MDLM:
+        """Moves the model to where it shall predict from now on, in that number format, SAM included."""
+        self.placement = placement
+        return placement.place(self)
+
+
+def image_score(anomaly_map: Tensor, fraction: float) -> Tensor:
     """Mean of the most anomalous pixels: steadier than the maximum, and a small defect still counts.
 
     Args:
@@ -164,16 +192,20 @@ def image_score(anomaly_map: Tensor, fraction: float) -> float:
         fraction: Share of the pixels that count; at least one does.
     """
     pixels = anomaly_map.flatten()
-    return float(pixels.topk(max(1, round(fraction * len(pixels)))).values.mean())
+    return pixels.topk(max(1, round(fraction * len(pixels)))).values.mean()
 
 
-def create_mdlm(config: MDLMConfig) -> MDLM:
+def create_mdlm(config: MDLMConfig, *, device: torch.device | None = None) -> MDLM:
     """Loads the base checkpoints and builds a fresh, untrained adapter around them.
+
+    Args:
+        config: Checkpoints, sizes and switches.
+        device: Where 4-bit weights are made, which stay there; None takes this process's GPU, or the CPU.
 
     Raises:
         UserError: If a checkpoint is missing or does not fit.
     """
-    llava, tokenizer = load_llava(config.llava)
+    llava, tokenizer = load_llava(config.llava, device=device)
     sam = build_sam(config.sam)
     seg_id = add_seg_token(llava, tokenizer)
     model = build_mdlm(llava, seg_id, sam, config, build_processor(llava, tokenizer, sam, config.llava))
@@ -196,6 +228,8 @@ def build_processor(
         tile_size=vision.image_size,
         sam_size=sam.image_size,
         mask_size=sam.mask_size,
+        seg_id=int(tokenizer.get_vocab()[SEG_TOKEN]),
+        image_id=int(llava.config.image_token_id),
     )
 
 

@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from data.sample import ImageArray, MaskArray
 from data.training.grounding import GroundingItem
 from models.mdlm.llava import IMAGE_TOKEN, SEG_TOKEN
+from models.mdlm.places import Places, find_places
 from models.mdlm.preprocess import fit_longer_side, sam_input, tower_input
 from models.mdlm.tiles import AnyresTiler
 
@@ -35,7 +36,8 @@ class GroundingBatch:
         pixels: (I, 3, S, S) uint8, SAM's input before normalisation.
         tiles: (I, 3, V, V) uint8, the vision tower's input before normalisation; with anyres (I, T, 3, V, V) float32,
             normalised.
-        tile_sizes: (I, 2), native height and width of each image; with anyres only.
+        tile_sizes: (I, 2), native height and width of each image, which stay on the CPU: they steer code; with anyres
+            only.
         filled: (I, 2), height and width that each image fills of SAM's square; None where all fill it.
         input_ids: (B, L), one conversation a row, padded on the right.
         attention_mask: (B, L), 0 on the padding.
@@ -43,6 +45,7 @@ class GroundingBatch:
         image_index: (N,), the image of each prompt.
         masks: (N, M, M) float32, share of defect area in 0..1.
         valid: (N, M, M) float32, share of the cell inside the image, 0 in SAM's padding.
+        places: Where the special tokens are; None looks for them on the device.
     """
 
     ids: list[str]
@@ -56,11 +59,14 @@ class GroundingBatch:
     valid: Tensor
     tile_sizes: Tensor | None = None
     filled: Tensor | None = None
+    places: Places | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GroundingBatch:
         """The same batch on another device."""
         moved: dict[str, Any] = {
-            f.name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+            f.name: value.to(device, non_blocking=non_blocking)
+            if isinstance(value, Tensor | Places) and f.name != "tile_sizes"
+            else value
             for f in fields(self)
             for value in [getattr(self, f.name)]
         }
@@ -69,7 +75,7 @@ class GroundingBatch:
     def pin_memory(self) -> GroundingBatch:
         """The same batch in memory that a GPU can read while the CPU goes on; the data loader calls it."""
         pinned: dict[str, Any] = {
-            f.name: value.pin_memory() if isinstance(value, Tensor) else value
+            f.name: value.pin_memory() if isinstance(value, Tensor | Places) else value
             for f in fields(self)
             for value in [getattr(self, f.name)]
         }
@@ -89,6 +95,8 @@ class MDLMProcessor:
         tile_size: V.
         sam_size: S.
         mask_size: M.
+        seg_id: Token id of [SEG].
+        image_id: Token id of an image's placeholder.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -97,6 +105,8 @@ class MDLMProcessor:
     tile_size: int
     sam_size: int
     mask_size: int
+    seg_id: int
+    image_id: int
     turn: str | None = None
     tiler: AnyresTiler | None = None
 
@@ -112,6 +122,7 @@ class MDLMProcessor:
             rows = [(item.prompts, image) for image, item in enumerate(items) if item.prompts]
         input_ids, attention_mask = self._encode([self.write(prompts, counts[image]) for prompts, image in rows])
         tiles, tile_sizes = self._tiles([item.image for item in items])
+        row_image = torch.tensor([image for _, image in rows])
         pixels, filled = zip(*(sam_input(item.image, self.sam_size) for item in items), strict=True)
         return GroundingBatch(
             ids=[item.id for item in items],
@@ -121,7 +132,8 @@ class MDLMProcessor:
             tile_sizes=tile_sizes,
             input_ids=input_ids,
             attention_mask=attention_mask,
-            row_image=torch.tensor([image for _, image in rows]),
+            row_image=row_image,
+            places=find_places(input_ids, attention_mask, row_image, seg_id=self.seg_id, image_id=self.image_id),
             image_index=torch.tensor(index),
             masks=torch.stack(masks) if masks else torch.zeros(0, self.mask_size, self.mask_size),
             valid=torch.stack(valid)[torch.tensor(index)],

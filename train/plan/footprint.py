@@ -115,8 +115,8 @@ def grounding_batch(model: MDLM, rows: int, text_tokens: int, *, anyres: bool = 
     size, masks = model.sam.image_size, model.sam.mask_size
     batch = GroundingBatch(
         ids=[str(row) for row in range(rows)],
-        pixels=torch.randn(rows, 3, size, size),
-        tiles=torch.randn(rows, 3, side, side),
+        pixels=torch.randint(256, (rows, 3, size, size), dtype=torch.uint8),
+        tiles=torch.randint(256, (rows, 3, side, side), dtype=torch.uint8),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         image_index=torch.arange(rows),

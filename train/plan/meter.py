@@ -76,6 +76,8 @@ class Meter(TorchDispatchMode):
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
     """Runs an operation; small integers that depend on no fake tensor stay real."""
     inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if torch.device(kwargs.get("device") or "cpu").type != "cpu":
+        return func(*args, **kwargs)
     if any(isinstance(tensor, FakeTensor) or tensor.is_meta for tensor in inputs):
         if func is torch.ops.aten.index.Tensor:  # how much a mask selects is only known of a real one
             args = (args[0], [place for index in args[1] for place in _places(index)])

@@ -106,7 +106,7 @@ def test_the_papers_mdlm_on_one_gpu() -> None:
     blueprint = mdlm_blueprint(mdlm_config("paper"))
     plain, checkpointed = (blueprint.measure(8, 128, "one", checkpointing) for checkpointing in (False, True))
     assert plain.saved / GIB == pytest.approx(25.8, rel=0.01)
-    assert checkpointed.saved / GIB == pytest.approx(2.5, rel=0.05)
+    assert checkpointed.saved / GIB == pytest.approx(2.23, rel=0.02)
     assert plain.saved < plain.peak < 1.05 * plain.saved
     # per image: the language model forward and back, SAM and CLIP forward; checkpointing runs the former once more
     assert plain.flops / 8e12 == pytest.approx(2 * 9.3 + 5.96 + 0.36, rel=0.06)
