@@ -32,41 +32,12 @@ from data.errors import UserError
 from data.image_size import read_header
 from data.sample import load_image
 from models.chat.answers import strip_thinking
+from models.chat.config import ApiConfig
 from models.chat.protocol import ChatRequest, Failure
 
 MEDIA = {"PNG": "png", "JPEG": "jpeg"}  # what is sent as it is
 CACHED_IMAGES = 64  # of the latest, encoded
 LONGEST_PROBE = 10.0  # seconds
-
-
-@dataclass(kw_only=True, slots=True)
-class ApiConfig:
-    """The server and how hard it is pressed.
-
-    Attributes:
-        base_url: Its address, as `http://127.0.0.1:8000/v1`; empty is OpenAI's own.
-        key_variable: Environment variable that holds the key.
-        concurrency: Requests under way at once.
-        requests_per_minute: Upper bound on new requests; 0 is none.
-        timeout: Seconds a request may take.
-        retries: Further attempts after a failed one.
-        backoff: Seconds before the first retry; doubles with each.
-        longest_wait: Upper bound on the seconds before a retry.
-        give_up_after: Questions failed in a row after which the run stops.
-        max_side: Images whose longer side is above this are reduced; 0 sends the file as it is, but turned where its
-            orientation tag says so, and with 8 bits.
-    """
-
-    base_url: str = ""
-    key_variable: str = "OPENAI_API_KEY"
-    concurrency: int = 8
-    requests_per_minute: int = 0
-    timeout: float = 60.0
-    retries: int = 5
-    backoff: float = 1.0
-    longest_wait: float = 60.0
-    give_up_after: int = 20
-    max_side: int = 0
 
 
 class _RetryError(Exception):

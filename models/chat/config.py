@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from models.chat.api import ApiConfig
-
 
 class Backend(StrEnum):
     """What runs a model: this process, ms-swift's engine, or an OpenAI-compatible server."""
@@ -44,6 +42,36 @@ class SwiftNames:
 
     model_type: str = ""
     template: str = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class ApiConfig:
+    """The server and how hard it is pressed.
+
+    Attributes:
+        base_url: Its address, as `http://127.0.0.1:8000/v1`; empty is OpenAI's own.
+        key_variable: Environment variable that holds the key.
+        concurrency: Requests under way at once.
+        requests_per_minute: Upper bound on new requests; 0 is none.
+        timeout: Seconds a request may take.
+        retries: Further attempts after a failed one.
+        backoff: Seconds before the first retry; doubles with each.
+        longest_wait: Upper bound on the seconds before a retry.
+        give_up_after: Questions failed in a row after which the run stops.
+        max_side: Images whose longer side is above this are reduced; 0 sends the file as it is, but turned where its
+            orientation tag says so, and with 8 bits.
+    """
+
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = 8
+    requests_per_minute: int = 0
+    timeout: float = 60.0
+    retries: int = 5
+    backoff: float = 1.0
+    longest_wait: float = 60.0
+    give_up_after: int = 20
+    max_side: int = 0
 
 
 @dataclass(kw_only=True, slots=True)

@@ -15,8 +15,7 @@ from eval.mmad import evaluate as module
 from eval.mmad.answers import read_answers
 from eval.mmad.evaluate import EvalMMADConfig, evaluate_mmad
 from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
-from models.chat.api import ApiConfig
-from models.chat.config import Backend
+from models.chat.config import ApiConfig, Backend
 from models.chat.protocol import ChatRequest, Failure
 from tests.eval.mmad.mmad_tree import write_mmad
 from tests.models.chat.fake_server import Server

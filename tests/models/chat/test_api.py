@@ -1,4 +1,4 @@
-"""The client against a small server that misbehaves in every way that is named in the issue."""
+"""The client against a small server that misbehaves in the ways that servers do."""
 
 import base64
 import io
@@ -15,7 +15,8 @@ from PIL import Image
 
 from data.errors import UserError
 from data.sample import load_image
-from models.chat.api import ApiChat, ApiConfig
+from models.chat.api import ApiChat
+from models.chat.config import ApiConfig
 from models.chat.protocol import ChatRequest, Failure
 from tests.models.chat.fake_server import Server  # type: ignore[import-not-found]
 

@@ -6,7 +6,8 @@ import pytest
 
 from data.ddqa.compose import FREE_PROMPT
 from data.run import Run
-from models.chat.api import ApiChat, ApiConfig
+from models.chat.api import ApiChat
+from models.chat.config import ApiConfig
 from models.chat.protocol import ChatRequest
 from models.eddm.eddm import load_eddm
 from tests.models.chat.swift_server import serve
