@@ -1,6 +1,6 @@
-"""python -m scripts.benchmarks.mdlm [sizes=tiny,middle] [steps=4] [images=N] [device=cpu|cuda]: MDLM samples a second.
+"""python -m scripts.benchmarks.mdlm [sizes=tiny,middle] [steps=4] [images=N]: MDLM samples a second.
 
-device=cpu trains two copies of one randomly initialised MDLM on the same batches, a step each in turn:
+Trains two copies of one randomly initialised MDLM on the same batches, a step each in turn:
 - plain: a LISA-style step. Stock SAM embeds one image at a time, DAM and decoder run image by image, LLaVA evaluates
   `lm_head` on all tokens and keeps all hidden states.
 - ours: as `train.mdlm.train` does it.
@@ -10,9 +10,7 @@ Collating (resizing, tokenising) counts on both sides. SAM's share of the plain 
   4096. Arithmetic rules here, and batching saves none of it. By FLOPs ViT-H is 25 % of a 7B LoRA step at one tile; here
   the share is larger.
 
-device=cuda runs the full-size MDLM (7B + ViT-H, bf16, random weights, one tile) and prints a table: step time, samples
-a second, peak memory, model FLOPs utilisation, with and without checkpointing, QLoRA; device=cpu sizes=small tries
-that code on a CPU.
+`scripts.benchmarks.gpu_check` measures the full size on a GPU.
 """
 
 import sys
@@ -32,7 +30,6 @@ from models.mdlm.preprocess import normalise_for_tower
 from models.mdlm.processor import GroundingBatch
 from models.mdlm.sam import Sam, SamAttention, SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
-from scripts.benchmarks.mdlm_gpu import print_table
 from scripts.command import compose_config
 from train.engine.optim import OptimConfig, build_optimizer
 from train.mdlm.config import TrainMDLMConfig
@@ -76,9 +73,6 @@ def main() -> None:
     """Prints one row a side; exit code 1 if a target is missed or the losses differ."""
     options = dict(argument.split("=") for argument in sys.argv[1:])
     names = options.get("sizes", "tiny,middle").split(",")
-    if options.get("device", "cpu") != "cpu" or names in (["small"], ["full"]):
-        print_table(options.get("device", "cuda"), options.get("sizes", "full"), int(options.get("images", 8)))
-        return
     failed = False
     for name in names:
         sizes = {"tiny": tiny_sizes, "middle": lambda: MIDDLE}[name]()
