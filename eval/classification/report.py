@@ -18,10 +18,10 @@ from eval.classification.config import ClassificationConfig
 from eval.classification.names import ClassNames
 from eval.classification.velm import Row
 from eval.metrics.classes import METRICS, UNKNOWN
+from eval.metrics.figures import format_figure
 from eval.report.cases import GalleryConfig, encode_picture
 from eval.report.facts import read_versions
 from eval.report.page import page_environment
-from eval.report.write import format_figure
 
 COLUMNS = dict(zip(METRICS, ("Accuracy", "Macro-F1", "Kappa", "Eq. 1", "Eq. 2"), strict=True))
 SECTIONS = {

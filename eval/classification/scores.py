@@ -24,6 +24,7 @@ from eval.metrics.classes import (
     count_confusion,
     mean_metrics,
 )
+from eval.metrics.figures import format_figure, percent
 from eval.tables.velm import published_scores
 
 log = logging.getLogger(__name__)
@@ -202,12 +203,11 @@ def log_tables(result: Mapping[str, Any]) -> None:
 
 
 def _cell(value: float | None, published: float | None) -> str:
-    shown = "–" if value is None else f"{value:.2f}"
-    return shown if published is None else f"{shown} ({published:.1f})"
+    return format_figure(value, 2) + ("" if published is None else f" ({published:.1f})")
 
 
 def _percent(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else 100 * value for name, value in values.items()}
+    return {name: percent(value) for name, value in values.items()}
 
 
 def _percent_pair(pair: Sequence[float] | None) -> list[float] | None:

@@ -16,6 +16,7 @@ from data.ddqa.wording import PAPER_TASKS, Task
 from data.errors import UserError
 from data.files import hash_file, read_jsonl, write_json
 from data.run import Run, open_run
+from eval.metrics.figures import mean_known
 from models.chat.answers import box_iou, parse_box, parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
 from models.eddm.eddm import BOX_TOKENS, LETTER_TOKENS, load_eddm
@@ -121,20 +122,20 @@ def grade(rows: Sequence[Row], replies: Sequence[str]) -> dict[str, Any]:
         by_category[_name(row) if several else row["category"]][task].append(score)
         if task == Task.AD:
             by_answer[row["options"][ord(row["answer"]) - ord("A")]].append(score)
-    normal, defective = (_mean(by_answer.get(option, [])) for option in AD_OPTIONS)
-    balanced = _mean([normal, defective]) if len(by_answer) == 2 else None
+    normal, defective = (mean_known(by_answer.get(option, [])) for option in AD_OPTIONS)
+    balanced = mean_known([normal, defective]) if len(by_answer) == 2 else None
     return {
         "AD": _percent(balanced),
-        "RDL": _percent(_mean(right[Task.RDL])),
-        "DC": _percent(_mean(right[Task.DC])),
-        "DFM_iou": _percent(_mean(right[Task.DFM])),
-        "AD_accuracy": _percent(_mean(right[Task.AD])),
+        "RDL": _percent(mean_known(right[Task.RDL])),
+        "DC": _percent(mean_known(right[Task.DC])),
+        "DFM_iou": _percent(mean_known(right[Task.DFM])),
+        "AD_accuracy": _percent(mean_known(right[Task.AD])),
         "AD_normal": _percent(normal),
         "AD_defective": _percent(defective),
         "counts": {task.value: len(right[task]) for task in PAPER_TASKS},
         "unparsable": unparsable,
         "categories": {
-            category: {task: _percent(_mean(scores)) for task, scores in sorted(tasks.items())}
+            category: {task: _percent(mean_known(scores)) for task, scores in sorted(tasks.items())}
             for category, tasks in sorted(by_category.items())
         },
     }
@@ -158,11 +159,6 @@ def _true_box(row: Row) -> tuple[float, float, float, float]:
     if len(values) != 4:
         raise UserError(f"Not a box: {row['answer']!r} is the answer of {row['id']}. Build DDQA again.")
     return values[0], values[1], values[2], values[3]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _percent(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
 """Metrics without a model: pixels, images and classes, exact or from a histogram with certified ends.
 
-Public modules: `classes`, `histogram`, `histogram_state`, `image`, `pixels`, `ranking`, `scores`.
+Public modules: `classes`, `figures`, `histogram`, `histogram_state`, `image`, `pixels`, `ranking`, `scores`.
 """

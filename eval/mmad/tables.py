@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eval.metrics.figures import format_figure
 from eval.mmad.score import FIGURES
 from eval.report.page import page_environment
 
@@ -35,7 +36,7 @@ def render_markdown(results: dict[str, Any]) -> str:
 
 def render_html(results: dict[str, Any]) -> str:
     """One self-contained page."""
-    environment = page_environment(cell=format_cell, limits=format_limits)
+    environment = page_environment(cell=format_figure, limits=format_limits)
     return environment.get_template("mmad.html.j2").render(results=results, heads=HEADS, summary=summary(results))
 
 
@@ -49,11 +50,6 @@ def summary(results: dict[str, Any]) -> str:
     left_out = sum(results["skipped"].values())
     parts.append(f"{left_out} entries left out" if left_out else "")
     return ", ".join(filter(None, parts))
-
-
-def format_cell(value: float | None) -> str:
-    """One digit, or a dash."""
-    return "–" if value is None else f"{value:.1f}"
 
 
 def format_limits(limits: list[float] | None) -> str:
@@ -70,6 +66,6 @@ def _table(corner: str, blocks: dict[str, Any]) -> list[str]:
         cells = []
         for figure in FIGURES:
             limits = format_limits(table["interval"][figure])
-            cells.append(format_cell(table[figure]) + (f" ({limits})" if limits else ""))
+            cells.append(format_figure(table[figure]) + (f" ({limits})" if limits else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {table['questions']} |")
     return lines

@@ -18,6 +18,7 @@ from data.run import Run, open_run
 from data.sample import Sample
 from data.source import load_samples
 from data.training.descriptions import load_descriptions
+from eval.metrics.figures import format_figure
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
 from eval.report.facts import (
@@ -130,11 +131,6 @@ def _describe_sides(told: Mapping[str, Any]) -> dict[str, Any]:
     zero_shot = told if told["dataset"] else {**told, "part": "zero_shot"}
     sides = {"Training": {**told, "dataset": "", "part": "train"}, "Zero-shot": zero_shot}
     return {name: describe_data(evaluated_sources(side)) for name, side in sides.items()}
-
-
-def format_figure(value: float | None, digits: int = 1) -> str:
-    """A number with fixed digits; a dash when there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def format_delta(value: float | None) -> str:

@@ -20,6 +20,7 @@ from data.files import hash_value
 from data.parallel import map_threads
 from data.ranks import Ranks
 from data.sample import Sample
+from eval.metrics.figures import mean_known, percent
 from eval.metrics.histogram import PixelHistogram
 from eval.metrics.histogram_state import load_histogram, pack_histogram, save_histogram, unpack_histogram
 from eval.metrics.image import image_metrics
@@ -124,7 +125,7 @@ def score_categories(
         if any(reasons.values()):
             undefined[name] = {kind: reason for kind, reason in reasons.items() if reason}
     shown = (*METRICS, "pixel_iou") if settings.iou_threshold is not None else METRICS
-    mean = {metric: _mean([values[metric] for values in categories.values()]) for metric in shown}
+    mean = {metric: mean_known([values[metric] for values in categories.values()]) for metric in shown}
     normal = sum(sample.is_normal for sample in samples)
     counts = {"total": len(samples), "normal": normal, "anomalous": len(samples) - normal}
     return {"mean": mean, "categories": categories, "undefined": undefined, "images": counts}
@@ -174,28 +175,19 @@ def _stream(
 
 def _figures(pixels: PixelMetrics, images: RankingMetrics, settings: ScoreSettings) -> dict[str, Any]:
     figures: dict[str, Any] = {
-        "pixel_auroc": _percent(pixels.auroc),
-        "pixel_f1_max": _percent(pixels.f1_max),
-        "pixel_ap": _percent(pixels.ap),
-        "pixel_aupro": _percent(pixels.aupro),
-        "image_auroc": _percent(images.auroc),
-        "image_ap": _percent(images.ap),
-        "image_f1_max": _percent(images.f1_max),
+        "pixel_auroc": percent(pixels.auroc),
+        "pixel_f1_max": percent(pixels.f1_max),
+        "pixel_ap": percent(pixels.ap),
+        "pixel_aupro": percent(pixels.aupro),
+        "image_auroc": percent(images.auroc),
+        "image_ap": percent(images.ap),
+        "image_f1_max": percent(images.f1_max),
         "pixel_f1_threshold": pixels.f1_threshold,
         "image_f1_threshold": images.f1_threshold,
     }
     if settings.iou_threshold is not None:
-        figures["pixel_iou"] = _percent(pixels.iou)
+        figures["pixel_iou"] = percent(pixels.iou)
     if pixels.brackets:
         ends = {f"pixel_{name}": [100 * low, 100 * high] for name, (low, high) in pixels.brackets.items()}
         figures["brackets"] = ends
     return figures
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,16 @@ from data.errors import UserError
 from data.files import hash_value
 from data.ranks import Ranks, join_ranks
 from data.run import Run, open_run
-from data.sample import ImageArray, Sample
 from data.source import Source, load_samples
 from data.training.descriptions import load_descriptions
 from data.training.grounding import DescriptionMode
-from eval.segmentation.averaging import mirror_text
 from eval.segmentation.config import SegmentationConfig, trained_data
-from eval.segmentation.driver import Job, as_it_is, evaluate
-from eval.segmentation.file_maps import FileMaps, find_maps
-from eval.segmentation.map_store import MapRow
+from eval.segmentation.driver import Eye, Job, evaluate
+from eval.segmentation.file_maps import find_maps
 from eval.segmentation.prompts import TextSource, evaluation_prompts
 from eval.segmentation.subset import choose_subset
 from eval.segmentation.zero_shot import check_zero_shot
-from models.predictor import Predicted, Predictor
+from models.predictor import Predictor
 
 Load = Callable[[Run, str], Predictor]
 
@@ -58,99 +55,62 @@ def evaluate_segmentation(config: SegmentationConfig, load: Load = _load_mdlm) -
 
 
 def _evaluate_files(config: SegmentationConfig, ranks: Ranks) -> dict[str, Any]:
-    def prepare() -> tuple[FileMaps, Job]:
+    def prepare() -> Job:
         listing = load_samples(config.sources())
         samples = choose_subset(config.subset, listing.samples, config.sources())
         whole = load_samples([Source(reader=config.dataset, root=config.data_root)])
-        files = find_maps(Path(config.maps), Path(config.data_root), samples, whole)
-        files.check_extra(config.allow_extra_maps)
+        maps = find_maps(Path(config.maps), Path(config.data_root), samples, whole)
+        maps.check_extra(config.allow_extra_maps)
+        hashes = hash_files(maps.files.values())
         out = Path(config.out)
-        job = Job(
+        return Job(
             name=config.name or Path(config.maps).name,
             samples=samples,
+            keys={name: hashes[path] for name, path in maps.files.items()},
+            files=maps.files,
             skipped=listing.skipped,
             left_out=len(listing.samples) - len(samples),
+            facts=maps.facts(),
             store=out,
             summary=out / "segmentation.json",
             report=out,
         )
-        return files, job
 
-    files, job = ranks.once(prepare)
-    return evaluate(files, job, config, ranks)
+    return evaluate(ranks.once(prepare), config, ranks)
 
 
 def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[str, Any]:
     run, model = open_run(config.run), config.model_name()
 
-    def prepare() -> tuple[dict[str, Any], dict[str, str], Job]:
+    def prepare() -> Job:
         folder = find_mdlm(run, model)
         listing = load_samples(config.sources())
         guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
         samples = choose_subset(config.subset, listing.samples, config.sources())
-        prompts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
+        texts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
+        prompts = {sample.id: text for sample, text in zip(samples, texts, strict=True)}
+        digest, hashes = hash_model(folder), hash_files(sample.image for sample in samples)
         name = config.result_name(trained_data(folder))
         result = (Path(config.out) if config.out else run.eval) / f"segmentation_{name}"
-        job = Job(
+        told = {"description": config.description.value, "model": model, "model_hash": digest, "zero_shot": guard}
+        return Job(
             name=name,
             samples=samples,
+            keys={s.id: hash_value([digest, hashes[s.image], prompts[s.id]]) for s in samples},
+            prompts=prompts,
             skipped=listing.skipped,
             left_out=len(listing.samples) - len(samples),
+            facts=told,
             store=result,
             summary=result.with_name(f"{result.name}.json"),
             report=Path(config.out) if config.out else None,
         )
-        facts = {
-            "description": config.description.value,
-            "model": model,
-            "model_hash": hash_model(folder),
-            "zero_shot": guard,
-        }
-        return facts, dict(zip((sample.id for sample in samples), prompts, strict=True)), job
 
-    facts, prompts, job = ranks.once(prepare)
-    return evaluate(RunMaps(lambda: load(run, model), prompts, facts), job, config, ranks)
+    def open_eye() -> Eye:
+        predictor = load(run, model)
+        return Eye(lambda samples, views, texts: predictor.predict(views, texts))
 
-
-class RunMaps:
-    """The maps that an MDLM makes.
-
-    Args:
-        load: Loads the predictor; called only when some map is missing.
-        prompts: Sample id → what the model is told.
-        about: What the summary says about the model; `model_hash` names its weights.
-    """
-
-    has_scores = True
-
-    def __init__(self, load: Callable[[], Predictor], prompts: Mapping[str, str], about: Mapping[str, Any]) -> None:
-        self.files: dict[str, Path] = {}
-        self._load, self._prompts, self._about = load, prompts, about
-        self._predictor: Predictor | None = None
-
-    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
-        """See `MapSource.keys`: the weights, the image's bytes and the text."""
-        hashes, weights = hash_files(sample.image for sample in samples), self._about["model_hash"]
-        return {s.id: hash_value([weights, hashes[s.image], self.prompt(s)]) for s in samples}
-
-    def prompt(self, sample: Sample) -> str:
-        """See `MapSource.prompt`."""
-        return self._prompts[sample.id]
-
-    def load(self) -> Callable[[ImageArray], Any]:
-        """See `MapSource.load`."""
-        self._predictor = self._load()
-        return getattr(self._predictor, "prepare", as_it_is)
-
-    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
-        """See `MapSource.look`; of a mirrored image, "left" and "right" change places in the text, too."""
-        assert self._predictor is not None
-        texts = [self.prompt(sample) for sample in samples]
-        return self._predictor.predict(views, [mirror_text(text) for text in texts] if mirrored else texts)
-
-    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
-        """See `MapSource.facts`."""
-        return dict(self._about)
+    return evaluate(ranks.once(prepare), config, ranks, open_eye)
 
 
 def find_mdlm(run: Run, model: str) -> Path:

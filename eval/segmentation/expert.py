@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ from data.content import hash_files, hash_samples
 from data.errors import UserError
 from data.files import hash_value
 from data.ranks import join_ranks
-from data.sample import ImageArray, Sample
+from data.sample import Sample
 from data.source import Listing, Source, load_samples
+from eval.metrics.figures import format_figure, mean_known
 from eval.segmentation.config import ScoringConfig
-from eval.segmentation.driver import Job, as_it_is, evaluate
+from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.map_store import MapRow
 from models.experts.expert import Expert, Gate
 from models.experts.load import ExpertName, load_expert, parse_expert
 from models.experts.store import EXPERT, GATE, read_expert
-from models.predictor import Predicted
 
 log = logging.getLogger(__name__)
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
@@ -65,69 +65,35 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     """
     config.check()
     ranks = join_ranks()
-    listing = ranks.once(lambda: list_unfitted(config.dataset_source(), config.expert_dir))
     expert = load_expert(config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code)
-    expert.check(sorted({sample.category for sample in listing.samples}))
-    out = Path(config.out)
-    job = Job(
-        name=expert.name,
-        samples=listing.samples,
-        skipped=listing.skipped,
-        store=out,
-        summary=out / "expert.json",
-        report=out,
+
+    def prepare() -> Job:
+        listing = list_unfitted(config.dataset_source(), config.expert_dir)
+        expert.check(sorted({sample.category for sample in listing.samples}))
+        digest, out = expert_digest(config.expert, config.expert_dir), Path(config.out)
+        return Job(
+            name=expert.name,
+            samples=listing.samples,
+            keys={name: hash_value([digest, seen]) for name, seen in hash_seen(expert, listing.samples).items()},
+            skipped=listing.skipped,
+            facts={"expert": expert.name, "sees_truth": expert.sees_truth},
+            store=out,
+            summary=out / "expert.json",
+            report=out,
+        )
+
+    job = ranks.once(prepare)
+    result = evaluate(
+        job,
+        config,
+        ranks,
+        lambda: Eye(lambda samples, images, texts: expert.detect(samples, images)),
+        lambda rows: {"gate": pass_rates(job.samples, rows, expert.gates)},
     )
-    result = evaluate(ExpertMaps(expert, config, listing.samples), job, config, ranks)
     if ranks.is_main:
         _log_table(result)
-        log.info("wrote %s", out / "expert.json")
+        log.info("wrote %s", job.summary)
     return result
-
-
-class ExpertMaps:
-    """The maps that a vision expert makes.
-
-    Args:
-        expert: Who looks.
-        config: Its name and folder.
-        samples: What is evaluated.
-    """
-
-    has_scores = True
-
-    def __init__(self, expert: Expert, config: EvalExpertConfig, samples: Sequence[Sample]) -> None:
-        self.files: dict[str, Path] = {}
-        self._expert, self._config, self._samples = expert, config, samples
-
-    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
-        """See `MapSource.keys`: the expert and the image, for the oracle the mask as well."""
-        digest = expert_digest(self._config.expert, self._config.expert_dir)
-        if self._expert.sees_truth:
-            contents = hash_samples(samples)
-        else:
-            hashes = hash_files(sample.image for sample in samples)
-            contents = [hashes[sample.image] for sample in samples]
-        return {s.id: hash_value([digest, content]) for s, content in zip(samples, contents, strict=True)}
-
-    def prompt(self, sample: Sample) -> str:
-        """See `MapSource.prompt`."""
-        return ""
-
-    def load(self) -> Callable[[ImageArray], Any]:
-        """See `MapSource.load`: experts take images as they are."""
-        return as_it_is
-
-    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
-        """See `MapSource.look`."""
-        return self._expert.detect(samples, views)
-
-    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
-        """See `MapSource.facts`."""
-        members: dict[str, list[Sample]] = {}
-        for sample in sorted(self._samples, key=lambda sample: sample.category):
-            members.setdefault(sample.category, []).append(sample)
-        gates = {name: _pass_rates(found, rows, self._expert.gates[name]) for name, found in members.items()}
-        return {"expert": self._expert.name, "sees_truth": self._expert.sees_truth, "gate": gates}
 
 
 def list_unfitted(source: Source, folder: str) -> Listing:
@@ -165,19 +131,30 @@ def expert_digest(name: str, folder: str) -> str:
     return hash_value([name, *hash_files(files).values()])
 
 
-def _pass_rates(samples: Sequence[Sample], rows: Mapping[str, MapRow], gate: Gate) -> dict[str, float | None]:
-    """Percent of normal and of anomalous images that the gate calls good, and its thresholds."""
-    passed: dict[bool, list[bool]] = {True: [], False: []}
-    for sample in samples:
-        score = rows[sample.id].score
+def hash_seen(expert: Expert, samples: Sequence[Sample]) -> dict[str, str]:
+    """Sample id → hash of what an expert sees: the image, for the oracle its mask as well."""
+    hashes = hash_files(sample.image for sample in samples)
+    seen = hash_samples(samples) if expert.sees_truth else [hashes[sample.image] for sample in samples]
+    return {sample.id: one for sample, one in zip(samples, seen, strict=True)}
+
+
+def pass_rates(
+    samples: Sequence[Sample], rows: Mapping[str, MapRow], gates: Mapping[str, Gate]
+) -> dict[str, dict[str, float | None]]:
+    """Percent of normal and of anomalous images that the gate calls good, and its thresholds, by category."""
+    passed: dict[str, dict[bool, list[float]]] = {}
+    for sample in sorted(samples, key=lambda sample: sample.category):
+        score, gate = rows[sample.id].score, gates[sample.category]
         assert score is not None
-        passed[sample.is_normal].append(score < gate.score)
-    rates = {normal: 100 * sum(found) / len(found) if found else None for normal, found in passed.items()}
+        passed.setdefault(sample.category, {True: [], False: []})[sample.is_normal].append(100 * (score < gate.score))
     return {
-        "normal_passed": rates[True],
-        "anomalous_passed": rates[False],
-        "score_threshold": gate.score,
-        "pixel_threshold": gate.pixel,
+        name: {
+            "normal_passed": mean_known(found[True]),
+            "anomalous_passed": mean_known(found[False]),
+            "score_threshold": gates[name].score,
+            "pixel_threshold": gates[name].pixel,
+        }
+        for name, found in passed.items()
     }
 
 
@@ -189,9 +166,7 @@ def _log_table(result: dict[str, Any]) -> None:
         gate = result["gate"].get(category, {})
         cells = [values.get(name) for name in COLUMNS]
         rates = [gate.get(name) for name in ("normal_passed", "anomalous_passed")]
-        shown = "".join(f"{_cell(cell):>14}" for cell in cells) + "".join(f"{_cell(rate):>16}" for rate in rates)
+        shown = "".join(f"{format_figure(cell, 2):>14}" for cell in cells) + "".join(
+            f"{format_figure(rate, 2):>16}" for rate in rates
+        )
         log.info("%-20s%s", category, shown)
-
-
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

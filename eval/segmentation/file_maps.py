@@ -6,19 +6,16 @@ How a file is read: `models.experts.map_file`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data.content import hash_files
 from data.errors import UserError
-from data.sample import ImageArray, Sample
+from data.sample import Sample
 from data.source import Listing
 from eval.segmentation.driver import list_some
-from eval.segmentation.map_store import MapRow
 from models.experts.map_file import SUFFIXES
-from models.predictor import Predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,6 @@ class FileMaps:
     files: dict[str, Path]
     unused: list[Path]
     extra: list[Path]
-    has_scores = False
 
     def check_extra(self, allow: bool) -> None:
         """Refuses maps that belong to no image.
@@ -50,25 +46,8 @@ class FileMaps:
                 "Remove them, or let them be counted only: allow_extra_maps=true."
             )
 
-    def keys(self, samples: Sequence[Sample]) -> dict[str, str]:
-        """See `MapSource.keys`: what the file holds."""
-        hashes = hash_files(self.files.values())
-        return {sample.id: hashes[self.files[sample.id]] for sample in samples}
-
-    def prompt(self, sample: Sample) -> str:
-        """See `MapSource.prompt`."""
-        return ""
-
-    def load(self) -> Callable[[ImageArray], Any]:
-        """See `MapSource.load`: never called, the maps are there."""
-        raise NotImplementedError
-
-    def look(self, samples: Sequence[Sample], views: Sequence[Any], mirrored: bool) -> Sequence[Predicted]:
-        """See `MapSource.look`: never called."""
-        raise NotImplementedError
-
-    def facts(self, rows: Mapping[str, MapRow]) -> dict[str, Any]:
-        """See `MapSource.facts`."""
+    def facts(self) -> dict[str, Any]:
+        """What the summary says about the maps."""
         return {
             "maps": str(self.folder.resolve()),
             "unused_maps": len(self.unused),

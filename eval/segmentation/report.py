@@ -13,10 +13,10 @@ import numpy as np
 
 from data.files import write_json, write_text
 from data.sample import Sample, load_image
+from eval.metrics.figures import format_figure
 from eval.report.cases import GalleryConfig, draw_case
 from eval.report.facts import read_versions
 from eval.report.page import page_environment
-from eval.report.write import format_figure
 from eval.segmentation.category_scores import METRICS, LoadScored
 from models.contour import ContourConfig
 

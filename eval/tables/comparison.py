@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from eval.metrics.figures import format_figure
 from eval.tables.published import PublishedTable
 
 
@@ -129,10 +130,8 @@ def _protocol(mine: Ours) -> dict[str, str]:
 
 def shown(value: float | None, digits: int, signed: bool = False) -> str:
     """A figure for people; a dash when there is none, a plain 0 where nothing differs."""
-    if value is None:
-        return "–"
-    if not signed:
-        return f"{value:.{digits}f}"
+    if value is None or not signed:
+        return format_figure(value, digits)
     rounded = round(value, digits) + 0.0
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else "0"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from data.files import hash_value, read_json, read_jsonl, write_json
 from data.run import open_run
 from data.source import Source, load_samples
 from eval.ddqa.exam import ask_all, grade
+from eval.metrics.figures import mean_known
 from eval.tables.comparison import Comparison, Ours, compare
 from eval.tables.config import ReproduceConfig
 from eval.tables.counts import SOURCES, compare_counts
@@ -49,7 +49,7 @@ def _on_mmad(config: ReproduceConfig) -> Ours:
     results = answer_mmad(config, MINICPM)
     values = {task: results["mean"][column] for task, column in IN_MMAD.items()}
     return Ours(
-        values=values | {"average": _mean(list(values.values()))},
+        values=_with_average(values),
         weights=results["model"],
         resolution="chosen by the model",
         definition=f"three columns of eiad.3, {results['answered']} of {results['questions']} questions",
@@ -72,7 +72,7 @@ def _on_ddqa(config: ReproduceConfig) -> Ours:
     values = {"AD": marks["AD_accuracy"], "DC": marks["DC"], "RDL": marks["RDL"]}
     lost = sum(marks["unparsable"].values())
     return Ours(
-        values=values | {"average": _mean(list(values.values()))},
+        values=_with_average(values),
         weights=eddm.model,
         resolution="chosen by the model",
         definition=f"accuracy on {len(rows)} questions of {', '.join(found)}; {lost} unreadable replies count as wrong",
@@ -128,6 +128,6 @@ def _spread(rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
     return [rows[index * len(rows) // limit] for index in range(limit)]
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
+def _with_average(values: dict[str, float | None]) -> dict[str, float | None]:
+    """The average is over all tasks; None where one has no figure."""
+    return values | {"average": None if None in values.values() else mean_known(list(values.values()))}

@@ -1,0 +1,21 @@
+"""A figure that may have no value: its mean, in percent, and as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that there are; None without any."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def percent(value: float | None) -> float | None:
+    """A fraction in percent."""
+    return None if value is None else 100 * value
+
+
+def format_figure(value: float | None, digits: int = 1) -> str:
+    """A number with fixed digits; a dash when there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
