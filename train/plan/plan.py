@@ -11,6 +11,7 @@ from train.eddm.config import EDDMConfig
 from train.mdlm.config import TrainMDLMConfig
 from train.plan.blueprint import Blueprint, eddm_blueprint, mdlm_blueprint
 from train.plan.config import PlanConfig, check_plan
+from train.plan.feeding import time_image
 from train.plan.measure import check_measurable, measure_mdlm
 from train.plan.options import list_options, share_batch
 from train.plan.report import PartPlan, compose_document, compose_text
@@ -44,6 +45,7 @@ def plan_parts(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> l
     if config.measure:
         check_measurable(drafts[1][0])
     parts = [complete(config, *draft) for draft in drafts]
+    parts[1] = replace(parts[1], image_seconds=time_image(mdlm))
     if config.measure:
         measured = measure_mdlm(mdlm, parts[1].blueprint, text_tokens=config.text_tokens)
         parts[1] = replace(parts[1], measured=measured)

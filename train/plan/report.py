@@ -9,6 +9,7 @@ from typing import Any
 
 from train.plan.blueprint import Blueprint
 from train.plan.config import PlanConfig
+from train.plan.feeding import SIDE
 from train.plan.options import GIB, Option, Strategy, recommend
 
 TITLES = {Strategy.ddp: "DDP", Strategy.zero2: "ZeRO-2", Strategy.qlora: "QLoRA", Strategy.zero3: "ZeRO-3"}
@@ -24,6 +25,7 @@ class PartPlan:
         samples: Rows or masks of an epoch.
         samples_from: Where that number comes from.
         measured: Predicted and measured peak of a real step, in bytes; None where none was run.
+        image_seconds: What a data worker needs for an image, see `train.plan.feeding`; None where that is not known.
     """
 
     blueprint: Blueprint
@@ -31,6 +33,7 @@ class PartPlan:
     samples: int
     samples_from: str
     measured: dict[str, Any] | None = None
+    image_seconds: float | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -43,6 +46,12 @@ class PartPlan:
         if self.blueprint.steps is not None:
             return self.blueprint.steps
         return math.ceil(self.steps_per_epoch * (self.blueprint.epochs or 1))
+
+    def workers(self, option: Option) -> int | None:
+        """Data workers that one GPU needs so as not to wait for images."""
+        if self.image_seconds is None:
+            return None
+        return max(1, math.ceil(option.rows * option.accumulation / option.step_seconds * self.image_seconds))
 
 
 def compose_document(config: PlanConfig, parts: Sequence[PartPlan]) -> dict[str, Any]:
@@ -73,6 +82,8 @@ def _part_document(part: PartPlan) -> dict[str, Any]:
         "options": [_option_document(option, part.steps) for option in part.options],
         "recommended": {tiles: option and _option_document(option, part.steps) for tiles, option in best.items()},
         "measured": part.measured,
+        "seconds_per_image_and_worker": part.image_seconds,
+        "workers_per_gpu": {tiles: option and part.workers(option) for tiles, option in best.items()},
     }
 
 
@@ -124,6 +135,11 @@ def _part_text(part: PartPlan) -> list[str]:
         mark = "→" if option is best[option.tiles] else " "
         lines.append(f"  {mark} {_row(option, part.steps)}")
     lines += ["", *(_advice(tiles, option, part) for tiles, option in best.items())]
+    if part.image_seconds:
+        lines.append(
+            f"  one data worker prepares {1 / part.image_seconds:.1f} photos of {SIDE}² pixels a second, timed on this "
+            "machine with one core; take it where the GPUs are"
+        )
     if part.measured:
         predicted, measured = part.measured["predicted_gib"], part.measured["measured_gib"]
         ratio = predicted / measured
@@ -155,4 +171,6 @@ def _advice(tiles: str, option: Option | None, part: PartPlan) -> str:
         name = f"{TITLES[least.strategy]}{' with checkpointing' if least.checkpointing else ''}"
         return f"{start} nothing fits; least is {name} with {least.needed_gib:.1f} GiB. Take more GPUs or larger ones."
     name = f"{TITLES[option.strategy]}{' with gradient checkpointing' if option.checkpointing else ''}"
-    return f"{start} take {name}, {option.needed_gib:.1f} GiB a GPU."
+    workers = part.workers(option)
+    fed = "" if workers is None else f", {workers} data worker{'s' if workers > 1 else ''} a GPU (loop.workers)"
+    return f"{start} take {name}, {option.needed_gib:.1f} GiB a GPU{fed}."
