@@ -41,6 +41,7 @@ class ExportConfig:
         push_to_hub: Repository `owner/name` that the proven export is uploaded to; empty uploads nothing.
         private: Whether that repository is private.
         license: Licence named in the model card; `other` refers to its note.
+        trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
     run: str
@@ -55,3 +56,4 @@ class ExportConfig:
     push_to_hub: str = ""
     private: bool = True
     license: str = "other"
+    trust_remote_code: bool = False

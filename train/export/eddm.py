@@ -14,13 +14,13 @@ from data.errors import UserError
 from data.files import read_json, write_json
 from data.run import Run
 from models.chat.protocol import ChatModel
-from models.eddm.eddm import load_trained_chat
+from models.eddm.eddm import find_base, load_trained_chat
 from models.exported import MODEL
 from models.mdlm.files import ADAPTER, TOKENIZER
 from models.weights.checkpoint import identify
 from models.weights.hub import resolve_checkpoint
 from models.weights.shards import count_parameters, list_pickles, list_shards
-from models.weights.trust import admit
+from models.weights.trust import Admitted
 from train.export.config import ExportConfig
 from train.export.part import (
     PROCESSOR_FILES,
@@ -65,19 +65,20 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
     """Writes the part.
 
     Raises:
-        UserError: If the base is missing, not whole, or no longer fits the adapter.
+        UserError: If the base is missing, not whole, runs code that is not allowed, or no longer fits the adapter.
     """
     trained: dict[str, Any] = read_json(run.eddm / "config.json")["trained"]
-    base = _base(run, trained)
-    identity = identify(str(base) if trained["local"] else trained["base"], trained["revision"])
-    chat, model = _load(trained, base, run.eddm / "adapter")
-    reference = _probe(chat, model, base, trained)
+    admitted = find_base(run, trained, trust_remote_code=config.trust_remote_code)
+    base = admitted.place
+    identity = identify(str(base) if trained["local"] else trained["base"], trained["revision"], admitted.code)
+    chat, model = _load(trained, admitted, run.eddm / "adapter")
+    reference = _probe(chat, model, admitted)
     own = next(model.parameters()).dtype
     dtype = getattr(torch, config.dtype) if config.merge and config.dtype else own
     if config.merge:
         whole = model.merge_and_unload(safe_merge=True) if hasattr(model, "merge_and_unload") else model
         save_model(whole, folder / MODEL, dtype, config.shard_gib)
-        code = ("*.py",) if trained["trust_remote_code"] else ()
+        code = ("*.py",) if admitted.trust_remote_code else ()
         copy_files(base, folder / MODEL, (*TOKENIZER_FILES, *PROCESSOR_FILES, *code))
         own_code(folder / MODEL)
     else:
@@ -97,29 +98,28 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
         reference=reference,
         dtype=coarser(own, dtype),
         bases={} if config.merge else {"base": str(base)},
-        trust_remote_code=trained["trust_remote_code"],
+        trust_remote_code=admitted.trust_remote_code,
     )
 
 
-def _load(trained: dict[str, Any], base: Path, adapter: Path) -> tuple[ChatModel, Any]:
+def _load(trained: dict[str, Any], base: Admitted, adapter: Path) -> tuple[ChatModel, Any]:
     """The run's own EDDM, on the CPU, and the model inside."""
     try:
-        admitted = admit(base, revision=trained["revision"], code=trained.get("code"))
-        chat: Any = load_trained_chat(trained | {"use_cpu": True}, admitted, adapter, name="run", batch_size=1)
+        chat: Any = load_trained_chat(trained | {"use_cpu": True}, base, adapter, name="run", batch_size=1)
     except (RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise
         reason = str(error).strip().splitlines()
         raise UserError(
-            f"The adapter {adapter} does not fit the base {base}: {' '.join(reason[:2])} Train EDDM again."
+            f"The adapter {adapter} does not fit the base {base.place}: {' '.join(reason[:2])} Train EDDM again."
         ) from error
     return chat, chat.engine.model if hasattr(chat, "engine") else chat.model
 
 
-def _probe(chat: ChatModel, model: Any, base: Path, trained: dict[str, Any]) -> dict[str, Tensor]:
-    if trained["trust_remote_code"]:
+def _probe(chat: ChatModel, model: Any, base: Admitted) -> dict[str, Tensor]:
+    if base.trust_remote_code:
         return probe_chat(chat, model)
-    return probe_eddm(model, AutoProcessor.from_pretrained(base, local_files_only=True))
+    return probe_eddm(model, AutoProcessor.from_pretrained(base.place, local_files_only=True))
 
 
 def _base(run: Run, trained: dict[str, Any]) -> Path:

@@ -6,6 +6,11 @@ from typing import Any
 
 EXPORT_LINE = 'EXPORT = "/path/to/this/export"'
 IMAGE_LINE = 'IMAGE = "/path/to/photo.png"'
+OWN_CODE = (
+    "With transformers and PEFT, which run the code that comes with the weights: read it first. It was written for "
+    "transformers 4.40 to 4.51, where the lines with `mended` may go. Under transformers 5 it does not load without "
+    "them, and with fewer cures than these it would see noise (`models/chat/minicpmv26.py` of this project says why):"
+)
 PLACES = {"base": "BASE", "llava": "LLAVA", "sam": "SAM"}
 
 
@@ -19,13 +24,20 @@ def describe_loading(exports: dict[str, Any]) -> list[str]:
     for part, export in exports.items():
         lines += [f"### {part.upper()}", "", "With this project's code, from its root:", ""]
         lines += _block([*_places(export), *(_own_eddm(export) if part == "eddm" else _own_mdlm(export))])
-        if part == "eddm" and not export["trained"]["trust_remote_code"]:
+        if part == "eddm" and _runs_code(export):
+            lines += [OWN_CODE, "", *_block([*_places(export), *_plain_own_code(export)])]
+        elif part == "eddm":
             lines += ["With transformers and PEFT alone:", "", *_block([*_places(export), *_plain_eddm(export)])]
         if part == "eddm":
             lines += ["As a server that speaks OpenAI's protocol:", "", *_block(_server(export), "bash")]
         if part == "mdlm":
             lines += ["LLaVA with transformers and PEFT alone:", "", *_block([*_places(export), *_plain_llava(export)])]
     return lines
+
+
+def _runs_code(export: dict[str, Any]) -> bool:
+    """Whether code that comes with the weights runs."""
+    return export["bases"]["base"]["code"] is not None
 
 
 def _block(code: list[str], language: str = "python") -> list[str]:
@@ -50,7 +62,7 @@ def _arguments(export: dict[str, Any]) -> str:
 
 
 def _own_eddm(export: dict[str, Any]) -> list[str]:
-    trust = ", trust_remote_code=True" if export["trained"]["trust_remote_code"] else ""
+    trust = ", trust_remote_code=True" if _runs_code(export) else ""
     return [
         IMAGE_LINE,
         "",
@@ -99,6 +111,32 @@ def _plain_eddm(export: dict[str, Any]) -> list[str]:
         'model = PeftModel.from_pretrained(model, f"{EXPORT}/eddm/adapter")',
         'processor = AutoProcessor.from_pretrained(f"{EXPORT}/eddm/tokenizer")',
     ]
+
+
+def _plain_own_code(export: dict[str, Any]) -> list[str]:
+    """A model of the code that comes with its weights."""
+    base = export["bases"]["base"]
+    lines = ["", "from transformers import AutoModelForCausalLM, AutoProcessor", ""]
+    if not export["merged"]:
+        lines.insert(1, "from peft import PeftModel")
+    lines += ["from models.chat.minicpmv26 import mended"]
+    if export["merged"]:
+        lines += ["", 'WHOLE = f"{EXPORT}/eddm/model"']
+    elif base["hub"]:
+        lines += ["from models.weights.hub import resolve_checkpoint", ""]
+        lines += [f'WHOLE = resolve_checkpoint(BASE, "{base["revision"]}")']
+    else:
+        lines += ["", "WHOLE = BASE"]
+    lines += [
+        "with mended(WHOLE, trusted=True):",
+        "    model = AutoModelForCausalLM.from_pretrained(",
+        f'        WHOLE, dtype="{export["dtype"]}", trust_remote_code=True',
+        "    )",
+        "processor = AutoProcessor.from_pretrained(WHOLE, trust_remote_code=True)",
+    ]
+    if not export["merged"]:
+        lines += ['model = PeftModel.from_pretrained(model, f"{EXPORT}/eddm/adapter")']
+    return lines
 
 
 def _plain_llava(export: dict[str, Any]) -> list[str]:
