@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.errors import UserError
-from data.pixels.decode import UnreadableError, decode_image
+from data.pixels.decode import UnreadableError, check_photo, decode_image
 from data.pixels.header import Header, parse_header
 
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -20,9 +20,10 @@ def read_size(path: Path) -> tuple[int, int]:
     finds that.
 
     Raises:
-        UserError: If the file is missing, is no image, or ends too early.
+        UserError: If the file is missing, is no image, is of an unsupported format, or ends too early.
     """
     header = read_header(path)
+    check_photo(header, path)
     end = ENDS.get(header.format)
     if end and end not in _tail(path):
         decode_image(path)

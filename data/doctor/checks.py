@@ -117,7 +117,8 @@ def _check_extent(name: str, image: str, defect: str | None, levels: dict[int, i
 def _check_softness(name: str, facts: Facts) -> Iterator[Problem]:
     marked = sum(count for value, count in facts["levels"] if value)
     low = sum(count for value, count in facts["levels"] if 0 < value < 128)
-    if low and low < marked:  # class indices are all low, a clean mask is all high
+    deep = facts["levels"][-1][0] > 255  # numbers of regions, some low and some high
+    if low and low < marked and not deep:  # class indices are all low, a clean mask is all high
         values = len(facts["levels"])
         share = f"{low / marked:.1%} of what counts as defect is darker than half"
         yield problem("soft-mask", name, f"Holds {values} values; {share}.")

@@ -57,8 +57,7 @@ def decode_image(path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
     """
     content = content or read_file(path, "image")
     header = check_header(content, path, "image")
-    if not header.is_photo:
-        raise UnreadableError(path, "image", f"{UNSUPPORTED}: {header}. Save it as PNG with 8 or 16 bits")
+    check_photo(header, path)
     check_memory(header, path)
     try:
         flags = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.bits > 8 else 0)
@@ -99,6 +98,16 @@ def check_header(content: bytes, path: Path, what: str) -> Header:
         return read_content(content)
     except ValueError as error:
         raise UnreadableError(path, what, str(error)) from error
+
+
+def check_photo(header: Header, path: Path) -> None:
+    """Refuses samples without one obvious brightness.
+
+    Raises:
+        UserError: Naming the format.
+    """
+    if not header.is_photo:
+        raise UnreadableError(path, "image", f"{UNSUPPORTED}: {header}. Save it as PNG with 8 or 16 bits")
 
 
 def check_memory(header: Header, path: Path) -> None:
