@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
+
 from data.errors import UserError
 
 
@@ -69,6 +71,35 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"Missing file: {path}.") from error
     return _parse(content.removeprefix(codecs.BOM_UTF8), path, "Delete or repair it.")
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them stand for gigabytes, and no file here needs one."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuses an alias.
+
+        Raises:
+            yaml.YAMLError: Naming it and its line.
+        """
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"the alias *{event.anchor[:40]} in line {event.start_mark.line + 1} is not read")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str, path: Path, loader: type[PlainLoader] = PlainLoader) -> Any:
+    """Parses YAML of plain values.
+
+    Raises:
+        UserError: If it is no YAML, has an alias, or is nested too deep.
+    """
+    try:
+        return yaml.load(text, Loader=loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise UserError(f"Not valid YAML: {path}: {' '.join(str(error).split())[:300]}. Repair it.") from error
+    except RecursionError as error:
+        raise UserError(f"Not valid YAML: {path} is nested too deep. Repair it.") from error
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.classes.texts import GOOD, Product, plain_name, read_unique_yaml
-from data.errors import UserError
+from data.errors import UserError, brief
 
 UNKNOWN = "unknown"  # no class was named
 
@@ -92,5 +92,5 @@ def _read_rule(value: Any, where: str) -> tuple[Action, str]:
         raise UserError(f"Unknown keys {unknown} in {where}. Known keys: action, because.")
     action = rule.get("action")
     if action not in list(Action):
-        raise UserError(f"Unknown action {action!r} in {where}. Choose from {', '.join(Action)}.")
+        raise UserError(f"Unknown action {brief(action)} in {where}. Choose from {', '.join(Action)}.")
     return Action(action), str(rule.get("because", ""))

@@ -26,7 +26,8 @@ from typing import Any
 
 import yaml
 
-from data.errors import UserError
+from data.errors import UserError, brief
+from data.files import PlainLoader, parse_yaml
 
 GOOD = "good"  # the class of a normal image, in files, prompts and replies
 
@@ -163,13 +164,13 @@ def _text(value: object, what: str, where: str) -> str:
     if value is None or value == "":
         raise UserError(f"Missing {what} in {where}. Write one.")
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"Not a text: {what} is {value!r} in {where}. Write a sentence, in quotes.")
+        raise UserError(f"Not a text: {what} is {brief(value)} in {where}. Write a sentence, in quotes.")
     return value.strip()
 
 
 def _mapping(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UserError(f"Not a mapping: {where} holds {value!r}. data/classes/template.yaml shows the format.")
+        raise UserError(f"Not a mapping: {where} holds {brief(value)}. data/classes/template.yaml shows the format.")
     return {str(key): entry for key, entry in value.items()}
 
 
@@ -180,19 +181,12 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 
 def read_unique_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML mapping and refuses keys that occur twice, of which YAML would quietly keep the last.
+    """Reads a YAML mapping and refuses keys that occur twice, of which YAML would quietly keep the last, and aliases.
 
     Raises:
-        UserError: If the file is missing, is not a YAML mapping, or repeats a key.
+        UserError: If the file is missing, is not a YAML mapping, repeats a key, or has an alias.
     """
-    if not path.is_file():
-        raise UserError(f"Missing file: {path}.")
-    try:
-        with path.open(encoding="utf-8") as file:
-            value = yaml.load(file, Loader=_UniqueLoader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"Not valid YAML: {path}: {error}. Repair it.") from error
-    return _mapping(value, str(path))
+    return _mapping(parse_yaml(_read_text(path), path, _UniqueLoader), str(path))
 
 
 def read_unique_json(path: Path) -> dict[str, Any]:
@@ -206,20 +200,29 @@ def read_unique_json(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise UserError(f"Key written twice: '{key}' in {path}. Remove one.")
+                raise UserError(f"Key written twice: {brief(key)} in {path}. Remove one.")
             found[key] = value
         return found
 
-    if not path.is_file():
-        raise UserError(f"Missing file: {path}.")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        value = json.loads(_read_text(path), object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise UserError(f"Not valid JSON: {path}, line {error.lineno}: {error.msg}. Repair it.") from error
+    except RecursionError as error:
+        raise UserError(f"Not valid JSON: {path} is nested too deep. Repair it.") from error
     return _mapping(value, str(path))
 
 
-class _UniqueLoader(yaml.SafeLoader):
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"Missing file: {path}.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"Not UTF-8 text: {path}, byte {error.start}. Save it as UTF-8.") from error
+
+
+class _UniqueLoader(PlainLoader):
     """Refuses keys that occur twice, of which YAML would quietly keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -228,6 +231,6 @@ class _UniqueLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
-                raise UserError(f"Key written twice: '{key}' in {self.name}, line {line}. Remove one.")
+                raise yaml.YAMLError(f"Key written twice: {brief(key)} in line {line}")
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from data.errors import UserError
+from data.files import parse_yaml
 from data.pixels.decode import UnreadableError, check_header, decode_image
 from data.pixels.levels import decode_levels
 
@@ -95,13 +95,13 @@ def _parse(path: Path, content: bytes) -> Facts:
         elif suffix == ".csv":
             value = _read_csv(text)
         else:
-            value = yaml.safe_load(text)
+            value = parse_yaml(text, path)
     except UnicodeDecodeError as error:
         return _unreadable(f"not UTF-8 at byte {error.start}")
     except json.JSONDecodeError as error:
         ends = " It ends in the middle." if error.pos >= len(text.rstrip()) else ""
         return _unreadable(f"not JSON at line {error.lineno}: {error.msg}.{ends}")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return _unreadable(" ".join(str(error).split())[:200])
     facts: Facts = {"paths": sorted({text for text in _strings(value) if _is_suspect(text)})}
     if (

@@ -6,7 +6,7 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from data.errors import UserError
+from data.errors import UserError, brief
 
 Value = TypeVar("Value")
 PLAIN = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no part begins with a dot
@@ -27,7 +27,7 @@ def take(record: Any, key: str, kind: type[Value], source: Path) -> Value:
     if isinstance(record, dict) and isinstance(value := record.get(key), kind):
         return value
     raise UserError(
-        f"Unexpected content in {source}: no {kind.__name__} '{key}' in {str(record)[:120]}. Download the file again."
+        f"Unexpected content in {source}: no {kind.__name__} '{key}' in {brief(record)}. Download the file again."
     )
 
 
@@ -42,7 +42,7 @@ def check_inside(relative: str, source: Path) -> str:
     path = PurePosixPath(relative.replace("\\", "/"))
     if not path.parts or path.is_absolute() or PureWindowsPath(relative).drive or ".." in path.parts:
         raise UserError(
-            f"Path outside the dataset: '{relative}' in {source}. Paths must stay below the dataset's folder: "
+            f"Path outside the dataset: {brief(relative)} in {source}. Paths must stay below the dataset's folder: "
             "correct the file, or download it again."
         )
     return path.as_posix()

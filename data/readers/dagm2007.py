@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.errors import UserError
+from data.errors import UserError, brief
 from data.faults import report, reporting
 from data.masks import MaskFile
 from data.readers.annotations import check_inside, read_lines
@@ -82,7 +82,7 @@ def _read_line(line: str, number: int, path: Path) -> tuple[str, bool]:
     cells = [cell.strip() for cell in line.split("\t")]
     if len(cells) < 3 or cells[1] not in FLAGS:
         raise UserError(
-            f"Malformed line {number} in {path}: '{line}'. Expected the tab-separated columns id, flag 0 or 1, "
+            f"Malformed line {number} in {path}: {brief(line)}. Expected the tab-separated columns id, flag 0 or 1, "
             "image, 0, mask. Download the file again."
         )
     return Path(check_inside(cells[2], path)).stem, FLAGS[cells[1]]

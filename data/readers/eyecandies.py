@@ -107,7 +107,7 @@ def _read_defect(image: Path, items: dict[str, Path]) -> str | None:
         raise UserError(f"Image without its metadata: {image} needs <index>_metadata.yaml. Download the set again.")
     try:
         metadata = yaml.load("\n".join(read_lines(path)), Loader=_LOADER)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"Not valid YAML: {path}. Download it again.") from error
     if not take(metadata, "anomalous", int, path):
         return None

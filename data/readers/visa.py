@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from data.errors import UserError
+from data.errors import UserError, brief
 from data.faults import report, reporting
 from data.files import read_csv
 from data.masks import MaskFile
@@ -77,7 +77,9 @@ def _read_raw(root: Path) -> list[Sample]:
 
 def _read_row(root: Path, table: Path, row: dict[str, str], annotated: Annotations) -> Sample:
     if row["split"] not in SPLITS or row["label"] not in ("normal", "anomaly"):
-        raise UserError(f"Unknown split or label in {table}: {', '.join(row.values())}. Download the table again.")
+        raise UserError(
+            f"Unknown split or label in {table}: {brief(', '.join(row.values()))}. Download the table again."
+        )
     image = root / row["image"]
     normal = row["label"] == "normal"
     types = annotated.get((image.parent.name, image.stem))

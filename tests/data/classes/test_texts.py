@@ -5,6 +5,7 @@ import pytest
 
 from data.classes import texts
 from data.classes.texts import check_descriptions, load_products, plain_name, read_unique_json, shared_descriptions
+from data.doctor.contents import Role, look_into
 from data.errors import UserError
 
 SHIPPED = sorted(Path(texts.__file__).parent.glob("*.yaml"))
@@ -114,3 +115,33 @@ def test_json_keys_written_twice(tmp_path: Path) -> None:
 )
 def test_plain_name(first: str, second: str, same: bool) -> None:
     assert (plain_name(first) == plain_name(second)) is same
+
+
+def test_aliases_that_stand_for_gigabytes_are_refused(tmp_path: Path) -> None:
+    levels = "\n".join(f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12))
+    for name, text in (("bomb", f"nut:\n  l0: &l0 [x]\n{levels}\n"), ("plain", "a: &a {normal: n}\nb: *a\n")):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=rf"{name}\.yaml: the alias \*\w+ in line \d+ is not read"):
+            load_products(path)
+        assert "is not read" in look_into(path, Role.ANNOTATION)["why"]
+
+
+def test_what_a_file_holds_is_cut_short_in_messages(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"nut: [{', '.join(['x' * 1000] * 1000)}]\n")
+    with pytest.raises(UserError) as caught:
+        load_products(path)
+    assert len(str(caught.value)) < 1000 + len(str(path))
+    path.write_text('nut: "\\e[31m' + "[" * 5 + '"\n')
+    with pytest.raises(UserError) as caught:
+        load_products(path)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_a_file_nested_too_deep_is_named(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_text('{"a":' * 20_000 + "1" + "}" * 20_000)
+    with pytest.raises(UserError, match="is nested too deep"):
+        load_products(path)

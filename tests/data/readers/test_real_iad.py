@@ -124,7 +124,7 @@ def change(**changes: Any) -> dict[str, Any]:
         (change(anomaly_class="OK"), r"Mask of a normal image in .*plastic_nut\.json"),
         (change(mask_path=5), r"no str 'mask_path'"),
         ({"train": []}, r"no list 'test'"),
-        ({"train": [], "test": ["row"]}, r"no str 'image_path' in row"),
+        ({"train": [], "test": ["row"]}, r"no str 'image_path' in 'row'"),
     ],
 )
 def test_bad_annotations_are_named(tmp_path: Path, draw, records: dict[str, Any], message: str) -> None:

@@ -49,7 +49,7 @@ def edit(path: Path, old: str, new: str) -> None:
             "split_csv/1cls.csv",
             ",train,normal",
             ",valid,normal",
-            r"Unknown split or label in .*1cls\.csv: candle, valid",
+            r"Unknown split or label in .*1cls\.csv: 'candle, valid",
         ),
         ("split_csv/1cls.csv", "object,", "category,", r"No column object in .*1cls\.csv"),
         (
