@@ -108,7 +108,10 @@ def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[
 
     def open_eye() -> Eye:
         predictor = load(run, model)
-        return Eye(lambda samples, views, texts: predictor.predict(views, texts))
+        return Eye(
+            lambda samples, views, texts: predictor.predict(views, texts),
+            getattr(predictor, "ready", lambda image: image),
+        )
 
     return evaluate(ranks.once(prepare), config, ranks, open_eye)
 

@@ -24,11 +24,10 @@ from transformers import LlavaNextForConditionalGeneration, PreTrainedTokenizerB
 
 from data.errors import UserError
 from data.sample import ImageArray
-from data.training.grounding import GroundingItem
 from models.device import CPU, Placement
 from models.mdlm.dam import DamConfig, DefectAnalysisModule
 from models.mdlm.llava import SEG_TOKEN, Conversations, ImageTiles, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
-from models.mdlm.processor import GroundingBatch, MDLMProcessor
+from models.mdlm.processor import GroundingBatch, MDLMProcessor, ReadyImage
 from models.mdlm.sam import Sam, SamConfig, build_sam
 from models.mdlm.sam_lora import SamLora, add_sam_lora
 from models.mdlm.tiles import AnyresTiler
@@ -133,11 +132,13 @@ class MDLM(nn.Module):
         return self.sam.decode(visual, self.projection(states.seg.to(weights)))
 
     @torch.no_grad()
-    def predict(self, images: Sequence[ImageArray], texts: Sequence[str], batch_size: int = 16) -> list[Prediction]:
+    def predict(
+        self, images: Sequence[ImageArray | ReadyImage], texts: Sequence[str], batch_size: int = 16
+    ) -> list[Prediction]:
         """Anomaly maps and scores.
 
         Args:
-            images: (H, W, 3) uint8 RGB, each of its own size.
+            images: (H, W, 3) uint8 RGB, each of its own size, or what `ready` made of them.
             texts: One prompt per image, as `data.training.grounding.build_prompt` writes it.
             batch_size: Images per forward pass.
 
@@ -146,15 +147,15 @@ class MDLM(nn.Module):
         """
         if len(images) != len(texts):
             raise ValueError(f"{len(images)} images, but {len(texts)} texts: give one text per image.")
-        if self.processor is None:
-            raise ValueError("This MDLM was built without a processor: load it with models.mdlm.files.load_mdlm.")
         self.eval()
         predictions = []
         for start in range(0, len(images), batch_size):
             chunk = slice(start, start + batch_size)
-            items = [GroundingItem("", i, [t], []) for i, t in zip(images[chunk], texts[chunk], strict=True)]
-            batch = self.processor.collate(items)
-            maps, scores = self.localize(batch, [image.shape[:2] for image in images[chunk]])
+            ready = [image if isinstance(image, ReadyImage) else self.ready(image) for image in images[chunk]]
+            batch = self._processor().assemble(ready, [[text] for text in texts[chunk]])
+            if self.placement.device.type == "cuda":
+                batch = batch.pin_memory()
+            maps, scores = self.localize(batch, [image.size for image in ready])
             predictions += [
                 Prediction(one.cpu().numpy(), score) for one, score in zip(maps, scores.tolist(), strict=True)
             ]
@@ -171,12 +172,19 @@ class MDLM(nn.Module):
         Returns:
             Per image an anomaly map (H, W) float32 in 0..1; and the image scores, (I,) float32.
         """
-        if self.processor is None:
-            raise ValueError("This MDLM was built without a processor: load it with models.mdlm.files.load_mdlm.")
         with self.placement.autocast():
             logits = self(batch.to(self.placement.device, non_blocking=True)).float()
-        maps = [self.processor.to_native(one, size).sigmoid() for one, size in zip(logits, sizes, strict=True)]
+        maps = [self._processor().to_native(one, size).sigmoid() for one, size in zip(logits, sizes, strict=True)]
         return maps, torch.stack([image_score(one, self._score_fraction) for one in maps])
+
+    def ready(self, image: ImageArray) -> ReadyImage:
+        """What a thread can do of an image before it is predicted."""
+        return self._processor().ready(image)
+
+    def _processor(self) -> MDLMProcessor:
+        if self.processor is None:
+            raise ValueError("This MDLM was built without a processor: load it with models.mdlm.files.load_mdlm.")
+        return self.processor
 
     def place(self, placement: Placement) -> MDLM:
         """Moves the model to where it shall predict from now on, in that number format, SAM included."""

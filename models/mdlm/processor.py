@@ -82,6 +82,25 @@ class GroundingBatch:
         return GroundingBatch(**pinned)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyImage:
+    """An image as a loading thread leaves it for a batch: small, and in bytes.
+
+    Attributes:
+        size: Native (height, width).
+        pixels: (3, S, S) uint8, SAM's input.
+        filled: Height and width that the image fills of it.
+        tile: (3, V, V) uint8, the vision tower's input; None with anyres.
+        image: (H, W, 3), with anyres only, which cuts a batch together.
+    """
+
+    size: tuple[int, int]
+    pixels: Tensor
+    filled: tuple[int, int]
+    tile: Tensor | None = None
+    image: ImageArray | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDLMProcessor:
     """Turns items into batches; holds the sizes so that nobody else needs to.
@@ -111,23 +130,50 @@ class MDLMProcessor:
     tiler: AnyresTiler | None = None
 
     def collate(self, items: Sequence[GroundingItem]) -> GroundingBatch:
-        """Builds a batch of I items; N counts all their prompts. To predict, items may come without masks."""
-        masks = [self.mask(mask) for item in items for mask in item.masks]
-        valid = [self._inside(item.image.shape[:2]) for item in items]
-        index = [position for position, item in enumerate(items) for _ in item.prompts]
-        counts = [self.image_tokens if self.tiler is None else self.tiler.count(item.image) for item in items]
-        if self.turn is None:
-            rows = [([prompt], image) for image, item in enumerate(items) for prompt in item.prompts]
-        else:
-            rows = [(item.prompts, image) for image, item in enumerate(items) if item.prompts]
-        input_ids, attention_mask = self._encode([self.write(prompts, counts[image]) for prompts, image in rows])
-        tiles, tile_sizes = self._tiles([item.image for item in items])
-        row_image = torch.tensor([image for _, image in rows])
-        pixels, filled = zip(*(sam_input(item.image, self.sam_size) for item in items), strict=True)
-        return GroundingBatch(
+        """Builds a batch of I items; N counts all their prompts."""
+        return self.assemble(
+            [self.ready(item.image) for item in items],
+            [item.prompts for item in items],
             ids=[item.id for item in items],
-            pixels=torch.stack(pixels),
-            filled=torch.tensor(filled),
+            masks=[mask for item in items for mask in item.masks],
+        )
+
+    def ready(self, image: ImageArray) -> ReadyImage:
+        """Resizes an image; safe in threads."""
+        pixels, filled = sam_input(image, self.sam_size)
+        tile = tower_input(image, self.tile_size) if self.tiler is None else None
+        return ReadyImage(image.shape[:2], pixels, filled, tile, None if self.tiler is None else image)
+
+    def assemble(
+        self,
+        images: Sequence[ReadyImage],
+        prompts: Sequence[Sequence[str]],
+        *,
+        ids: Sequence[str] = (),
+        masks: Sequence[MaskArray] = (),
+    ) -> GroundingBatch:
+        """Builds a batch of I images.
+
+        Args:
+            images: The images.
+            prompts: Prompts of each image, N in all.
+            ids: Names of the images; empty to predict.
+            masks: Mask of each prompt; empty to predict.
+        """
+        cells = [self.mask(mask) for mask in masks]
+        valid = [self._inside(image.size) for image in images]
+        index = [position for position, asked in enumerate(prompts) for _ in asked]
+        if self.turn is None:
+            rows = [([prompt], image) for image, asked in enumerate(prompts) for prompt in asked]
+        else:
+            rows = [(list(asked), image) for image, asked in enumerate(prompts) if asked]
+        tiles, tile_sizes, counts = self._tiles(images)
+        input_ids, attention_mask = self._encode([self.write(asked, counts[image]) for asked, image in rows])
+        row_image = torch.tensor([image for _, image in rows])
+        return GroundingBatch(
+            ids=list(ids),
+            pixels=torch.stack([image.pixels for image in images]),
+            filled=torch.tensor([image.filled for image in images]),
             tiles=tiles,
             tile_sizes=tile_sizes,
             input_ids=input_ids,
@@ -135,7 +181,7 @@ class MDLMProcessor:
             row_image=row_image,
             places=find_places(input_ids, attention_mask, row_image, seg_id=self.seg_id, image_id=self.image_id),
             image_index=torch.tensor(index),
-            masks=torch.stack(masks) if masks else torch.zeros(0, self.mask_size, self.mask_size),
+            masks=torch.stack(cells) if cells else torch.zeros(0, self.mask_size, self.mask_size),
             valid=torch.stack(valid)[torch.tensor(index)],
         )
 
@@ -153,10 +199,13 @@ class MDLMProcessor:
         encoded = self.tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
         return encoded["input_ids"], encoded["attention_mask"]
 
-    def _tiles(self, images: Sequence[ImageArray]) -> tuple[Tensor, Tensor | None]:
-        if self.tiler is not None:
-            return self.tiler.cut(images)
-        return torch.stack([tower_input(image, self.tile_size) for image in images]), None
+    def _tiles(self, images: Sequence[ReadyImage]) -> tuple[Tensor, Tensor | None, list[int]]:
+        """The vision tower's input, native sizes with anyres only, and the tokens of each image."""
+        whole = [image.tile for image in images if image.tile is not None]
+        if self.tiler is None:
+            return torch.stack(whole), None, [self.image_tokens] * len(images)
+        uncut = [image.image for image in images if image.image is not None]
+        return *self.tiler.cut(uncut), [self.tiler.count(image) for image in uncut]
 
     def to_native(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Upsamples logits to an image's own pixels, cutting SAM's padding off first.

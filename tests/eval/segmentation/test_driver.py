@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,6 +170,25 @@ def test_averaged_looks_are_maps_of_their_own(bench: Bench, kind: str) -> None:
     assert thresholds[1] < thresholds[0]
     with pytest.raises(UserError, match="'oracle' does not go by pixels alone"):
         evaluate_expert(EvalExpertConfig(expert="oracle", flip=True))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_threads_make_images_ready_for_a_model_that_says_how(bench: Bench, flip: bool) -> None:
+    threads, main = set(), threading.get_ident()
+
+    class Ready(Eye):
+        def ready(self, image: ImageArray) -> tuple[ImageArray]:
+            threads.add(threading.get_ident())
+            return (image,)
+
+        def predict(self, images: Sequence[Any], texts: Sequence[str]) -> list[Detection]:
+            return super().predict([image for (image,) in images], texts)
+
+    plain = bench.evaluate("run", flip=flip)
+    bench.eye = Ready()
+    ready = bench.evaluate("run", out="ready", flip=flip, workers=3)
+    assert ready["categories"] == plain["categories"] and bench.eye.looked == IMAGES * (1 + flip)
+    assert threads and main not in threads
 
 
 @pytest.mark.parametrize("kind", KINDS)

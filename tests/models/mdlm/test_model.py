@@ -29,6 +29,14 @@ def test_predicts_maps_at_native_size_in_batches(mdlm: MDLM, images: list[np.nda
         mdlm.predict(images, ["one"])
 
 
+def test_images_that_threads_made_ready_give_the_same_maps(mdlm: MDLM, images: list[np.ndarray]) -> None:
+    texts = ["a dent", "a scratch at the top", "nothing"]
+    ready = [mdlm.ready(image) for image in images]
+    assert all(one.pixels.dtype == torch.uint8 and one.tile is not None and one.image is None for one in ready)
+    for one, other in zip(mdlm.predict(ready, texts), mdlm.predict(images, texts), strict=True):
+        assert np.array_equal(one.anomaly_map, other.anomaly_map) and one.score == other.score
+
+
 def test_the_text_reaches_the_mask(mdlm: MDLM, images: list[np.ndarray]) -> None:
     first, second = mdlm.predict(images[:1] * 2, ["a scratch", "no visible defect at all"])
     assert np.abs(first.anomaly_map - second.anomaly_map).max() > 0
