@@ -189,7 +189,7 @@ def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> 
         place = run.eddm / place
         if not place.is_dir() or not list_shards(place, check=False):
             raise UserError(f"No base checkpoint at {place}. Train EDDM again, or copy the whole run directory.")
-    return admit(place, revision=trained["revision"], trusted=trust_remote_code, code=trained.get("code"))
+    return admit(place, revision=trained.get("revision"), trusted=trust_remote_code, code=trained.get("code"))
 
 
 def load_trained_chat(
