@@ -17,9 +17,10 @@ from data.errors import UserError
 from data.files import make_dir, write_json
 from data.run import Run, open_run
 from data.sample import ImageArray, MaskArray, load_image
+from data.training.descriptions import DescribeMode, Manner, choose_manner
 from data.training.grounding import DescriptionMode, build_prompt
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
-from models.eddm.eddm import DescribeMode, load_eddm
+from models.eddm.eddm import load_eddm
 from models.mdlm.files import load_mdlm
 from models.predictor import Predictor
 from models.velm.judge import Judge, Verdict, read_product
@@ -42,7 +43,8 @@ class InspectConfig:
         image: Path of the image.
         out: Folder for the mask, the overlay and the JSON file.
         description: `eddm`, or `fixed` to leave EDDM out.
-        mode: How EDDM describes.
+        mode: How EDDM describes; None, like what the MDLM was trained with.
+        length: Most tokens of a free description; None, likewise.
         overlay: What the overlay shows.
         contour: Threshold of the mask (0.5 of a probability unless changed) and width of the outline.
         classes: Class descriptions (`data/classes/template.yaml`); with them EDDM names the class of what is found.
@@ -55,7 +57,8 @@ class InspectConfig:
     image: str
     out: str = "outputs/inspect"
     description: DescriptionMode = DescriptionMode.eddm
-    mode: DescribeMode = DescribeMode.structured
+    mode: DescribeMode | None = None
+    length: int | None = None
     overlay: Overlay = Overlay.contour
     contour: ContourConfig = field(default_factory=ContourConfig)
     classes: str = ""
@@ -90,7 +93,7 @@ class Inspection:
 class Describer(Protocol):
     """Describes images; `models.eddm.eddm.EDDM` does."""
 
-    def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
+    def describe(self, images: Sequence[Path], manner: Manner) -> list[str]:
         """One description an image."""
         ...
 
@@ -102,7 +105,7 @@ class EIAD:
     Attributes:
         eddm: Describes; None gives the MDLM the fixed prompt instead.
         mdlm: Localizes.
-        mode: How EDDM describes.
+        manner: How EDDM describes.
         overlay: What the overlay shows.
         contour: Threshold and line width.
         judge: Names the class and what to do; None leaves both out.
@@ -110,7 +113,7 @@ class EIAD:
 
     eddm: Describer | None
     mdlm: Predictor
-    mode: DescribeMode = DescribeMode.structured
+    manner: Manner = field(default_factory=Manner)
     overlay: Overlay = Overlay.contour
     contour: ContourConfig = field(default_factory=ContourConfig)
     judge: Judge | None = None
@@ -122,7 +125,7 @@ class EIAD:
             UserError: If the image is missing or does not decode.
         """
         image = load_image(path)
-        description = self.eddm.describe([path], self.mode)[0] if self.eddm is not None else ""
+        description = self.eddm.describe([path], self.manner)[0] if self.eddm is not None else ""
         prompt = build_prompt(FREE_PROMPT, description) if self.eddm is not None else build_prompt(FIXED_PROMPT)
         prediction = self.mdlm.predict([image], [prompt])[0]
         mask = find_mask(prediction.anomaly_map, self.contour)
@@ -163,7 +166,7 @@ def load_eiad(run: Run, config: InspectConfig) -> EIAD:
     return EIAD(
         eddm=eddm if config.description is DescriptionMode.eddm else None,
         mdlm=load_mdlm(run, config.description.value),
-        mode=config.mode,
+        manner=choose_manner(run.mdlm / config.description.value, config.mode, config.length),
         overlay=config.overlay,
         contour=config.contour,
         judge=Judge(eddm.chat, product, policy, config.contour) if eddm is not None and product is not None else None,

@@ -32,6 +32,13 @@ class ItemDataset(Protocol):
         """One item; it has an `id`."""
 
 
+class SampleDataset(ItemDataset, Protocol):
+    """Items that are samples of a dataset."""
+
+    def id_of(self, epoch: int, index: int) -> str:
+        """Id of the sample of an item, without decoding it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A dataset and how many of its items each batch holds."""

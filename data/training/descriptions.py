@@ -1,14 +1,51 @@
-"""Descriptions on disk: an append-only log, keyed by everything a description depends on."""
+"""Descriptions on disk: an append-only log that says of each text who wrote it, how, and about which pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from data.content import hash_files
+from data.ddqa.compose import FREE_PROMPT
+from data.ddqa.wording import PAPER_TASKS, QUESTIONS
 from data.errors import UserError
-from data.files import append_jsonl, hash_value, read_jsonl
+from data.files import append_jsonl, hash_value, read_json, read_jsonl
+from data.sample import Sample
+
+log = logging.getLogger(__name__)
+
+
+class DescribeMode(StrEnum):
+    """`free`: the paper's open prompt. `structured`: composed from the model's own answers to the four tasks."""
+
+    free = "free"
+    structured = "structured"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How images are described. What the MDLM is told must be of the manner that it was trained with.
+
+    Attributes:
+        mode: How the text comes about.
+        length: Most tokens of a free description; a structured one is as long as its sentences.
+    """
+
+    mode: DescribeMode = DescribeMode.structured
+    length: int = 48
+
+    def facts(self) -> dict[str, Any]:
+        """Mode, instruction and length, as logs and manifests record them."""
+        free = self.mode is DescribeMode.free
+        return {
+            "mode": self.mode.value,
+            "instruction": FREE_PROMPT if free else " ".join(QUESTIONS[task] for task in PAPER_TASKS),
+            "length": self.length if free else 0,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +56,10 @@ class DescriptionRow:
         key: See `description_key`.
         id: `Sample.id`, or the path below the folder that was described.
         image: Path of the image.
+        image_hash: SHA-256 of its bytes.
         mode: `free` or `structured`.
+        instruction: What was asked.
+        length: See `Manner.facts`.
         description: The text.
         answers: The model's own answers that it was composed from.
         model: Names the base weights.
@@ -29,16 +69,28 @@ class DescriptionRow:
     key: str
     id: str
     image: str
+    image_hash: str
     mode: str
+    instruction: str
+    length: int
     description: str
     answers: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     adapter: str = ""
 
 
-def description_key(*, model: str, adapter: str, mode: str, prompt: str, image_hash: str) -> str:
-    """Names a description by its causes: the same key means the same text."""
-    return hash_value([model, adapter, mode, prompt, image_hash])
+def description_key(*, model: str, adapter: str, manner: Manner, names: Sequence[str], image_hash: str) -> str:
+    """Names a description by its causes: the same key means the same text.
+
+    Args:
+        model: Names the base weights.
+        adapter: Names the adapter's weights.
+        manner: How it is described.
+        names: Names of defects that a structured description chooses from.
+        image_hash: Hash of the image.
+    """
+    chosen = list(names) if manner.mode is DescribeMode.structured else []
+    return hash_value([model, adapter, manner.facts(), chosen, image_hash])
 
 
 class DescriptionLog:
@@ -57,15 +109,84 @@ class DescriptionLog:
         self.latest |= {row.id: row.key for row in kept}
 
 
-def load_descriptions(path: Path) -> dict[str, str]:
+def load_descriptions(
+    path: Path, samples: Sequence[Sample] = (), expected: Mapping[str, Any] | None = None
+) -> dict[str, str]:
     """Descriptions by sample id; of several for one id the last counts.
 
+    Args:
+        path: The log.
+        samples: What they are needed for: these are compared with their images as they are now. One that has no
+            description is not missed here.
+        expected: What their rows must say, by name: any of `mode`, `instruction`, `length`, `model`, `adapter`.
+
     Raises:
-        UserError: If there is no log, or it holds no row.
+        UserError: If there is no log, it holds no row, or a sample's description has another writer or manner than
+            expected, or is about another image.
     """
     if not path.is_file():
         raise UserError(f"No descriptions at {path}. Write them first: python -m scripts.describe run=…")
-    rows = read_jsonl(path)
+    rows = {row["id"]: row for row in read_jsonl(path)}
     if not rows:
         raise UserError(f"No descriptions in {path}. Delete it and run scripts.describe again.")
-    return {row["id"]: row["description"] for row in rows}
+    _check_rows(path, [(sample, rows[sample.id]) for sample in samples if sample.id in rows], expected or {})
+    return {name: row["description"] for name, row in rows.items()}
+
+
+def _check_rows(path: Path, pairs: Sequence[tuple[Sample, dict[str, Any]]], expected: Mapping[str, Any]) -> None:
+    hashes = hash_files(sample.image for sample, row in pairs if "image_hash" in row)
+    unknown = 0
+    for sample, row in pairs:
+        unknown += "image_hash" not in row
+        for name, value in expected.items():
+            if row.get(name, value) != value:
+                raise UserError(
+                    f"The description of {sample.id} in {path} was written with {name} '{row[name]}', wanted is "
+                    f"'{value}'. {_way_out(name)}"
+                )
+        if row.get("image_hash", hashes.get(sample.image)) != hashes.get(sample.image):
+            raise UserError(
+                f"The description of {sample.id} in {path} is about another image than {sample.image} holds now. "
+                "Run scripts.describe again: it describes what changed."
+            )
+    if unknown:
+        log.warning(
+            "%d descriptions in %s come from an earlier version, which recorded neither image nor instruction: whether "
+            "they fit cannot be checked. Run scripts.describe again to be sure.",
+            unknown,
+            path,
+        )
+
+
+def _way_out(name: str) -> str:
+    if name in ("model", "adapter"):
+        return "EDDM was trained again since: run scripts.describe again, it describes anew what another one wrote."
+    return (
+        "Run scripts.describe with mode= and length= as wanted, or set mode= and length= here to take them as they are."
+    )
+
+
+def read_manner(folder: Path) -> Manner | None:
+    """The manner of the descriptions that an MDLM was trained with; None where its manifest names none.
+
+    Args:
+        folder: Directory of the MDLM, with `manifest.json`.
+    """
+    path = folder / "manifest.json"
+    facts = read_json(path).get("descriptions") if path.is_file() else None
+    return Manner(DescribeMode(facts["mode"]), facts["length"]) if facts else None
+
+
+def choose_manner(folder: Path, mode: DescribeMode | None, length: int | None) -> Manner:
+    """What an MDLM is to be told: as it was trained, unless a mode or length is set.
+
+    Args:
+        folder: Directory of the MDLM.
+        mode: Another mode; None keeps the MDLM's.
+        length: Another length; None keeps the MDLM's.
+    """
+    trained = read_manner(folder) or Manner()
+    chosen = Manner(mode or trained.mode, length if length is not None else trained.length)
+    if chosen.facts() != trained.facts():
+        log.warning("The MDLM in %s was trained with %s; it is told %s.", folder, trained.facts(), chosen.facts())
+    return chosen

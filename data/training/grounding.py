@@ -87,6 +87,10 @@ class SampleGrounding:
         """Number of samples."""
         return len(self.samples)
 
+    def id_of(self, epoch: int, index: int) -> str:
+        """Id of the sample that `get` decodes."""
+        return self.samples[index].id
+
     def get(self, epoch: int, index: int) -> GroundingItem:
         """Decodes and augments one sample."""
         sample = self.samples[index]

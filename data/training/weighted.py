@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
-from data.training.batches import ItemDataset, shuffled
+from data.training.batches import SampleDataset, shuffled
 
 
 class WeightedDataset:
@@ -20,7 +20,7 @@ class WeightedDataset:
     number of epochs its items have been drawn equally often, give or take one.
     """
 
-    def __init__(self, datasets: Sequence[ItemDataset], weights: Sequence[float], *, seed: int) -> None:
+    def __init__(self, datasets: Sequence[SampleDataset], weights: Sequence[float], *, seed: int) -> None:
         """Takes the datasets.
 
         Args:
@@ -43,6 +43,11 @@ class WeightedDataset:
         slots, size = int(self._ends[number]) - start, len(self._datasets[number])
         own_epoch, offset = divmod(epoch * slots + index - start, size)
         return number, own_epoch, int(shuffled(size, self._seed, 1000 + number, own_epoch)[offset])
+
+    def id_of(self, epoch: int, index: int) -> str:
+        """Id of the item in a slot."""
+        number, own_epoch, own_index = self.locate(epoch, index)
+        return self._datasets[number].id_of(own_epoch, own_index)
 
     def get(self, epoch: int, index: int) -> Any:
         """The item in a slot."""

@@ -11,6 +11,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import read_json
 from data.source import DataConfig, Source
+from data.training.descriptions import DescribeMode
 from eval.metrics.pixels import AUPRO_LIMIT, Engine
 from eval.segmentation.prompts import TextSource
 
@@ -138,6 +139,8 @@ class SegmentationConfig(ScoringConfig):
         description: Where the text of each image comes from.
         model: Which of `RUN/mdlm/<model>` to evaluate; empty takes `fixed` for the fixed prompt, else `eddm`.
         descriptions: Name of the log `RUN/descriptions/<name>.jsonl`; empty takes the name of the part.
+        mode: How the descriptions must have come about; None, like those that the MDLM was trained with.
+        length: Most tokens of free ones; None, likewise.
         subset: Empty for all images, `decoys` for images with decoys, or a file with one sample id a line.
         name: Name of the result, `RUN/eval/segmentation_<name>.json`; empty composes it from the choices above and the
             dataset, where that is not the run's own.
@@ -154,6 +157,8 @@ class SegmentationConfig(ScoringConfig):
     description: TextSource = TextSource.eddm
     model: str = ""
     descriptions: str = ""
+    mode: DescribeMode | None = None
+    length: int | None = None
     subset: str = ""
     name: str = ""
     zero_shot: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from data.errors import UserError
 from data.files import hash_value
 from data.ranks import Ranks, join_ranks
 from data.run import Run, open_run
+from data.sample import Sample
 from data.source import Source, load_samples
-from data.training.descriptions import load_descriptions
+from data.training.descriptions import choose_manner, load_descriptions, read_manner
 from data.training.grounding import DescriptionMode
 from eval.segmentation.config import SegmentationConfig, trained_data
 from eval.segmentation.driver import Eye, Job, evaluate
@@ -87,7 +88,7 @@ def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[
         listing = load_samples(config.sources())
         guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
         samples = choose_subset(config.subset, listing.samples, config.sources())
-        texts = evaluation_prompts(samples, config.description, _descriptions(run, config), config.seed)
+        texts = evaluation_prompts(samples, config.description, _descriptions(run, config, samples), config.seed)
         prompts = {sample.id: text for sample, text in zip(samples, texts, strict=True)}
         digest, hashes = hash_model(folder), hash_files(sample.image for sample in samples)
         name = config.result_name(trained_data(folder))
@@ -150,10 +151,15 @@ def hash_model(folder: Path) -> str:
     return hash_value([(path.relative_to(folder).as_posix(), hashes[path]) for path in files])
 
 
-def _descriptions(run: Run, config: SegmentationConfig) -> dict[str, str]:
+def _descriptions(run: Run, config: SegmentationConfig, samples: Sequence[Sample]) -> dict[str, str]:
     if config.description is not TextSource.eddm:
         return {}
     path = run.descriptions / f"{config.descriptions or config.part}.jsonl"
     if not path.is_file():
         raise UserError(f"No descriptions at {path}. Write them first: python -m scripts.describe run={run.path}")
-    return load_descriptions(path)
+    from models.eddm.eddm import identify_eddm  # slow to import
+
+    told = config.mode is not None or config.length is not None
+    folder = run.mdlm / config.model_name()
+    expected = choose_manner(folder, config.mode, config.length).facts() if told or read_manner(folder) else {}
+    return load_descriptions(path, samples, expected | identify_eddm(run))

@@ -1,24 +1,39 @@
-"""Writes EDDM's descriptions of a dataset or a folder: in batches, resumable."""
+"""Writes EDDM's descriptions of a dataset or a folder: in batches, resumable, by one process or by many.
+
+Under `torchrun` every rank has a replica of the model and a log of its own beside the run's, `<name>.rank<N>.jsonl`,
+which the main rank takes into `<name>.jsonl` at the end, or at the next start where they were interrupted.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from data.ddqa.compose import FREE_PROMPT
-from data.ddqa.tasks import QUESTIONS
+from data.content import hash_files
 from data.errors import UserError
-from data.files import hash_file, hash_value
+from data.files import append_jsonl, read_jsonl
+from data.image_size import read_size
+from data.ranks import Ranks, join_ranks
 from data.readers.listing import list_images
 from data.run import open_run
 from data.source import DataConfig, Source, load_samples
-from data.training.descriptions import DescriptionLog, DescriptionRow, description_key
-from models.eddm.eddm import EDDM, DescribeMode, load_eddm
+from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, description_key
+from models.eddm.eddm import EDDM, load_eddm
 
 log = logging.getLogger(__name__)
+ALONE = Ranks()
+
+
+class Only(StrEnum):
+    """Which images of the part: all, or those that the MDLM's training will draw."""
+
+    all = "all"
+    drawn = "drawn"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -26,13 +41,16 @@ class DescribeConfig:
     """What to describe, and how.
 
     Attributes:
-        preset: Name of the preset; it decides which data are read.
+        preset: Name of the preset; it decides data, mode and length.
         run: Run directory with a trained EDDM; writes `descriptions/<name>.jsonl`.
         data: Training and zero-shot sources.
         part: `train` or `zero_shot`, of `data`.
+        only: `drawn` describes of `part=train` just what `scripts.train_mdlm` draws.
+        mdlm: Overrides of that training, which decide what it draws: `mdlm.seed=1`, `mdlm.loop.steps=300`.
         sources: Other sources, instead of `data`.
         folder: A folder of images, instead of `data`.
         mode: `free` or `structured`.
+        length: Most tokens of a free description.
         name: Name of the log; empty takes `part`, or the folder's name.
         batch_size: Images between two writes.
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
@@ -42,29 +60,50 @@ class DescribeConfig:
     run: str
     data: DataConfig
     part: str = "zero_shot"
+    only: Only = Only.all
+    mdlm: dict[str, Any] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
     folder: str = ""
     mode: DescribeMode = DescribeMode.structured
+    length: int = 48
     name: str = ""
     batch_size: int = 64
     trust_remote_code: bool = False
 
 
-def describe(config: DescribeConfig) -> Path:
+class Item(NamedTuple):
+    """One image to describe: its id, its path, its hash, and the key of the description that is wanted."""
+
+    id: str
+    image: Path
+    image_hash: str
+    key: str
+
+
+def describe(config: DescribeConfig, wanted: Collection[str] | None = None) -> Path:
     """Describes every image that has no description by this very model yet; returns the log's path.
+
+    Args:
+        config: What to describe, and how.
+        wanted: Ids of the images of the part to describe; None takes all.
 
     Raises:
         UserError: If there is nothing to describe, no EDDM, or an image does not decode.
     """
     if config.sources and config.folder:
         raise UserError("Both sources and folder are set. Give one of them.")
-    run = open_run(config.run)
-    items = list_items(config)
+    if config.length < 1:
+        raise UserError(f"length={config.length}: a description needs at least one token.")
+    ranks, run = join_ranks(), open_run(config.run)
+    items = ranks.once(lambda: list_items(config))
+    if wanted is not None:
+        items = [(name, image) for name, image in items if name in wanted]
     eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code)
     name = config.name or (Path(config.folder).name if config.folder else "custom" if config.sources else config.part)
     path = run.descriptions / f"{name}.jsonl"
-    written = describe_items(eddm, items, config.mode, DescriptionLog(path), config.batch_size)
-    log.info("Descriptions: %d new, %d in all, in %s", written, len(items), path)
+    written = describe_items(eddm, items, Manner(config.mode, config.length), path, config.batch_size, ranks)
+    if ranks.is_main:
+        log.info("Descriptions: %d new, %d in all, in %s", written, len(items), path)
     return path
 
 
@@ -83,44 +122,77 @@ def list_items(config: DescribeConfig) -> list[tuple[str, Path]]:
 
 
 def describe_items(
-    eddm: EDDM, items: Sequence[tuple[str, Path]], mode: DescribeMode, done: DescriptionLog, batch_size: int
+    eddm: EDDM,
+    items: Sequence[tuple[str, Path]],
+    manner: Manner,
+    path: Path,
+    batch_size: int,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Describes what the log does not hold yet, and appends it batch by batch; returns how many that were.
 
     Args:
         eddm: The dialogue module.
-        items: (id, image).
-        mode: How to describe.
-        done: The log.
+        items: (id, image), the same on all ranks.
+        manner: How to describe.
+        path: The log.
         batch_size: Images between two writes.
+        ranks: The processes that share the images.
     """
-    prompt = FREE_PROMPT if mode is DescribeMode.free else hash_value([QUESTIONS, eddm.defects])
-    keys = {
-        item: description_key(
-            model=eddm.model, adapter=eddm.adapter, mode=mode.value, prompt=prompt, image_hash=hash_file(image)
+    waiting = ranks.once(lambda: _list_waiting(eddm, items, manner, path))
+    own = path if ranks.world == 1 else path.with_name(f"{path.stem}.rank{ranks.rank}.jsonl")
+    if ranks.is_main:
+        log.info("Descriptions: %d of %d images to describe (%s)", len(waiting), len(items), manner.mode.value)
+    _describe(eddm, ranks.share(waiting), manner, DescriptionLog(own), batch_size)
+    ranks.wait()
+    ranks.once(lambda: _take_in(path))
+    return len(waiting)
+
+
+def _list_waiting(eddm: EDDM, items: Sequence[tuple[str, Path]], manner: Manner, path: Path) -> list[Item]:
+    """What is left to describe, images of one size together: they are padded to the largest of their batch."""
+    _take_in(path)
+    done, hashes = DescriptionLog(path).latest, hash_files(image for _, image in items)
+    waiting = []
+    for name, image in items:
+        digest = hashes[image]
+        key = description_key(
+            model=eddm.model, adapter=eddm.adapter, manner=manner, names=eddm.defects, image_hash=digest
         )
-        for item, image in items
-    }
-    waiting = [(item, image) for item, image in items if done.latest.get(item) != keys[item]]
-    log.info("Descriptions: %d of %d images to describe (%s)", len(waiting), len(items), mode.value)
+        if done.get(name) != key:
+            waiting.append(Item(name, image, digest, key))
+    return sorted(waiting, key=lambda item: read_size(item.image))
+
+
+def _take_in(path: Path) -> None:
+    """Moves what ranks have written on their own to the end of the log."""
+    for part in sorted(path.parent.glob(f"{path.stem}.rank*.jsonl")):
+        append_jsonl(path, read_jsonl(part))
+        part.unlink()
+
+
+def _describe(eddm: EDDM, items: Sequence[Item], manner: Manner, done: DescriptionLog, batch_size: int) -> None:
+    facts = manner.facts()
     spoken = time.monotonic()
-    for start in range(0, len(waiting), batch_size):
-        batch = waiting[start : start + batch_size]
-        described = eddm.describe_fully([image for _, image in batch], mode)
+    for start in range(0, len(items), batch_size):
+        batch = items[start : start + batch_size]
+        described = eddm.describe_fully([item.image for item in batch], manner)
         done.append(
             DescriptionRow(
-                key=keys[item],
-                id=item,
-                image=str(image),
-                mode=mode.value,
+                key=item.key,
+                id=item.id,
+                image=str(item.image),
+                image_hash=item.image_hash,
+                mode=facts["mode"],
+                instruction=facts["instruction"],
+                length=facts["length"],
                 description=description.text,
                 answers=description.answers,
                 model=eddm.model,
                 adapter=eddm.adapter,
             )
-            for (item, image), description in zip(batch, described, strict=True)
+            for item, description in zip(batch, described, strict=True)
         )
         if time.monotonic() - spoken > 5:
             spoken = time.monotonic()
-            log.info("Descriptions: %d of %d", start + len(batch), len(waiting))
-    return len(waiting)
+            log.info("Descriptions: %d of %d", start + len(batch), len(items))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from data.content import hash_files
 from data.ddqa.compose import FREE_PROMPT, compose_description
 from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
 from data.errors import UserError
 from data.files import hash_file, read_json
 from data.run import Run
+from data.training.descriptions import DescribeMode, Manner
 from models.chat.answers import parse_box, parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
 from models.weights.shards import list_shards, name_weights
@@ -23,13 +24,6 @@ LETTER_TOKENS = 4  # a letter, and room to notice that a reply is more than a le
 BOX_TOKENS = 32
 TEXT_TOKENS = 48
 ROUND = 4  # options a question, as DDQA asks
-
-
-class DescribeMode(StrEnum):
-    """`free`: the paper's open prompt. `structured`: composed from the model's own answers to the four tasks."""
-
-    free = "free"
-    structured = "structured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +53,14 @@ class EDDM:
         """Asks the same question about several images."""
         return self.chat.chat([ChatRequest(image, prompt, max_tokens) for image in images])
 
-    def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
+    def describe(self, images: Sequence[Path], manner: Manner) -> list[str]:
         """Describes images, in order."""
-        return [description.text for description in self.describe_fully(images, mode)]
+        return [description.text for description in self.describe_fully(images, manner)]
 
-    def describe_fully(self, images: Sequence[Path], mode: DescribeMode) -> list[Description]:
+    def describe_fully(self, images: Sequence[Path], manner: Manner) -> list[Description]:
         """Describes images and keeps the answers."""
-        if mode is DescribeMode.free:
-            return [Description(text) for text in self.ask(images, FREE_PROMPT)]
+        if manner.mode is DescribeMode.free:
+            return [Description(text) for text in self.ask(images, FREE_PROMPT, manner.length)]
         found = [
             self._choose_yes(reply) for reply in self.ask(images, format_prompt(Task.AD, AD_OPTIONS), LETTER_TOKENS)
         ]
@@ -171,6 +165,22 @@ def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64, trust
     weights = hash_file(adapter / "adapter_model.safetensors")[:16] if adapter else ""
     chat = load_trained_chat(trained, base, adapter, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)
+
+
+def identify_eddm(run: Run) -> dict[str, str]:
+    """`model` and `adapter` as the rows of its descriptions name them, without loading it.
+
+    Empty where the run holds no trained EDDM; without `model` where its base is a hub id without a pin.
+    """
+    path, adapter = run.eddm / "config.json", run.eddm / "adapter" / "adapter_model.safetensors"
+    if not path.is_file() or not adapter.is_file():
+        return {}
+    trained = read_json(path)["trained"]
+    found = {"adapter": hash_files([adapter])[adapter][:16]}
+    if not trained["local"]:
+        return found | ({"model": f"{trained['base']}@{trained['revision']}"} if trained["revision"] else {})
+    base = run.eddm / trained["base"]
+    return found | ({"model": name_weights(base)} if base.is_dir() and list_shards(base, check=False) else {})
 
 
 def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> Admitted:

@@ -14,8 +14,9 @@ from data.errors import UserError
 from data.files import hash_file, hash_value
 from data.run import open_run
 from data.sample import ImageArray, Sample
+from data.training.descriptions import DescribeMode, choose_manner
 from data.training.grounding import DescriptionMode, build_prompt
-from models.eddm.eddm import DescribeMode, load_eddm
+from models.eddm.eddm import load_eddm
 from models.experts.expert import Detection, Gate, MapArray
 from models.experts.store import read_expert, read_gates, write_expert, write_gates
 from models.mdlm.files import load_mdlm
@@ -30,12 +31,14 @@ class MDLMExpertConfig:
     Attributes:
         run: Run directory with a trained MDLM.
         description: `fixed`, or `eddm` for what the run's EDDM says about each image.
-        mode: How EDDM describes.
+        mode: How EDDM describes; None, like what the MDLM was trained with.
+        length: Most tokens of a free description; None, likewise.
     """
 
     run: str = ""
     description: DescriptionMode = DescriptionMode.fixed
-    mode: DescribeMode = DescribeMode.structured
+    mode: DescribeMode | None = None
+    length: int | None = None
 
 
 class MDLMExpert:
@@ -64,6 +67,7 @@ class MDLMExpert:
             raise UserError(f"No MDLM at {folder}. Train it: python -m scripts.train_mdlm run_dir={run.path}.")
         self.config, self.gates = config, dict(gates)
         self.weights_hash = hash_value([hash_file(path) for path in _weights(folder)])
+        self._manner = choose_manner(folder, config.mode, config.length)
         self._mdlm = load_mdlm(run, config.description.value)
         self._eddm = (
             load_eddm(run, trust_remote_code=trust_remote_code) if config.description is DescriptionMode.eddm else None
@@ -90,7 +94,7 @@ class MDLMExpert:
         """Map at the image's own size, and score, without a gate."""
         prompts = [build_prompt(FIXED_PROMPT)] * len(samples)
         if self._eddm is not None:
-            described = self._eddm.describe([sample.image for sample in samples], self.config.mode)
+            described = self._eddm.describe([sample.image for sample in samples], self._manner)
             prompts = [build_prompt(FREE_PROMPT, text) for text in described]
         found = self._mdlm.predict(images, prompts)
         return [(prediction.anomaly_map, float(prediction.score)) for prediction in found]
@@ -112,7 +116,8 @@ class MDLMExpert:
         config = MDLMExpertConfig(
             run=values["run"],
             description=DescriptionMode(values["description"]),
-            mode=DescribeMode(values["mode"]),
+            mode=DescribeMode(values["mode"]) if values["mode"] else None,
+            length=values.get("length"),
         )
         expert = cls(config, read_gates(folder), trust_remote_code=trust_remote_code)
         if expert.weights_hash != values["weights_hash"]:

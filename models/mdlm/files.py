@@ -3,7 +3,7 @@
     adapter/            LoRA and the [SEG] row (PEFT)
     heads.safetensors   [SEG] projection, DAM, mask decoder
     tokenizer/
-    manifest.json       sizes, switches, and where the base checkpoints are
+    manifest.json       sizes, switches, where the base checkpoints are, and how images are described to it
 
 Local base checkpoints are named relative to the directory, so a run directory can be moved or copied.
 """
@@ -33,7 +33,13 @@ FORMAT = 1
 ADAPTER, HEADS, TOKENIZER, MANIFEST = "adapter", "heads.safetensors", "tokenizer", "manifest.json"
 
 
-def save_adapter(model: MDLM, tokenizer: PreTrainedTokenizerBase, config: MDLMConfig, folder: Path) -> None:
+def save_adapter(
+    model: MDLM,
+    tokenizer: PreTrainedTokenizerBase,
+    config: MDLMConfig,
+    folder: Path,
+    descriptions: dict[str, Any] | None = None,
+) -> None:
     """Writes the trained parts; the manifest comes last and marks the directory as complete.
 
     Args:
@@ -41,6 +47,7 @@ def save_adapter(model: MDLM, tokenizer: PreTrainedTokenizerBase, config: MDLMCo
         tokenizer: LLaVA's, with [SEG].
         config: What the model was built from.
         folder: Where to write; existing files are replaced.
+        descriptions: Manner of the descriptions that it was trained with (`Manner.facts`); None without any.
     """
     manifest = folder / MANIFEST
     manifest.unlink(missing_ok=True)
@@ -50,7 +57,8 @@ def save_adapter(model: MDLM, tokenizer: PreTrainedTokenizerBase, config: MDLMCo
     write_json(adapter_config, {**read_json(adapter_config), "base_model_name_or_path": None})
     save_file(head_state(model), folder / HEADS)
     tokenizer.save_pretrained(str(folder / TOKENIZER))
-    write_json(manifest, {"format": FORMAT, "mdlm": _with_paths(asdict(config), lambda path: _relative(path, folder))})
+    built = _with_paths(asdict(config), lambda path: _relative(path, folder))
+    write_json(manifest, {"format": FORMAT, "mdlm": built, "descriptions": descriptions})
 
 
 def load_adapter(folder: Path, placement: Placement = CPU) -> MDLM:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from data.content import hash_files
 from data.errors import UserError
-from data.files import hash_file, hash_value, read_json
+from data.files import hash_value, read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -51,7 +52,7 @@ def list_shards(place: Path, *, check: bool = True) -> list[Path]:
 
 def name_weights(place: Path) -> str:
     """A short name of a checkpoint's weights by their content; those of a single file have that file's hash."""
-    hashes = [hash_file(path) for path in list_shards(place)]
+    hashes = list(hash_files(list_shards(place)).values())
     return (hashes[0] if len(hashes) == 1 else hash_value(hashes))[:16]
 
 

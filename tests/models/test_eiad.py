@@ -13,15 +13,15 @@ from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
 from data.run import Run
 from data.sample import ImageArray, load_image
+from data.training.descriptions import DescribeMode, Manner
 from data.training.grounding import DescriptionMode
 from models.contour import RED
-from models.eddm.eddm import DescribeMode
 from models.eiad import EIAD, InspectConfig, Overlay, inspect_image, load_eiad, save_inspection
 
 
 class Talker:
-    def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
-        return [f"{path.stem}, {mode.value}." for path in images]
+    def describe(self, images: Sequence[Path], manner: Manner) -> list[str]:
+        return [f"{path.stem}, {manner.mode.value}." for path in images]
 
 
 class Brightness:
@@ -51,7 +51,7 @@ def make_config(run: Path, image: Path, out: Path, **changes: object) -> Inspect
 
 def test_description_enters_the_prompt_of_the_mdlm(image: Path) -> None:
     mdlm = Brightness()
-    inspection = EIAD(eddm=Talker(), mdlm=mdlm, mode=DescribeMode.free).inspect(image)
+    inspection = EIAD(eddm=Talker(), mdlm=mdlm, manner=Manner(DescribeMode.free)).inspect(image)
     assert inspection.description == "part, free."
     assert mdlm.prompts == [f"{FREE_PROMPT} part, free."]
 

@@ -119,7 +119,9 @@ def write_mdlm(run: Run, mode: DescriptionMode, folder: Path, config: ExportConf
         values["sam_lora"] = "none"
     for readme in folder.glob(f"{ADAPTER}/README.md"):
         readme.unlink()  # PEFT's empty card; the export has one of its own
-    write_manifest(folder, "mdlm", export, format=read_json(source / MANIFEST)["format"], mdlm=values)
+    manifest = read_json(source / MANIFEST)
+    told = manifest.get("descriptions")
+    write_manifest(folder, "mdlm", export, format=manifest["format"], mdlm=values, descriptions=told)
     return Written(
         kind="mdlm",
         folder=folder,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.source import DataConfig
+from data.training.descriptions import DescribeMode
 from data.training.grounding import AugmentConfig, DescriptionMode
 from models.mdlm.model import MDLMConfig
 from train.engine.launch import LaunchConfig, MixedPrecision
@@ -91,6 +92,8 @@ class TrainMDLMConfig:
         seed: Seed of weights, order and augmentation.
         description: What the MDLM is told about each image.
         descriptions: `RUN/descriptions/<name>.jsonl`, or a path that ends in `.jsonl`; read in mode `eddm` alone.
+        mode: How these descriptions came about.
+        length: Most tokens of free ones.
         data: Training samples, and zero-shot samples that must share no category or image with them.
         mdlm: The model and the checkpoints that it starts from.
         loop: How long and how to train.
@@ -110,6 +113,8 @@ class TrainMDLMConfig:
     seed: int = 0
     description: DescriptionMode = DescriptionMode.eddm
     descriptions: str = "train"
+    mode: DescribeMode = DescribeMode.structured
+    length: int = 48
     data: DataConfig
     mdlm: MDLMConfig
     loop: LoopConfig = field(default_factory=LoopConfig)

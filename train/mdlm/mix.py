@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.sample import Sample
-from data.training.batches import ItemDataset, MixedDataset, Part
+from data.training.batches import MixedDataset, Part, SampleDataset, StepBatches
 from data.training.grounding import SampleGrounding
 from data.training.replay import ReplayItems
 from data.training.weighted import WeightedDataset
@@ -43,6 +43,18 @@ def mix_dataset(config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Seq
     return MixedDataset(parts)
 
 
+def drawn_ids(config: TrainMDLMConfig, samples: Sequence[Sample]) -> set[str]:
+    """Ids of the samples that the training draws in its steps: a pure function of seed and step."""
+    parts = mix_dataset(config, samples, [""] * len(samples)).parts
+    found = set()
+    for batch in StepBatches(parts, seed=config.seed, start=0, stop=config.loop.steps):
+        for draw in batch:
+            dataset = parts[draw.part].dataset
+            if isinstance(dataset, SampleGrounding | WeightedDataset):  # the others are replay items
+                found.add(dataset.id_of(draw.epoch, draw.index))
+    return found
+
+
 def replay_items(config: TrainMDLMConfig) -> ReplayItems | None:
     """The replay items; None where a batch has none.
 
@@ -58,7 +70,7 @@ def replay_items(config: TrainMDLMConfig) -> ReplayItems | None:
 
 def _grounding(
     config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str], chosen: Sequence[int]
-) -> ItemDataset:
+) -> SampleDataset:
     """The chosen samples as one dataset: drawn alike, or by the weight of the dataset that they come from."""
     if not config.data.weights:
         return _items(config, samples, prompts, chosen)

@@ -20,9 +20,10 @@ from data.run import Run
 from data.sample import Sample
 from data.source import load_samples
 from data.splits import check_disjoint, check_unseen
-from data.training.descriptions import load_descriptions
+from data.training.descriptions import Manner, load_descriptions
 from data.training.grounding import DescriptionMode, grounding_prompts
 from data.training.weighted import check_weights
+from models.eddm.eddm import identify_eddm
 from models.mdlm.files import save_adapter
 from models.mdlm.model import create_mdlm
 from models.mdlm.processor import GroundingBatch
@@ -35,7 +36,7 @@ from train.engine.stage import Stage, claim, finish, name_checkpoint
 from train.mdlm.config import INDECISIVE, RunConfig, TrainMDLMConfig
 from train.mdlm.loop import StepLoss, fit
 from train.mdlm.losses import LossConfig, mask_loss
-from train.mdlm.mix import mix_dataset, replay_items
+from train.mdlm.mix import drawn_ids, mix_dataset, replay_items
 
 log = logging.getLogger(__name__)
 HOW = (  # change how training goes along, how fast and in how much memory, not what comes out
@@ -43,7 +44,7 @@ HOW = (  # change how training goes along, how fast and in how much memory, not 
     *("mdlm.gradient_checkpointing", "mdlm.llava.attention", "mdlm.sam.attention"),
 )
 BY_CONTENT = (  # what they hold enters the identity, not where it lies
-    *("data", "description", "descriptions", "mix.items"),
+    *("data", "description", "descriptions", "mode", "length", "mix.items"),
     *("mdlm.llava.path", "mdlm.sam.checkpoint", "mdlm.heads"),
 )
 
@@ -84,10 +85,10 @@ def _stage(config: TrainMDLMConfig, run: Run) -> Stage:
 
 
 def _read_data(config: TrainMDLMConfig, run: Run) -> tuple[list[Sample], list[str]]:
-    """The training samples and what is said about each.
+    """The training samples and what is said about each; nothing is said about those that are never drawn.
 
     Raises:
-        UserError: If they share products or images with what stays unseen, or one has no description.
+        UserError: If they share products or images with what stays unseen, or one that is drawn has no description.
     """
     check_unseen([source.reader for source in config.data.train], config.data.unseen)
     samples = load_samples(config.data.train).samples
@@ -95,17 +96,35 @@ def _read_data(config: TrainMDLMConfig, run: Run) -> tuple[list[Sample], list[st
         check_weights(config.data.weights, {sample.dataset for sample in samples})
     if config.data.zero_shot:
         check_disjoint(samples, load_samples(config.data.zero_shot).samples)
-    return samples, grounding_prompts(samples, config.description, _descriptions(config, run))
+    drawn = drawn_ids(config, samples)
+    told = [sample for sample in samples if sample.id in drawn]
+    texts = grounding_prompts(told, config.description, _descriptions(config, run, told))
+    by_id = dict(zip((sample.id for sample in told), texts, strict=True))
+    return samples, [by_id.get(sample.id, "") for sample in samples]
 
 
-def _descriptions(config: TrainMDLMConfig, run: Run) -> dict[str, str]:
+def _descriptions(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample]) -> dict[str, str]:
+    """What EDDM says about the samples, if it says anything.
+
+    Raises:
+        UserError: If there is no log, or it is by another EDDM, in another manner, or about other images.
+    """
     if config.description is not DescriptionMode.eddm:
         return {}
     name = config.descriptions
     path = Path(name) if name.endswith(".jsonl") else run.descriptions / f"{name}.jsonl"
     if not path.is_file():
         raise UserError(f"No descriptions at {path}. Run scripts.describe first, or choose description=fixed.")
-    return load_descriptions(path)
+
+    def load() -> dict[str, str]:
+        writer = identify_eddm(run) if path.parent == run.descriptions else {}
+        return load_descriptions(path, samples, _manner(config).facts() | writer)
+
+    return ranks.main_decides(load)
+
+
+def _manner(config: TrainMDLMConfig) -> Manner:
+    return Manner(config.mode, config.length)
 
 
 def _identity(config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str]) -> Identity:
@@ -171,7 +190,8 @@ def _train(
     )
     with whole_parameters(model):
         if ranks.is_main():
-            save_adapter(model, model.processor.tokenizer, config.mdlm, stage.done.parent)
+            told = _manner(config).facts() if config.description is DescriptionMode.eddm else None
+            save_adapter(model, model.processor.tokenizer, config.mdlm, stage.done.parent, told)
             finish(stage, identity, {**asdict(config), "optimizer_bytes_per_rank": held})
             clear_finished(stage.work, keep_best=config.loop.keep_best)
     ranks.wait()

@@ -13,10 +13,11 @@ import pytest
 from data.ddqa.compose import FIXED_PROMPT
 from data.ddqa.summary import stream_jsonl
 from data.errors import UserError
-from data.files import append_jsonl, write_json
+from data.files import append_jsonl, hash_file, write_json
 from data.run import Run
 from data.sample import ImageArray
 from data.source import DataConfig, Source, load_samples
+from data.training.descriptions import DescribeMode, Manner
 from eval.report.results import write_results
 from eval.segmentation.category_scores import METRICS
 from eval.segmentation.config import SegmentationConfig
@@ -100,6 +101,29 @@ def test_with_eddm_reads_the_descriptions(run: Run) -> None:
     summary = evaluate_segmentation(config, lambda run, model: predictor)
     assert summary["name"] == "with_eddm"
     assert any("About mvtec_ad/tile/test/hole/004.png." in prompt for prompt in predictor.prompts)
+
+
+def test_descriptions_of_a_replaced_adapter_are_refused(run: Run) -> None:
+    config = make_config(run, description=TextSource.eddm)
+    adapter = run.eddm / "adapter" / "adapter_model.safetensors"
+    adapter.parent.mkdir(parents=True)
+    adapter.write_bytes(b"first")
+    write_json(run.eddm / "config.json", {"trained": {"local": False, "base": "a/b", "revision": None}})
+    samples = load_samples([Source(reader="mvtec_ad", root=str(run.data / "unseen"))]).samples
+    rows = [{"id": s.id, "description": "It is.", "mode": "free", "adapter": hash_file(adapter)[:16]} for s in samples]
+    append_jsonl(run.descriptions / "zero_shot.jsonl", rows)
+    evaluate_segmentation(config, lambda run, model: Redness())
+    write_json(run.mdlm / "eddm" / "manifest.json", {"descriptions": Manner().facts()})
+    with pytest.raises(UserError, match="written with mode 'free', wanted is 'structured'"):
+        evaluate_segmentation(config, lambda run, model: Redness())
+    evaluate_segmentation(
+        make_config(run, description=TextSource.eddm, mode=DescribeMode.free), lambda run, model: Redness()
+    )
+    adapter.write_bytes(b"again")
+    with pytest.raises(UserError, match=r"written with adapter .* EDDM was trained again"):
+        evaluate_segmentation(
+            make_config(run, description=TextSource.eddm, mode=DescribeMode.free), lambda run, model: Redness()
+        )
 
 
 def test_decoys_only(run: Run) -> None:

@@ -1,17 +1,22 @@
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from data.errors import UserError
+from data.ranks import Ranks
 from data.source import DataConfig
-from data.training.descriptions import DescriptionLog, load_descriptions
+from data.training.descriptions import DescribeMode, Manner, load_descriptions
 from models.chat.protocol import ChatRequest
 from models.eddm.describe import DescribeConfig, describe_items, list_items
-from models.eddm.eddm import EDDM, DescribeMode
+from models.eddm.eddm import EDDM
 
 
 class Counter:
@@ -44,9 +49,9 @@ def make_config(folder: Path) -> DescribeConfig:
     return DescribeConfig(preset="tiny", run="r", data=DataConfig(train=[], zero_shot=[]), folder=str(folder))
 
 
-def run(chat: Counter, folder: Path, log: Path, adapter: str = "a") -> int:
+def run(chat: Counter, folder: Path, log: Path, adapter: str = "a", length: int = 48) -> int:
     eddm = EDDM(chat, ("hole",), model="m", adapter=adapter)
-    return describe_items(eddm, list_items(make_config(folder)), DescribeMode.free, DescriptionLog(log), 2)
+    return describe_items(eddm, list_items(make_config(folder)), Manner(DescribeMode.free, length), log, 2)
 
 
 def test_a_finished_log_is_not_written_again(folder: Path, tmp_path: Path) -> None:
@@ -73,6 +78,7 @@ def test_another_image_or_adapter_is_described_again(folder: Path, tmp_path: Pat
     cv2.imwrite(str(folder / "1.png"), np.full((8, 8, 3), 99, np.uint8))
     assert run(Counter(), folder, log) == 1
     assert run(Counter(), folder, log, adapter="b") == 5
+    assert run(Counter(), folder, log, adapter="b", length=256) == 5
     assert all("key" in json.loads(line) for line in log.read_text().splitlines())
 
 
@@ -81,3 +87,65 @@ def test_a_missing_or_empty_folder_is_a_user_error(tmp_path: Path) -> None:
         list_items(make_config(tmp_path / "none"))
     with pytest.raises(UserError, match="No images"):
         list_items(make_config(tmp_path))
+
+
+def test_images_of_one_size_share_a_batch(folder: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(folder / "1.png"), np.zeros((32, 32, 3), np.uint8))
+    chat = Counter()
+    run(chat, folder, tmp_path / "x.jsonl")
+    assert chat.seen == ["0.png", "2.png", "3.png", "4.png", "1.png"]
+
+
+def test_ranks_share_the_images_and_leave_one_log(folder: Path, tmp_path: Path) -> None:
+    log, chats = tmp_path / "x.jsonl", [Counter(), Counter()]
+    with ThreadPoolExecutor(2) as pool:
+        meeting = Meeting()
+        work = [pool.submit(describe_on, number, chats[number], folder, log, meeting) for number in range(2)]
+        assert [done.result() for done in work] == [5, 5]
+    assert sorted(chats[0].seen + chats[1].seen) == [f"{number}.png" for number in range(5)]
+    assert {len(chat.seen) for chat in chats} == {2, 3}
+    assert len(load_descriptions(log)) == 5
+    assert list(tmp_path.glob("*.jsonl")) == [log]
+    assert run(Counter(), folder, log) == 0
+
+
+def test_what_a_rank_wrote_before_an_interruption_is_kept(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "x.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(Counter(calls=1), folder, log)
+    log.rename(tmp_path / "x.rank1.jsonl")
+    assert run(Counter(), folder, log) == 3
+    assert list(tmp_path.glob("*.jsonl")) == [log]
+    assert len(load_descriptions(log)) == 5
+
+
+class Meeting:
+    """Where two threads wait for each other, as ranks do, and hand over what the first one made."""
+
+    def __init__(self) -> None:
+        self.barrier = Barrier(2)
+        self.made: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread(Ranks):
+    """A rank that is a thread."""
+
+    meeting: Meeting = field(default_factory=Meeting)
+
+    def wait(self) -> None:
+        self.meeting.barrier.wait()
+
+    def broadcast(self, value: Any) -> Any:
+        if self.is_main:
+            self.meeting.made = value
+        self.wait()
+        made = self.meeting.made
+        self.wait()
+        return made
+
+
+def describe_on(rank: int, chat: Counter, folder: Path, log: Path, meeting: Meeting) -> int:
+    eddm = EDDM(chat, ("hole",), model="m", adapter="a")
+    items, ranks = list_items(make_config(folder)), Thread(rank, 2, meeting)
+    return describe_items(eddm, items, Manner(DescribeMode.free), log, 2, ranks)

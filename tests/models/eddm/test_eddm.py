@@ -9,8 +9,9 @@ from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import QUESTIONS, Task
 from data.errors import UserError
 from data.run import Run
+from data.training.descriptions import DescribeMode, Manner
 from models.chat.protocol import ChatRequest
-from models.eddm.eddm import EDDM, DescribeMode, load_eddm
+from models.eddm.eddm import EDDM, load_eddm
 from models.weights.shards import name_weights
 from models.weights.trust import hash_code
 from tests.models.weights.marked import write_marked, write_snapshot
@@ -66,14 +67,14 @@ def test_unreadable_replies_leave_no_winner() -> None:
 
     eddm = EDDM(Mumbler(), DEFECTS)
     assert eddm.knock_out([Path("x.png")], Task.DC, DEFECTS) == [None]
-    (described,) = eddm.describe_fully([Path("x.png")], DescribeMode.structured)
+    (described,) = eddm.describe_fully([Path("x.png")], Manner())
     assert described.answers == {"AD": None}
     assert "no visible defect" in described.text
 
 
 def test_structured_descriptions_follow_the_answers() -> None:
     chat = Oracle({"a.png": None, "b.png": ("bottom left", "crack")})
-    texts = EDDM(chat, DEFECTS).describe([Path("a.png"), Path("b.png")], DescribeMode.structured)
+    texts = EDDM(chat, DEFECTS).describe([Path("a.png"), Path("b.png")], Manner())
     assert "no visible defect" in texts[0]
     assert "a crack at the bottom left" in texts[1]
     assert {request.image.name for request in chat.asked[2:]} == {"b.png"}, "details are asked of defective images only"
@@ -81,7 +82,8 @@ def test_structured_descriptions_follow_the_answers() -> None:
 
 def test_free_descriptions_are_the_models_own_words() -> None:
     chat = Oracle({"b.png": ("top", "crack")})
-    assert EDDM(chat, DEFECTS).describe([Path("b.png")], DescribeMode.free) == ["Some text."]
+    assert EDDM(chat, DEFECTS).describe([Path("b.png")], Manner(DescribeMode.free, 99)) == ["Some text."]
+    assert [request.max_tokens for request in chat.asked] == [99]
 
 
 def test_a_run_without_eddm_is_a_user_error(tmp_path: Path) -> None:

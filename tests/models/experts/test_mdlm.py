@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
 from data.sample import ImageArray, Sample
+from data.training.descriptions import Manner
 from data.training.grounding import DescriptionMode
-from models.eddm.eddm import DescribeMode
 from models.experts import mdlm as module
 from models.experts.expert import Gate
 from models.experts.load import load_expert
@@ -31,7 +31,7 @@ class Brightness:
 
 
 class Talker:
-    def describe(self, images: Sequence[Path], mode: DescribeMode) -> list[str]:
+    def describe(self, images: Sequence[Path], manner: Manner) -> list[str]:
         return [f"I see {path.stem}." for path in images]
 
 

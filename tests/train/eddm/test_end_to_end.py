@@ -16,11 +16,12 @@ from data.files import read_jsonl
 from data.run import Run
 from data.source import DataConfig
 from data.tiny.scenes import make_scene
+from data.training.descriptions import DescribeMode, Manner
 from eval.ddqa.exam import ExamConfig, run_exam
 from models.chat.protocol import ChatRequest
 from models.chat.swift import SwiftChat, SwiftChatConfig
 from models.eddm.describe import DescribeConfig, describe
-from models.eddm.eddm import DescribeMode, load_eddm
+from models.eddm.eddm import load_eddm
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
 from models.weights.trust import admit
 from scripts.command import CONFIGS, to_dataclass
@@ -132,10 +133,10 @@ def test_descriptions_and_exam_run_on_the_result(run: Run) -> None:
 
 def test_a_moved_run_gives_the_same_replies(run: Run, tmp_path: Path) -> None:
     image = run.path / "images" / "1.png"
-    expected = load_eddm(run).describe([image], DescribeMode.free)
+    expected = load_eddm(run).describe([image], Manner(DescribeMode.free))
     shutil.copytree(run.path, tmp_path / "elsewhere")
     moved = Run(tmp_path / "elsewhere")
-    assert load_eddm(moved).describe([image], DescribeMode.free) == expected
+    assert load_eddm(moved).describe([image], Manner(DescribeMode.free)) == expected
 
 
 def test_ms_swifts_engine_replies_the_same(run: Run) -> None:

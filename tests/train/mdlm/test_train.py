@@ -13,15 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
-from data.files import read_json, read_jsonl, write_jsonl
+from data.files import hash_file, read_json, read_jsonl, write_jsonl
 from data.run import Run
+from data.source import load_samples
+from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, read_manner
 from data.training.grounding import DescriptionMode
 from models.mdlm.files import load_mdlm
 from models.mdlm.sam import SamAttention
 from train.engine.resume import Resume
 from train.mdlm import loop as loop_module
 from train.mdlm.config import TrainMDLMConfig
-from train.mdlm.mix import mix_dataset
+from train.mdlm.mix import drawn_ids, mix_dataset
 from train.mdlm.train import train_mdlm
 
 MakeConfig = Callable[..., TrainMDLMConfig]
@@ -184,6 +186,32 @@ def test_bad_input_gets_one_clear_message(make_config: MakeConfig) -> None:
         train_mdlm(lost)
 
 
+def test_descriptions_of_what_is_drawn_are_enough_and_their_manner_is_kept(make_config: MakeConfig) -> None:
+    config = replace(make_config(), description=DescriptionMode.eddm, mode=DescribeMode.free, length=256)
+    config.loop.steps = 1
+    run, samples = Run(Path(config.run_dir)), load_samples(config.data.train).samples
+    drawn = drawn_ids(config, samples)
+    assert 0 < len(drawn) < len(samples)
+    manner = Manner(DescribeMode.free, 256)
+    rows = [
+        DescriptionRow(
+            **{"key": "k", "id": s.id, "image": str(s.image), "image_hash": hash_file(s.image), **manner.facts()},
+            description=f"About {s.id}.",
+        )
+        for s in samples
+        if s.id in drawn
+    ]
+    log = DescriptionLog(run.descriptions / "train.jsonl")
+    log.append(rows[1:])
+    with pytest.raises(UserError, match=f"No description for 1 of {len(drawn)} samples, first {rows[0].id}"):
+        train_mdlm(config)
+    log.append(rows[:1])
+    with pytest.raises(UserError, match="written with mode 'free', wanted is 'structured'"):
+        train_mdlm(replace(config, mode=DescribeMode.structured))
+    train_mdlm(config)
+    assert read_manner(run.mdlm / "eddm") == manner
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_the_images(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,8 +222,6 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(
 
 
 def test_a_batch_mixes_normal_anomalous_and_generic_images(make_config: MakeConfig) -> None:
-    from data.source import load_samples
-
     config = make_config()
     samples = load_samples(config.data.train).samples
     parts = mix_dataset(config, samples, ["x"] * len(samples)).parts
@@ -215,8 +241,6 @@ def test_a_batch_mixes_normal_anomalous_and_generic_images(make_config: MakeConf
 
 
 def test_weights_decide_the_shares_of_the_sources(make_config: MakeConfig) -> None:
-    from data.source import load_samples
-
     config = make_config()
     samples = load_samples(config.data.train).samples
     samples += [replace(sample, id=f"other/{sample.id}", dataset="other") for sample in samples]
