@@ -154,6 +154,22 @@ def test_every_printed_benchmark_exists_and_knows_its_words(line: Line, name: st
             assert found[1] in usage, f"{name} does not say what {found[1]} is"
 
 
+SNIPPETS = [
+    (page, block)
+    for page in PAGES
+    for language, block in blocks(page.read_text(encoding="utf-8"))
+    if language == "python" and not re.match(r"# \w+/", block)
+]
+
+
+@pytest.mark.parametrize(("page", "snippet"), SNIPPETS)
+def test_every_python_snippet_imports_what_is_there(page: Path, snippet: str) -> None:
+    for node in ast.walk(ast.parse(snippet)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
 def test_every_command_is_shown() -> None:
     assert not set(COMMANDS) - {name for _, name, _ in STARTED}
     launchers = {path.name for path in (ROOT / "scripts" / "launch").glob("*.sh")}
@@ -275,6 +291,7 @@ def test_every_setting_in_the_text_is_one(page: Path, configs: Path) -> None:
 
 
 # What makes a printed command small enough to be tried here, and the sections whose commands are tried in their order.
+GOOD = "/data/unseen/gear/test/good/000.png"
 SMALL = {
     "make_synthetic": [
         *("size=64", "workers=1", "several_share=0", "seen.categories=[washer,wood]", "unseen.categories=[gear]"),
@@ -288,7 +305,7 @@ SMALL = {
     "train_eddm": ["optim.max_steps=3"],
     "train_mdlm": ["loop.steps=4"],
     "contact_sheet": ["size=64", "tile=32", "categories=[gear]"],
-    "inspect_image": ["image=runs/demo/data/unseen/gear/test/good/000.png"],
+    "inspect_image": [f"image=runs/demo{GOOD}"],
     "describe": [],
     "doctor": ["data=runs/demo/data/unseen/gear"],
 }
@@ -300,8 +317,9 @@ TRIED = [
 ]
 LEFT_OUT = {"plan", "export_adapter", "run_all"}  # tried elsewhere, at length
 DRIVER = """
-import importlib, json, sys, time
-for name, *arguments in json.loads(sys.argv[1]):
+import importlib, json, sys
+_, jobs, snippet = sys.argv
+for name, *arguments in json.loads(jobs):
     print("==", name, *arguments, file=sys.stderr, flush=True)
     sys.argv = [f"scripts.{name}", *arguments]
     try:
@@ -309,6 +327,7 @@ for name, *arguments in json.loads(sys.argv[1]):
     except SystemExit as error:
         if error.code:
             raise
+exec(snippet)
 """
 
 
@@ -325,7 +344,10 @@ def test_the_tiny_commands_run_as_printed(tmp_path: Path) -> None:
     assert ran.index("train_tiny_base") < ran.index("train_mdlm") < ran.index("inspect_image")
     jobs = [[re.sub(r"\bruns/", f"{tmp_path}/", word) for word in job] for job in jobs]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "EIAD_DATA": str(tmp_path)}
-    command = [sys.executable, "-c", DRIVER, json.dumps(jobs)]
+    look = next(snippet for page, snippet in SNIPPETS if page == ROOT / "models" / "README.md")
+    look = re.sub(r'"runs/demo(/data[^"]*)?"', lambda path: f'"{tmp_path}/run{GOOD if path[1] else ""}"', look)
+    command = [sys.executable, "-c", DRIVER, json.dumps(jobs), look]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     assert (tmp_path / "run" / "report.html").is_file()
+    assert done.stdout.splitlines()[-1].endswith("(64, 64)")  # what the snippet prints: description, score, size
