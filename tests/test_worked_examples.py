@@ -30,16 +30,17 @@ def apply_diff(root: Path, diff: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def carry_out(page: Path, root: Path) -> list[str]:
-    """Writes every file and applies every diff of a page; returns the new files."""
-    written = []
+def carry_out(page: Path, root: Path) -> None:
+    """Writes every file, names it in its room's door, and applies every diff of a page."""
     for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "diff":
             apply_diff(root, block)
         elif language in ("python", "yaml") and (path := re.search(r"\A(?:# @.*\n)?# (\w+/\S+\.\w+)$", block, re.M)):
             (root / path[1]).write_text(block, encoding="utf-8")
-            written.append(path[1])
-    return written
+            door = (root / path[1]).parent / "__init__.py"
+            if language == "python" and "Public modules: `" in (text := door.read_text(encoding="utf-8")):
+                named = text.replace("Public modules: ", f"Public modules: `{Path(path[1]).stem}`, ")
+                door.write_text(named, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
