@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any
 
@@ -13,6 +14,7 @@ class UserError(ValueError):
     """
 
 
+LONGEST = 240  # characters of a quotation
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 3
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
@@ -20,4 +22,13 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
 
 def brief(value: Any) -> str:
     """What stands in a file, quoted for a message: cut short however long or nested, control characters escaped."""
-    return _SHORT.repr(value)
+    text = _SHORT.repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text for a terminal or a log: control characters, which could redraw or hide what stands there, are escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

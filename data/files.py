@@ -17,6 +17,8 @@ import yaml
 
 from data.errors import UserError
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
+
 
 def make_dir(path: Path) -> Path:
     """Creates a directory and its parents.
@@ -131,6 +133,14 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         values = dict(zip(header, (value.strip() for value in row), strict=True))
         table.append({name: values[name] for name in columns})
     return table
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a table, atomically. A cell that a spreadsheet would take for a formula begins with a `'`."""
+    with atomic_open(path) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in row] for row in rows)
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

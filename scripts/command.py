@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data.errors import UserError
+from data.errors import UserError, printable
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 Config = TypeVar("Config")
@@ -47,7 +47,9 @@ def command(
 
     def decorate(run: Callable[[Config], None]) -> Callable[[], None]:
         def main(cfg: DictConfig) -> None:
-            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_Formatter("%(message)s"))
+            logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is interrupted
             with readable_errors():
                 run(to_dataclass(cfg, schema))
@@ -194,5 +196,13 @@ def _is_full_disk(error: BaseException) -> bool:
 
 
 def _exit(message: str, code: int) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+class _Formatter(logging.Formatter):
+    """Escapes the control characters of replies and file names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message alone."""
+        return printable(super().format(record))

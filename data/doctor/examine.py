@@ -22,7 +22,7 @@ from data.doctor.recognise import Recognition, recognise
 from data.doctor.report import compose_report
 from data.doctor.signatures import signatures
 from data.doctor.tree import walk
-from data.errors import UserError
+from data.errors import UserError, printable
 from data.files import write_json, write_text
 
 
@@ -82,7 +82,7 @@ def diagnose(config: DoctorConfig) -> bool:
     elif config.out:
         write_text(Path(config.out), compose_report(diagnosis, show=None))
     document = json.dumps(diagnosis.document(), ensure_ascii=False)
-    print(document if config.json else compose_report(diagnosis, show=config.show), flush=True)
+    print(document if config.json else printable(compose_report(diagnosis, show=config.show)), flush=True)
     return diagnosis.passed
 
 

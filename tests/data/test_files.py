@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from data.files import append_jsonl, hash_value, make_dir, read_csv, read_json, read_jsonl, write_json, write_jsonl
+from data.files import (
+    append_jsonl,
+    hash_value,
+    make_dir,
+    read_csv,
+    read_json,
+    read_jsonl,
+    write_csv,
+    write_json,
+    write_jsonl,
+)
 
 
 def test_append_moves_a_torn_line_aside(tmp_path: Path) -> None:
@@ -143,3 +153,10 @@ def test_json_may_begin_with_a_byte_order_mark_but_must_be_utf8(tmp_path: Path) 
     path.write_bytes(b'{"a": "caf\xe9"}')
     with pytest.raises(UserError, match="is not UTF-8 at byte 10"):
         read_json(path)
+
+
+def test_no_cell_of_a_table_is_computed(tmp_path: Path) -> None:
+    cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "plain", "a=b"]
+    write_csv(tmp_path / "a.csv", ["name", "other"], [[cell, "x"] for cell in cells])
+    rows = read_csv(tmp_path / "a.csv", ["name"])
+    assert [row["name"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "plain", "a=b"]

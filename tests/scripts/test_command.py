@@ -40,6 +40,7 @@ def test_typed_conversion_refuses_what_does_not_fit() -> None:
     ("error", "code", "message"),
     [
         (UserError("Missing file: x."), 2, "error: Missing file: x."),
+        (UserError("Missing file: \x1b[2Jx."), 2, "error: Missing file: \\x1b[2Jx."),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "the disk is full"),
         (RuntimeError("write failed: No space left on device (os error 28)"), 1, "the disk is full"),

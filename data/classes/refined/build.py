@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import logging
 import os
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from data.classes.refined.plan import Placement, plan_mvtec_ac, plan_visa_ac, read_corrections
 from data.classes.refined.rules import NORMAL, count_differences, release_counts
 from data.errors import UserError
-from data.files import atomic_open, make_dir, write_json
+from data.files import make_dir, write_csv, write_json
 from data.masks import MaskFile
 from data.source import Source, load_samples
 
@@ -105,10 +104,8 @@ def _write(placements: Sequence[Placement], root: Path, source: Path, transfer: 
     for path, target in tqdm(pairs, desc="files", unit="file"):
         make_dir((root / target).parent)
         _transfer(path, root / target, transfer)
-    with atomic_open(root / "sources.csv") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(("file", "source"))
-        table.writerows((target.as_posix(), path.relative_to(source).as_posix()) for path, target in pairs)
+    sources = ((target.as_posix(), path.relative_to(source).as_posix()) for path, target in pairs)
+    write_csv(root / "sources.csv", ("file", "source"), sources)
 
 
 def _transfer(path: Path, target: Path, transfer: Transfer) -> None:
