@@ -51,7 +51,7 @@ class Steps:
             count: Steps in all.
             module: What is trained; the state holds it.
             optimizers: What is stepped; groups keep their peak rate under `peak`.
-            checkpoints: Folder of the checkpoints; `forget` removes it.
+            checkpoints: Folder of the checkpoints; the caller removes it.
             identity: Fingerprint of the training that they belong to.
             seed: Seed of the draws.
             save_every: Steps between checkpoints.
@@ -74,7 +74,7 @@ class Steps:
     def run(
         self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
     ) -> None:
-        """Runs the remaining steps; checkpoints stay until `forget`, so that nothing is lost before the result is kept.
+        """Runs the remaining steps; checkpoints stay, so that nothing is lost before the caller has kept the result.
 
         Args:
             losses: Losses of a step, from its random generator and the share of the steps done.
@@ -86,10 +86,6 @@ class Steps:
         """
         with self._stop.after_step():
             self._run(losses, rates)
-
-    def forget(self) -> None:
-        """Removes what was kept to go on from."""
-        shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _run(
         self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]

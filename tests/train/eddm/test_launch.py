@@ -92,7 +92,7 @@ def whole_by_two(train: Callable[..., str], tmp_path_factory: pytest.TempPathFac
     """An uninterrupted run of two ranks."""
     run = tmp_path_factory.mktemp("two") / "run"
     said = train(run, ranks=2)
-    assert "2 ranks on cpu, ddp" in said and "batch: 4 rows a step = 2 × 1 accumulated × 2 ranks" in said
+    assert "2 ranks on cpu:0, ddp" in said and "batch: 4 rows a step = 2 × 1 accumulated × 2 ranks" in said
     assert "all 2 ranks hold the same weights after a step" in said
     return run
 
