@@ -144,8 +144,8 @@ def train_base(
 
 
 def _identity(config: BaseConfig, seed: int) -> Identity:
-    settings = flatten(asdict(config) | {"seed": seed})
-    del settings["save_every"]
+    settings = flatten({"eddm": asdict(config), "seed": seed})
+    del settings["eddm.save_every"]
     return Identity(settings)
 
 

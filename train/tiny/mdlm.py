@@ -61,6 +61,7 @@ from train.tiny.warmup import (
 )
 
 log = logging.getLogger(__name__)
+HARMLESS = ("mdlm.sam.checkpoint", "mdlm.sam.attention")  # where the result goes; a kernel
 
 
 def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfig, resume: Resume) -> None:
@@ -120,9 +121,10 @@ def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfi
 
 
 def _identity(config: BaseMDLMConfig, seed: int) -> Identity:
-    values = asdict(_from_scratch(config))
+    values = asdict(config)
     loops = {name: decisive(values.pop(name)) for name in ("language", "encoder", "decoder", "referring")}
-    return Identity(flatten({"base": values | loops, "seed": seed}))
+    settings = flatten({"mdlm": values | loops, "seed": seed})
+    return Identity({name: value for name, value in settings.items() if name not in HARMLESS})
 
 
 def _build(config: BaseMDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
@@ -132,17 +134,12 @@ def _build(config: BaseMDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
     llava = build_tiny_llava(config.llava, tokenizer, seed=seed)
     seg_id = add_seg_token(llava, tokenizer)
     llava_config = LlavaConfig(path="", template=config.template)
-    scratch = MDLMConfig(llava=llava_config, sam=_from_scratch(config).sam)
+    scratch = MDLMConfig(llava=llava_config, sam=replace(config.sam, checkpoint=None))
     scratch.dam.enabled = False
     sam = build_sam(scratch.sam)
     _prepare_sam(sam, config)
     processor = build_processor(llava, tokenizer, sam, llava_config)
     return assemble(llava, seg_id, sam, scratch, processor), processor
-
-
-def _from_scratch(config: BaseMDLMConfig) -> BaseMDLMConfig:
-    """The same without SAM's checkpoint, which is what is made here."""
-    return replace(config, sam=replace(config.sam, checkpoint=None))
 
 
 def _prepare_sam(sam: Sam, config: BaseMDLMConfig) -> None:

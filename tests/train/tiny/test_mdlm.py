@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from data.errors import UserError
 from data.files import read_jsonl
 from data.tiny.referring import ReferringScenes
 from data.training.replay import ReplayItems
+from models.mdlm.sam import SamAttention
 from train.mdlm import loop as loop_module
 from train.tiny.config import TinyBaseConfig
 from train.tiny.train import train_tiny_base
@@ -31,9 +33,13 @@ def test_the_stages_follow_each_other_and_are_trained_once(
     assert stages == ["language"] * 3 + ["encoder"] * 3 + ["decoder"] * 3 + ["referring"] * 3
     config = make_base_config("run")
     config.run_dir = str(trained_base)
+    config.mdlm.sam.attention = SamAttention.eager  # a kernel is no other training
     with caplog.at_level(logging.INFO):
         train_tiny_base(config)
     assert "already trained" in caplog.text
+    config.mdlm.decoder.steps = 4
+    with pytest.raises(UserError, match=r"mdlm\.decoder\.steps is 4 instead of 3.*resume=never"):
+        train_tiny_base(config)
 
 
 def test_the_replay_items_are_the_scenes_to_the_last_pixel(
