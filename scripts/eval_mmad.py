@@ -10,7 +10,7 @@ from eval.mmad.evaluate import EvalMMADConfig, evaluate_mmad
 from scripts.command import command
 
 
-@command("eval_mmad", EvalMMADConfig)
+@command("eval_mmad", EvalMMADConfig, aliases={"wording": "mmad_wording"})
 def main(config: EvalMMADConfig) -> None:
     """Evaluates a model on MMAD."""
     results = evaluate_mmad(config)

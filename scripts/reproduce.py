@@ -10,7 +10,7 @@ from eval.tables.reproduce import reproduce
 from scripts.command import command
 
 
-@command("reproduce", ReproduceConfig)
+@command("reproduce", ReproduceConfig, aliases={"wording": "mmad_wording"})
 def main(config: ReproduceConfig) -> None:
     """Makes one table, or all."""
     print(reproduce(config))

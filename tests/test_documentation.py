@@ -184,12 +184,14 @@ def test_a_line_that_the_parser_refuses_would_be_noticed(configs: Path) -> None:
             build([wrong, "run_dir=r"])
 
 
-@pytest.mark.xfail(reason="configs/wording, MMAD's prompts, hides the field of that name", strict=True)
 def test_the_switches_of_ddqa_can_be_set(configs: Path) -> None:
     build = importlib.import_module("scripts.build_ddqa").main.parse
     config = build(["run_dir=r", "data=mine", "wording=paraphrased", "tasks=[AD,RDL,DFM,DC,description]"])
     assert (config.wording.value, config.data.name) == ("paraphrased", "mine")
     assert [task.value for task in config.tasks] == ["AD", "RDL", "DFM", "DC", "description"]
+    for command in ("eval_mmad", "reproduce"):
+        parse = importlib.import_module(f"scripts.{command}").main.parse
+        assert [parse(words).wording.name for words in ([], ["wording=inspector"])] == ["eiad", "inspector"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -263,10 +265,6 @@ def needed_by(name: str) -> list[str]:
     return [f"{key}={values.get(key, 'x')}" for key in sorted(missing)]
 
 
-# Held by `test_the_switches_of_ddqa_can_be_set`, which fails for now.
-PENDING = {"wording=paraphrased", "tasks=[AD,RDL,DFM,DC,description]"}
-
-
 @cache
 def is_taken(setting: str, name: str) -> bool:
     """Whether a command's parser takes a setting; one that is printed without a value, with some value."""
@@ -287,7 +285,7 @@ def is_taken(setting: str, name: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_setting_in_the_text_is_one(page: Path, configs: Path) -> None:
     known = {setting: any(is_taken(setting, name) for name in COMMANDS) for setting in settings(page)}
-    assert not {setting for setting, taken in known.items() if not taken} - PENDING
+    assert not {setting for setting, taken in known.items() if not taken}
 
 
 # What makes a printed command small enough to be tried here, and the sections whose commands are tried in their order.

@@ -113,7 +113,7 @@ class Asker:
         text = compose_description(assignment.sample.category, None, None)
         return {
             Task.AD: ask_ad(normal=True, letter=self._ad_letter(assignment)),
-            Task.DESCRIPTION: Question(task=Task.DESCRIPTION, options=(), answer=text),
+            Task.description: Question(task=Task.description, options=(), answer=text),
         }
 
     def _ask_defect(
@@ -135,7 +135,7 @@ class Asker:
         own = self.names[sample.dataset, sample.category]
         questions[Task.DC] = ask_dc(sample.defect, own, self.config.foreign_distractors, dc, rng)
         text = compose_description(sample.category, sample.defect, region_of(regions[0].centroid, size))
-        questions[Task.DESCRIPTION] = Question(task=Task.DESCRIPTION, options=(), answer=text)
+        questions[Task.description] = Question(task=Task.description, options=(), answer=text)
         return regions, questions
 
     def _ad_letter(self, assignment: Assignment) -> int | None:

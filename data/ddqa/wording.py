@@ -18,7 +18,7 @@ class Task(StrEnum):
     RDL = "RDL"
     DFM = "DFM"
     DC = "DC"
-    DESCRIPTION = "description"
+    description = "description"
 
 
 PAPER_TASKS = (Task.AD, Task.RDL, Task.DFM, Task.DC)
@@ -36,7 +36,7 @@ QUESTIONS = {
     Task.RDL: "There is a defect of the object present in the image. Where is the defect located?",
     Task.DC: "There is a defect in the object. What is the type of the defect?",
     Task.DFM: "There are defects in the picture. Find it and mark its location with Bounding Box.",
-    Task.DESCRIPTION: FREE_PROMPT,
+    Task.description: FREE_PROMPT,
 }
 PARAPHRASES = {
     Task.AD: (
@@ -63,7 +63,7 @@ PARAPHRASES = {
         "Draw a bounding box around the defect of this product.",
         "Which bounding box encloses the defect exactly?",
     ),
-    Task.DESCRIPTION: (
+    Task.description: (
         "What does this image show, and is anything wrong with the product?",
         "Describe the product in the picture and any defect that you can see.",
         "Write a short inspection note about this product.",

@@ -152,7 +152,7 @@ def test_native_boxes_keep_the_answer_beside_them(write_mvtec, tmp_path: Path) -
 
 def test_description_is_a_fifth_task_on_request(write_mvtec, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    build_ddqa(published(write_mvtec(), out, tasks=[Task.AD, Task.DESCRIPTION]))
+    build_ddqa(published(write_mvtec(), out, tasks=[Task.AD, Task.description]))
     texts = {row["defect"]: row["answer"] for row in read(out / "Task_description.jsonl")}
     assert texts[None] == "The image shows a washer. There is no visible defect."
     assert texts["scratch"].startswith("The image shows a washer. There is a scratch at the ")
