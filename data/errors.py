@@ -1,4 +1,4 @@
-"""The one exception that means "the input is wrong, and here is how to fix it"."""
+"""The one exception that means "the input is wrong, and here is how to fix it", and what its message may quote."""
 
 from __future__ import annotations
 

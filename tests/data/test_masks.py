@@ -137,3 +137,18 @@ def test_parts_of_one_annotation_are_one_region() -> None:
     several, single = defect_regions(source, read_mask(source, (10, 30)))
     assert (several.box, several.area, several.centroid) == (Box(0, 2, 23, 5), 18, (11.0, 3.0))
     assert (single.box, single.area, single.centroid) == (Box(10, 2, 13, 5), 9, (11.0, 3.0))
+
+
+def test_a_mask_in_the_stored_frame_of_a_turned_photo_is_explained(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "m.png"), np.ones((30, 50), np.uint8))
+    with pytest.raises(UserError, match=r"is 50x30, its image 30x50 .*turned by its orientation tag, and the mask not"):
+        read_mask(MaskFile(tmp_path / "m.png"), (50, 30))
+
+
+def test_regions_numbered_in_16_bits_are_all_found(tmp_path: Path) -> None:
+    numbers = np.zeros((40, 60), np.uint16)
+    numbers[5:15, 5:15], numbers[25:30, 40:45] = 7, 300
+    cv2.imwrite(str(tmp_path / "m.png"), numbers)
+    source = MaskFile(tmp_path / "m.png")
+    regions = defect_regions(source, read_mask(source, (40, 60)))
+    assert [(region.box, region.area) for region in regions] == [(Box(5, 5, 15, 15), 100), (Box(40, 25, 45, 30), 25)]

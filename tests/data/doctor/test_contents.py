@@ -76,3 +76,19 @@ def test_unreadable_annotations(name: str, content: bytes, why: str, tmp_path: P
 def test_annotations_with_bom_and_crlf_are_fine(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("\ufeffimage,mask\r\nä b.png,../x.png\r\n".encode())
     assert look_into(tmp_path / "a.csv", Role.ANNOTATION) == {"paths": ["../x.png"]}
+
+
+def test_a_turned_photo_has_its_displayed_size_and_the_hash_of_its_upright_copy(tmp_path: Path) -> None:
+    pixels, exif = np.random.default_rng(0).integers(0, 255, (30, 50, 3), dtype=np.uint8), Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(np.rot90(pixels, -1)).save(tmp_path / "upright.png")
+    turned, upright = (look_into(tmp_path / f"{name}.png", Role.IMAGE) for name in ("turned", "upright"))
+    assert turned["size"] == [30, 50] and turned["hash"] == upright["hash"]
+
+
+def test_a_deep_image_that_is_nearly_black_is_told(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 5), 4095, np.uint16)).save(tmp_path / "twelve.png")
+    Image.fromarray(np.full((4, 5), 65535, np.uint16)).save(tmp_path / "sixteen.png")
+    facts = [look_into(tmp_path / f"{name}.png", Role.IMAGE) for name in ("twelve", "sixteen")]
+    assert [(one["bits"], one["brightest"]) for one in facts] == [(16, 15), (16, 255)]

@@ -120,3 +120,10 @@ def test_ms_swift_encodes_every_row_with_its_own_boxes(
             assert [int(digits) for digits in re.findall(r"\d+", answer)] == scaled
         else:
             assert row["answer"] in answer
+
+
+def test_rows_of_a_file_without_a_last_line_end_count(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    rows = [make_row(tmp_path / "a.png") for _ in range(3)]
+    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert check_ddqa(tmp_path / "own.jsonl") == rows
