@@ -161,15 +161,37 @@ def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Con
     Raises:
         UserError: If a word is no setting of that command, or a value is missing or of a wrong type.
     """
+    return to_dataclass(_compose(name, [spell_out(word, schema, {}) for word in overrides]), schema)
+
+
+def compose_settings(name: str, overrides: list[str]) -> dict[str, Any]:
+    """What another command's line sets, by name, without importing that command.
+
+    Args:
+        name: Name of its YAML in `configs/`, without the suffix.
+        overrides: Words of its command line.
+
+    Raises:
+        UserError: If a word is no setting of that command.
+    """
+    return OmegaConf.to_container(_compose(name, [_readable(word) for word in overrides]), resolve=True)  # type: ignore[return-value]
+
+
+def _compose(name: str, overrides: list[str]) -> DictConfig:
     inside = GlobalHydra.instance().is_initialized()  # a benchmark is no command
     ready = nullcontext() if inside else hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS))
     try:
         with ready:
-            cfg = hydra.compose(name, [spell_out(word, schema, {}) for word in overrides])
+            return hydra.compose(name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"scripts.{name} does not take {' '.join(overrides)}: {reason}") from error
-    return to_dataclass(cfg, schema)
+
+
+def _readable(word: str) -> str:
+    """A word whose value Hydra would not understand, with that value as a text."""
+    key, separator, value = word.partition("=")
+    return word if not separator or _means_something(word) else f"{key}={_quote(value)}"
 
 
 class readable_errors:  # noqa: N801  (a context manager, used like a function)

@@ -1,8 +1,8 @@
 """python -m scripts.run_all run_dir=runs/demo [data=real] [seed=1] [dry_run=true].
 
 Runs every stage of EIAD, two at a time, and ends with the table and the path of the report. Run it again after an
-interruption: finished stages are kept. With dry_run=true it lists the stages and what each needs, and exits with 1 if
-something is missing.
+interruption: finished stages are kept, unless their settings, data or files have changed since. With dry_run=true it
+lists the stages and what each needs, and exits with 1 if something is missing.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.run import Run
 from scripts.command import command
-from scripts.pipeline.plan import RunAllConfig, plan_stages
+from scripts.pipeline.plan import RunAllConfig, plan_stages, with_settings
 from scripts.pipeline.stages import Pipeline
 
 
@@ -22,7 +22,7 @@ def main(config: RunAllConfig) -> None:
 
         sys.exit(not report_needs(plan_stages(config), config.data, Path(config.run_dir), config.preset))
     run = Run(Path(config.run_dir))
-    Pipeline(plan_stages(config), run.path, jobs=config.jobs).run()
+    Pipeline(with_settings(config), run.path, jobs=config.jobs).run()
     print(run.report.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")[0], file=sys.stderr)
     print(f"Report: {run.report}")
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from data.content import hash_samples
 from data.errors import UserError
-from data.source import DataConfig
+from data.files import hash_value
+from data.source import DataConfig, load_samples
+from scripts.command import compose_settings
 from scripts.pipeline.stages import Stage
 
 
@@ -32,8 +36,12 @@ class RunAllConfig:
     dry_run: bool = False
 
 
+HERE = "RUN"  # stands for the run directory in settings, so that it may be spelled otherwise, or moved
+MDLM_BASE = ["mdlm/base/llava", "mdlm/base/sam.safetensors", "mdlm/base/heads.safetensors"]
+
+
 def plan_stages(config: RunAllConfig) -> list[Stage]:
-    """Lists the stages in an order that respects their needs.
+    """Lists the stages in an order that respects their needs, and what they leave behind.
 
     EDDM's vision takes longest and needs no data, so it starts first, and its language beside it; everything that does
     not wait for EDDM follows.
@@ -52,38 +60,84 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     generated = config.data.name == "synthetic"
     made = ["data"] if generated else []
 
-    data_stage = [Stage("data", ["scripts.make_synthetic", write, seed])] if generated else []
+    data_stage = [Stage("data", ["scripts.make_synthetic", write, seed], [], ["data"])] if generated else []
     if config.preset == "tiny":
         stages = [
             Stage("eddm-vision", [*train_base, "part=vision"]),
             Stage("eddm-language", [*train_base, "part=language"]),
             *data_stage,
-            Stage("mdlm-base", [*train_base, "part=mdlm"]),
-            Stage("eddm-base", [*train_base, "part=eddm"], ["eddm-vision", "eddm-language"]),
+            Stage("mdlm-base", [*train_base, "part=mdlm"], [], MDLM_BASE),
+            Stage("eddm-base", [*train_base, "part=eddm"], ["eddm-vision", "eddm-language"], ["eddm/base"]),
         ]
     else:
         stages = data_stage
     eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if config.preset == "tiny" else ([], [])
     stages += [
-        Stage("ddqa", [*ask, "part=train"], made),
-        Stage("exam", [*ask, "part=zero_shot"], [*made, "ddqa"]),
-        Stage("eddm", train_eddm, ["ddqa", *eddm_base]),
-        Stage("mdlm-without-eddm", [*train_mdlm, "description=fixed"], [*made, *mdlm_base]),
-        Stage("describe-train", [*describe, "part=train"], ["eddm"]),
-        Stage("mdlm", [*train_mdlm, "description=eddm"], ["describe-train", *mdlm_base]),
-        Stage("eval-eddm", ["scripts.eval_eddm", read, "part=zero_shot"], ["eddm", "exam"]),
-        Stage("describe-zero-shot", [*describe, "part=zero_shot"], ["eddm"]),
-        Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"]),
-        Stage("eval-with-eddm", [*evaluate, "description=eddm"], ["mdlm", "describe-zero-shot"]),
+        Stage("ddqa", [*ask, "part=train"], made, ["ddqa/train.jsonl"]),
+        Stage("exam", [*ask, "part=zero_shot"], [*made, "ddqa"], ["ddqa/zero_shot.jsonl"]),
+        Stage("eddm", train_eddm, ["ddqa", *eddm_base], ["eddm/adapter", "eddm/config.json"]),
+        Stage("mdlm-without-eddm", [*train_mdlm, "description=fixed"], [*made, *mdlm_base], _mdlm("fixed")),
+        Stage("describe-train", [*describe, "part=train"], ["eddm"], ["descriptions/train.jsonl"]),
+        Stage("mdlm", [*train_mdlm, "description=eddm"], ["describe-train", *mdlm_base], _mdlm("eddm")),
+        Stage("eval-eddm", ["scripts.eval_eddm", read, "part=zero_shot"], ["eddm", "exam"], ["eval/eddm.json"]),
+        Stage("describe-zero-shot", [*describe, "part=zero_shot"], ["eddm"], ["descriptions/zero_shot.jsonl"]),
+        Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"], _result("without_eddm")),
+        Stage("eval-with-eddm", [*evaluate, "description=eddm"], ["mdlm", "describe-zero-shot"], _result("with_eddm")),
     ]
     last = ["eval-eddm", "eval-without-eddm", "eval-with-eddm"]
     if generated:
         for text in ("oracle", "shuffled"):
             name = f"eval-decoys-{text}"
-            stages.append(Stage(name, [*evaluate, f"description={text}", "subset=decoys"], ["mdlm"]))
+            outputs = _result(f"{text}_decoys")
+            stages.append(Stage(name, [*evaluate, f"description={text}", "subset=decoys"], ["mdlm"], outputs))
             last.append(name)
-    stages.append(Stage("report", ["scripts.report", read], last))
+    stages.append(Stage("report", ["scripts.report", read], last, ["report.html", "report.md", "results.json"]))
     return _add_extra(stages, config.extra)
+
+
+def with_settings(config: RunAllConfig) -> list[Stage]:
+    """The stages with the settings that their command lines compose and the content of the data that they read.
+
+    Raises:
+        UserError: If `extra` names an unknown stage or setting, or data that are not generated are not there.
+    """
+    content = "" if config.data.name == "synthetic" else hash_data(config.data)
+    moved = plan_stages(replace(config, run_dir=HERE))
+    return [
+        replace(stage, settings={**_compose(same), "content of the data": content if _reads_data(same) else ""})
+        for stage, same in zip(plan_stages(config), moved, strict=True)
+    ]
+
+
+def hash_data(data: DataConfig) -> str:
+    """One hash over the images and masks of both sides, their ids and their defects.
+
+    Raises:
+        UserError: If a dataset is missing.
+    """
+    samples = load_samples([*data.train, *data.zero_shot]).samples
+    return hash_value([(s.id, s.defect, digest) for s, digest in zip(samples, hash_samples(samples), strict=True)])
+
+
+def _compose(stage: Stage) -> dict[str, Any]:
+    """The settings of a stage; where its data lie is none of them."""
+    module, *words = stage.arguments
+    settings = compose_settings(module.removeprefix("scripts."), words)
+    for source in [source for part in ("train", "zero_shot") for source in (settings.get("data") or {}).get(part, [])]:
+        source.pop("root")
+    return settings
+
+
+def _reads_data(stage: Stage) -> bool:
+    return any(word.startswith("data=") for word in stage.arguments)
+
+
+def _mdlm(name: str) -> list[str]:
+    return [f"mdlm/{name}/{part}" for part in ("adapter", "heads.safetensors", "tokenizer", "manifest.json")]
+
+
+def _result(name: str) -> list[str]:
+    return [f"eval/segmentation_{name}.json"]
 
 
 def _add_extra(stages: list[Stage], extra: list[str]) -> list[Stage]:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
+from data.content import hash_files
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json, write_json
 
@@ -30,17 +31,23 @@ class Stage:
         name: Short unique name, shown before each of its lines.
         arguments: What follows `python -m`.
         needs: Names of the stages that must have finished.
+        outputs: Files and folders, below the run directory, that it leaves behind for others.
+        settings: Everything that decides its result and is no output of another stage; empty takes the arguments.
     """
 
     name: str
     arguments: list[str]
     needs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Pipeline:
     """Runs stages in the order of their needs; what an earlier call finished is not run again.
 
-    A stage counts as finished when `RUN/stages.json` holds it with the same command and the same needs.
+    A stage counts as finished when `RUN/stages.json` holds it with the same settings, what it needs holds the same as
+    then, and so does what it left behind. Whether it has something to do is the command's own affair: a training that
+    is asked again about the same data says so and ends.
     """
 
     def __init__(self, stages: Sequence[Stage], run_dir: Path, *, jobs: int) -> None:
@@ -53,13 +60,11 @@ class Pipeline:
         """
         self.stages = {stage.name: stage for stage in stages}
         self.jobs = jobs
+        self.run_dir = run_dir
         self.logs = make_dir(run_dir / "logs")
         self.record = run_dir / "stages.json"
-        self.fingerprints: dict[str, str] = {}
-        for stage in stages:
-            upstream = [self.fingerprints[need] for need in stage.needs]
-            self.fingerprints[stage.name] = hash_value([stage.arguments, upstream])
         self.done = read_json(self.record) if self.record.exists() else {}
+        self.outputs: dict[str, str] = {}  # of stages that are finished now: what they left behind
         self.running: dict[str, _Process] = {}
         self.peak_bytes = 0
 
@@ -70,14 +75,16 @@ class Pipeline:
             UserError: If a stage fails; the others are stopped, the finished ones stay finished.
             KeyboardInterrupt: After every running stage has been told and has ended.
         """
-        waiting = [stage for stage in self.stages.values() if not self._is_done(stage.name)]
-        for stage in self.stages.values():
-            if stage not in waiting:
-                print(f"[{stage.name}] already done", file=sys.stderr)
+        waiting = list(self.stages.values())
         try:
             while waiting or self.running:
-                for stage in [stage for stage in waiting if all(map(self._is_done, stage.needs))]:
-                    if len(self.running) < self.jobs:
+                for stage in list(waiting):
+                    if any(need not in self.outputs for need in stage.needs):
+                        continue
+                    if self._is_done(stage):
+                        waiting.remove(stage)
+                        print(f"[{stage.name}] already done", file=sys.stderr)
+                    elif len(self.running) < self.jobs:
                         waiting.remove(stage)
                         self.running[stage.name] = _Process(stage, self.logs / f"{stage.name}.log")
                 time.sleep(0.2)
@@ -88,8 +95,22 @@ class Pipeline:
             for process in self.running.values():
                 process.stop()
 
-    def _is_done(self, name: str) -> bool:
-        return self.done.get(name, {}).get("fingerprint") == self.fingerprints[name]
+    def _is_done(self, stage: Stage) -> bool:
+        entry = self.done.get(stage.name, {})
+        if entry.get("fingerprint") != self._fingerprint(stage):
+            return False
+        outputs = self._left_by(stage)
+        if outputs is None or entry.get("outputs") != outputs:
+            return False
+        self.outputs[stage.name] = outputs
+        return True
+
+    def _left_by(self, stage: Stage) -> str | None:
+        """Names what a stage left behind by its content, or, where it leaves nothing, by what it was made from."""
+        return hash_outputs(self.run_dir, stage.outputs) if stage.outputs else self._fingerprint(stage)
+
+    def _fingerprint(self, stage: Stage) -> str:
+        return hash_value([stage.settings or stage.arguments, [self.outputs[need] for need in stage.needs]])
 
     def _collect(self) -> None:
         memory = sum(process.memory() for process in self.running.values())
@@ -105,13 +126,32 @@ class Pipeline:
                     f"Stage '{name}' failed (exit code {code}); its last lines are above, all of them in "
                     f"{process.log}. Finished stages are kept: fix it and run the same command again."
                 )
+            stage = self.stages[name]
+            outputs = self._left_by(stage)
+            if outputs is None:  # `extra` may have sent them elsewhere
+                print(f"[{name}] left no {', '.join(stage.outputs)}: the next call runs it again", file=sys.stderr)
+            self.outputs[name] = outputs or ""
             self.done[name] = {
-                "fingerprint": self.fingerprints[name],
+                "fingerprint": self._fingerprint(stage),
+                "outputs": outputs,
                 "seconds": round(process.seconds, 1),
                 "peak_gib": round(process.peak_bytes / 2**30, 2),
             }
             write_json(self.record, self.done)
             print(f"[{name}] done in {process.seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def hash_outputs(run_dir: Path, outputs: Sequence[str]) -> str | None:
+    """One hash over the names and contents of files and folders; None if one of them is missing."""
+    files: list[Path] = []
+    for name in outputs:
+        path = run_dir / name
+        found = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        if not found or not found[0].is_file():
+            return None
+        files += found
+    hashes = hash_files(files)
+    return hash_value([(file.relative_to(run_dir).as_posix(), hashes[file]) for file in files])
 
 
 class _Process:

@@ -1,12 +1,15 @@
 import importlib
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from data.errors import UserError
-from data.source import DataConfig
+from data.source import DataConfig, Source
 from scripts.command import CONFIGS, to_dataclass
-from scripts.pipeline.plan import RunAllConfig, plan_stages
+from scripts.pipeline.plan import RunAllConfig, plan_stages, with_settings
 
 SYNTHETIC = DataConfig(name="synthetic", train=[], zero_shot=[])
 
@@ -31,3 +34,53 @@ def test_extra_arguments_reach_their_stage() -> None:
     assert [s.name for s in stages if "optim.lr=1e-3" in s.arguments] == ["eddm"]
     with pytest.raises(UserError, match="edm"):
         plan_stages(RunAllConfig(preset="tiny", run_dir="r", data=SYNTHETIC, extra=["edm: optim.lr=1e-3"]))
+
+
+def settings_of(run_dir: str, data: DataConfig = SYNTHETIC, **changes: Any) -> dict[str, dict[str, Any]]:
+    config = RunAllConfig(preset="tiny", run_dir=run_dir, data=data, **changes)
+    return {stage.name: stage.settings for stage in with_settings(config)}
+
+
+def test_settings_do_not_depend_on_how_the_run_directory_is_spelled(tmp_path: Path) -> None:
+    first = settings_of("runs/demo")
+    assert settings_of("./runs//demo/") == settings_of(str(tmp_path)) == first
+    assert {name for name, settings in settings_of("runs/demo", seed=1).items() if settings == first[name]} == {
+        *("describe-train", "describe-zero-shot", "eval-eddm", "eval-without-eddm", "eval-with-eddm", "report"),
+        *("eval-decoys-oracle", "eval-decoys-shuffled"),
+    }
+    changed = settings_of("runs/demo", extra=["eddm: optim.lr=1e-3"])
+    assert [name for name in first if changed[name] != first[name]] == ["eddm"]
+    with pytest.raises(UserError, match=r"scripts\.train_eddm does not take .*optim\.lrr"):
+        settings_of("runs/demo", extra=["eddm: optim.lrr=1"])
+
+
+def test_an_edited_preset_is_another_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = settings_of("r")
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    path = tmp_path / "configs" / "train_mdlm" / "tiny.yaml"
+    path.write_text(path.read_text().replace("steps: 300", "steps: 299"))
+    monkeypatch.setattr("scripts.command.CONFIGS", tmp_path / "configs")
+    edited = settings_of("r")
+    assert [name for name in first if edited[name] != first[name]] == ["mdlm-without-eddm", "mdlm"]
+
+
+def test_the_content_of_the_data_counts_and_not_its_place(
+    write_mvtec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_mvtec("a")
+    shutil.copytree(root, tmp_path / "moved")
+    here, moved = (
+        DataConfig(name="real", train=[Source(reader="mvtec_ad", root=str(folder))], zero_shot=[])
+        for folder in (root, tmp_path / "moved")
+    )
+    monkeypatch.setenv("EIAD_DATA", str(tmp_path))
+    first = settings_of("r", here)
+    assert settings_of("r", moved) == first
+    image = tmp_path / "moved/washer/train/good/000.png"
+    shutil.copy(tmp_path / "moved/washer/train/good/001.png", image)
+    again = settings_of("r", moved)
+    assert {name for name in first if again[name] == first[name]} == {
+        *("eddm-vision", "eddm-language", "eddm-base", "mdlm-base", "eddm", "eval-eddm", "report")
+    }
+    with pytest.raises(UserError, match="No dataset folder"):
+        settings_of("r", DataConfig(name="real", train=[Source(reader="visa", root="nowhere")], zero_shot=[]))

@@ -1,8 +1,10 @@
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -26,6 +28,17 @@ def stage(tmp_path: Path, name: str, needs: tuple[str, ...] = ()) -> Stage:
     return Stage(name, ["write_mark", str(tmp_path / name)], list(needs))
 
 
+def writer(tmp_path: Path, name: str, needs: tuple[str, ...] = (), **settings: object) -> Stage:
+    """Writes `<name>` into the run directory and says so; `settings` stand for its composed configuration."""
+    return Stage(name, ["write_mark", str(tmp_path / "run" / name)], list(needs), [name], {"name": name, **settings})
+
+
+def done_of(stages: list[Stage], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Runs stages; names of those that were done already."""
+    Pipeline(stages, tmp_path / "run", jobs=1).run()
+    return re.findall(r"^\[(\w+)\] already done", capsys.readouterr().err, re.MULTILINE)
+
+
 def test_finished_stages_are_not_run_again(tmp_path: Path) -> None:
     stages = [stage(tmp_path, "a"), stage(tmp_path, "b", ("a",))]
     for _ in range(2):
@@ -41,6 +54,38 @@ def test_a_changed_stage_reruns_what_needs_it(tmp_path: Path) -> None:
     changed = Stage("a", ["write_mark", str(tmp_path / "a"), "seed=1"])
     Pipeline([changed, stage(tmp_path, "b", ("a",))], tmp_path / "run", jobs=1).run()
     assert (tmp_path / "b").read_text() == "xx"
+
+
+def test_what_is_deleted_or_changed_is_made_again_with_what_needs_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [writer(tmp_path, "a"), writer(tmp_path, "b", ("a",)), writer(tmp_path, "c")]
+    assert done_of(stages, tmp_path, capsys) == []
+    assert done_of(stages, tmp_path, capsys) == ["a", "b", "c"]
+    (tmp_path / "run/b").unlink()
+    assert done_of(stages, tmp_path, capsys) == ["a", "c"]
+    assert (tmp_path / "run/b").read_text() == "x"
+    (tmp_path / "run/a").write_text("y")
+    assert done_of(stages, tmp_path, capsys) == ["c"]  # a writes "yx", which b has not seen
+    assert done_of(stages, tmp_path, capsys) == ["a", "b", "c"]
+    stages[2] = writer(tmp_path, "c", rate=2)  # the same words under an edited preset
+    assert done_of(stages, tmp_path, capsys) == ["a", "b"]
+
+
+def test_what_was_made_again_as_before_costs_the_others_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [writer(tmp_path, "a"), writer(tmp_path, "b", ("a",))]
+    done_of(stages, tmp_path, capsys)
+    (tmp_path / "run/a").unlink()
+    assert done_of(stages, tmp_path, capsys) == ["b"]
+
+
+def test_files_that_went_elsewhere_are_said_and_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = replace(writer(tmp_path, "a"), outputs=["elsewhere"])
+    Pipeline([lost, writer(tmp_path, "b", ("a",))], tmp_path / "run", jobs=1).run()
+    assert "[a] left no elsewhere" in capsys.readouterr().err
+    assert done_of([lost, writer(tmp_path, "b", ("a",))], tmp_path, capsys) == ["b"]
 
 
 def test_a_failure_names_the_stage_and_keeps_the_finished_ones(tmp_path: Path, capsys) -> None:
