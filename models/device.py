@@ -5,7 +5,7 @@
                 float32 · bf16 · fp16
 
 Under torchrun every rank has one replica on the GPU of its local rank, never a model spread over all of them. Nothing
-else chooses a device: loaders take a `Placement`.
+else chooses a device: loaders take a `Placement`. Light: torch is imported when a device is asked for.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, TypeVar
 
 from data.errors import UserError
 
-Model = TypeVar("Model", bound=nn.Module)
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Model = TypeVar("Model", bound="nn.Module")
 
 
 class Precision(StrEnum):
@@ -34,7 +35,7 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
-DTYPES = {Precision.float32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+NAMES = {Precision.float32: "float32", Precision.bf16: "bfloat16", Precision.fp16: "float16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,26 @@ class Placement:
     """A device and a number format, decided.
 
     Attributes:
-        device: Where the weights are and the arithmetic happens.
-        dtype: Number format of the forward pass.
+        where: Where the weights are and the arithmetic happens, as torch names it: `cpu`, `cuda:0`.
+        number: Number format of the forward pass, as torch names it: `float32`, `bfloat16`, `float16`.
     """
 
-    device: torch.device
-    dtype: torch.dtype
+    where: str
+    number: str
+
+    @property
+    def device(self) -> torch.device:
+        """`where` for torch."""
+        import torch
+
+        return torch.device(self.where)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """`number` for torch."""
+        import torch
+
+        return getattr(torch, self.number)
 
     def place(self, model: Model) -> Model:
         """Moves a model as a whole; weights keep their formats, 4-bit ones too."""
@@ -55,17 +70,37 @@ class Placement:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Runs the block's products in the number format; float32 leaves everything as the weights have it."""
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not torch.float32)
+        import torch
+
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.number != "float32")
 
 
-CPU = Placement(torch.device("cpu"), torch.float32)
+CPU = Placement("cpu", "float32")
+
+
+@dataclass(kw_only=True, slots=True)
+class DeviceConfig:
+    """Where a command runs its models; the configurations of such commands inherit it.
+
+    Attributes:
+        device: `auto` (the GPU if there is one), `cpu`, `cuda` or `cuda:<number>`.
+        precision: Number format of the forward pass; `auto` is the checkpoint's own where it names one, else float32 on
+            a CPU and bf16 on a GPU.
+    """
+
+    device: str = "auto"
+    precision: Precision = Precision.auto
+
+    def place(self, own: str | None = None) -> Placement:
+        """Decides; see `choose`."""
+        return choose(self.device, self.precision, own=own)
 
 
 def choose(
     device: str = "auto",
     precision: Precision | str = Precision.auto,
     *,
-    own: torch.dtype | None = None,
+    own: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Placement:
     """Decides where this process runs its model.
@@ -73,7 +108,7 @@ def choose(
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:<number>`.
         precision: One of `Precision`.
-        own: The checkpoint's own number format, which `auto` keeps.
+        own: The checkpoint's own number format, as torch names it, which `auto` keeps.
         environment: The launcher's variables; None reads `os.environ`.
 
     Raises:
@@ -83,18 +118,20 @@ def choose(
     where = choose_device(device, os.environ if environment is None else environment)
     wanted = Precision(precision)
     if wanted is not Precision.auto:
-        number = DTYPES[wanted]
+        number = NAMES[wanted]
     elif own is not None:
         number = own
-    elif where.type == "cpu":
-        number = torch.float32
+    elif where == "cpu":
+        number = "float32"
     else:
-        number = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        import torch
+
+        number = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return Placement(where, number)
 
 
-def choose_device(device: str, environment: Mapping[str, str]) -> torch.device:
-    """The device of this process.
+def choose_device(device: str, environment: Mapping[str, str]) -> str:
+    """The device of this process, as torch names it.
 
     Raises:
         UserError: As `choose`.
@@ -102,9 +139,13 @@ def choose_device(device: str, environment: Mapping[str, str]) -> torch.device:
     kind, _, number = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"device={device} is none of auto, cpu, cuda, cuda:<number>.")
+    if kind == "cpu":
+        return "cpu"
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cpu" or (kind == "auto" and not count):
-        return torch.device("cpu")
+    if kind == "auto" and not count:
+        return "cpu"
     ranks = int(environment.get("LOCAL_WORLD_SIZE", "1"))
     if count and ranks > count:
         raise UserError(
@@ -117,4 +158,4 @@ def choose_device(device: str, environment: Mapping[str, str]) -> torch.device:
     if index >= count:
         there = f"only {count} of them" if count else "none"
         raise UserError(f"device={device} asks for GPU {index}, but torch sees {there} here. Set device=auto or cpu.")
-    return torch.device("cuda", index)
+    return f"cuda:{index}"

@@ -20,6 +20,7 @@ from data.sample import ImageArray, MaskArray, load_image
 from data.training.descriptions import DescribeMode, Manner, choose_manner
 from data.training.grounding import DescriptionMode, build_prompt
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
+from models.device import DeviceConfig
 from models.eddm.eddm import load_eddm
 from models.mdlm.files import load_mdlm
 from models.predictor import Predictor
@@ -35,8 +36,8 @@ class Overlay(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class InspectConfig:
-    """One inspection.
+class InspectConfig(DeviceConfig):
+    """One inspection; where it runs as `DeviceConfig` says.
 
     Attributes:
         run: Run directory with a trained EDDM and MDLM.
@@ -162,10 +163,10 @@ def load_eiad(run: Run, config: InspectConfig) -> EIAD:
         raise UserError(f"No EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}")
     product, policy = read_product(config.classes, config.category, config.policy)
     needs_eddm = config.description is DescriptionMode.eddm or product is not None
-    eddm = load_eddm(run, trust_remote_code=config.trust_remote_code) if needs_eddm else None
+    eddm = load_eddm(run, trust_remote_code=config.trust_remote_code, where=config) if needs_eddm else None
     return EIAD(
         eddm=eddm if config.description is DescriptionMode.eddm else None,
-        mdlm=load_mdlm(run, config.description.value),
+        mdlm=load_mdlm(run, config.description.value, config.place()),
         manner=choose_manner(run.mdlm / config.description.value, config.mode, config.length),
         overlay=config.overlay,
         contour=config.contour,

@@ -19,7 +19,8 @@ from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
 
 from data.errors import UserError
 from data.files import hash_file, read_json
-from models.eddm.eddm import EDDM, load_trained_chat
+from models.device import DeviceConfig
+from models.eddm.eddm import EDDM, load_trained_chat, place_trained
 from models.mdlm.files import ADAPTER, HEADS, MANIFEST, load_trained, read_config
 from models.mdlm.llava import SEG_TOKEN
 from models.mdlm.model import MDLM, assemble, build_processor
@@ -33,7 +34,12 @@ EXPORT_FORMAT = 1
 
 
 def load_exported_eddm(
-    folder: str | Path, *, base: str | None = None, trust_remote_code: bool = False, batch_size: int = 64
+    folder: str | Path,
+    *,
+    base: str | None = None,
+    trust_remote_code: bool = False,
+    batch_size: int = 64,
+    where: DeviceConfig | None = None,
 ) -> EDDM:
     """Loads EDDM from an export.
 
@@ -42,6 +48,7 @@ def load_exported_eddm(
         base: Folder or hub id of the base of an adapter; None takes the hub id of the manifest.
         trust_remote_code: Whether the user allows code that comes with the weights; the manifest says only which.
         batch_size: Questions a batch.
+        where: Device and number format; None leaves both open, see `DeviceConfig`.
 
     Raises:
         UserError: If files are missing, the base is another one, or it runs code that is not allowed or has changed.
@@ -60,17 +67,21 @@ def load_exported_eddm(
         weights = hash_file(adapter / "adapter_model.safetensors")[:16]
     pin = {"revision": trained["revision"], "code": trained.get("code")}
     whole = admit(place, trusted=trust_remote_code, **pin)
-    chat = load_trained_chat(trained, whole, adapter, name=f"{model}+{weights}", batch_size=batch_size)
+    placement = place_trained(trained, where)
+    chat = load_trained_chat(trained, whole, adapter, placement, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)
 
 
-def load_exported_mdlm(folder: str | Path, *, llava: str | None = None, sam: str | None = None) -> MDLM:
+def load_exported_mdlm(
+    folder: str | Path, *, llava: str | None = None, sam: str | None = None, where: DeviceConfig | None = None
+) -> MDLM:
     """Loads the MDLM from an export, in evaluation mode.
 
     Args:
         folder: The export's `mdlm` directory.
         llava: Folder or hub id of LLaVA, for an adapter; None takes the hub id of the manifest.
         sam: SAM's checkpoint, for an adapter; None as above.
+        where: Device and number format; None leaves both open, see `DeviceConfig`.
 
     Raises:
         UserError: If files are missing or damaged, or a base is another one.
@@ -78,12 +89,13 @@ def load_exported_mdlm(folder: str | Path, *, llava: str | None = None, sam: str
     folder = Path(folder)
     export = read_export(folder, "mdlm")
     config = read_config(folder)
+    placement = (where or DeviceConfig()).place()
     if export["merged"]:
-        return _load_merged(folder, getattr(torch, export["dtype"]))
+        return _load_merged(folder, getattr(torch, export["dtype"])).place(placement)
     bases = {name: Identity.from_json(values) for name, values in export["bases"].items()}
     config.llava.path = str(require(bases["llava"], llava, what="llava"))
     config.sam.checkpoint = str(require(bases["sam"], sam, what="sam"))
-    return load_trained(folder, config)
+    return load_trained(folder, config, placement)
 
 
 def read_export(folder: Path, kind: str) -> dict[str, Any]:

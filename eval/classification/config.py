@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from data.errors import UserError
 from eval.classification.names import Names
 from models.chat.config import ChatConfig
+from models.device import DeviceConfig
 from models.velm.classify import ChoiceMode
 from models.velm.draw import VisualPromptConfig
 from models.velm.prompt import PromptConfig
@@ -15,7 +16,7 @@ EDDM = "eddm"
 
 
 @dataclass(kw_only=True, slots=True)
-class ClassificationConfig:
+class ClassificationConfig(DeviceConfig):
     """Which replies to score: those of a file (`predictions`), or those of VELM's pipeline (`expert` and `mllm`).
 
     Attributes:

@@ -72,7 +72,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     listing = list_samples(config, folder)
     check_classes(listing.samples, products, config, classes_path)
     categories = sorted({sample.category for sample in listing.samples})
-    expert = load_expert(config.expert, folder, trust_remote_code=config.trust_remote_code)
+    expert = load_expert(config.expert, folder, trust_remote_code=config.trust_remote_code, where=config)
     expert.check(categories)
     references = find_references(config, folder, listing.samples, categories) if uses_reference(config) else {}
     classifier = Classifier(load_model(config), config.prompt, config.visual.kind, config.choice)
@@ -201,7 +201,7 @@ def find_references(
 def load_model(config: ClassificationConfig) -> ChatModel:
     """The MLLM: the EDDM of a run, or what `chat` describes."""
     if config.mllm == EDDM:
-        return load_eddm(open_run(config.run), trust_remote_code=config.trust_remote_code).chat
+        return load_eddm(open_run(config.run), trust_remote_code=config.trust_remote_code, where=config).chat
     return load_chat(config.mllm, config.chat, trust_remote_code=config.trust_remote_code)
 
 

@@ -19,6 +19,7 @@ from data.run import Run, open_run
 from eval.metrics.figures import mean_known
 from models.chat.answers import box_iou, parse_box, parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
+from models.device import DeviceConfig
 from models.eddm.eddm import BOX_TOKENS, LETTER_TOKENS, load_eddm
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ Row = dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True)
-class ExamConfig:
-    """What to ask whom.
+class ExamConfig(DeviceConfig):
+    """What to ask whom; where as `DeviceConfig` says.
 
     Attributes:
         run: Run directory with a trained EDDM; writes `eval/<name>.json`.
@@ -66,6 +67,7 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
         use_adapter=config.use_adapter,
         batch_size=config.batch_size,
         trust_remote_code=config.trust_remote_code,
+        where=config,
     )
     replies = ask_all(eddm.chat, rows, config.batch_size)
     result = grade(rows, replies)

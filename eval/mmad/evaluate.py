@@ -21,6 +21,7 @@ from eval.mmad.tables import render_html, render_markdown
 from models.chat.config import ApiConfig, Backend, ChatConfig, SwiftNames, VLMConfig
 from models.chat.load import load_chat, load_scorer
 from models.chat.protocol import ChatModel, OptionScorer
+from models.device import DeviceConfig
 from models.eddm.eddm import load_eddm
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ class MMADMode(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class EvalMMADConfig:
-    """What to evaluate. Fields that are not listed are those of `MMADConfig`, `AskConfig` and `ChatConfig`.
+class EvalMMADConfig(DeviceConfig):
+    """What to evaluate; other fields: those of `DeviceConfig`, `MMADConfig`, `AskConfig` and `ChatConfig`.
 
     Attributes:
         mode: A `MMADMode`.
@@ -153,7 +154,7 @@ def _load(config: EvalMMADConfig) -> tuple[ChatModel, str, str]:
     """The model, and the names of its base and adapter."""
     trusted = config.trust_remote_code
     if config.run:
-        eddm = load_eddm(open_run(config.run), use_adapter=config.use_adapter, trust_remote_code=trusted)
+        eddm = load_eddm(open_run(config.run), use_adapter=config.use_adapter, trust_remote_code=trusted, where=config)
         return eddm.chat, eddm.model, eddm.adapter
     chat = load_chat(config.mllm, config.part(ChatConfig), trust_remote_code=trusted)
     return chat, chat.name, ""  # the name of a chat model says which adapter it carries

@@ -14,6 +14,7 @@ from data.source import DataConfig, Source
 from data.training.descriptions import DescribeMode
 from eval.metrics.pixels import AUPRO_LIMIT, Engine
 from eval.segmentation.prompts import TextSource
+from models.device import DeviceConfig
 
 _NAMES = {TextSource.eddm: "with_eddm", TextSource.fixed: "without_eddm"}
 
@@ -33,8 +34,10 @@ class ImageScore(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class ScoringConfig:
+class ScoringConfig(DeviceConfig):
     """How anomaly maps become figures: the same for the maps of a run, of files and of an expert.
+
+    Where and in which number format the maps are made: `DeviceConfig`.
 
     Attributes:
         dataset: Key of `data.readers.READERS`.

@@ -21,19 +21,20 @@ from eval.segmentation.file_maps import find_maps
 from eval.segmentation.prompts import TextSource, evaluation_prompts
 from eval.segmentation.subset import choose_subset
 from eval.segmentation.zero_shot import check_zero_shot
+from models.device import Placement
 from models.predictor import Predictor
 
 Load = Callable[[Run, str], Predictor]
 
 
-def _load_mdlm(run: Run, model: str) -> Predictor:
-    """Imports torch and the models only now: a run whose maps are all there starts without them."""
+def _load_mdlm(run: Run, model: str, placement: Placement) -> Predictor:
+    """Imports the models only now: a run whose maps are all there starts without them."""
     from models.mdlm.files import load_mdlm
 
-    return load_mdlm(run, model)
+    return load_mdlm(run, model, placement)
 
 
-def evaluate_segmentation(config: SegmentationConfig, load: Load = _load_mdlm) -> dict[str, Any]:
+def evaluate_segmentation(config: SegmentationConfig, load: Load | None = None) -> dict[str, Any]:
     """Evaluates the MDLM of `run` or the maps in `maps`.
 
     Writes `RUN/eval/segmentation_<name>.json`, or into `out`: of a run `segmentation_<name>.json`, of maps
@@ -41,7 +42,7 @@ def evaluate_segmentation(config: SegmentationConfig, load: Load = _load_mdlm) -
 
     Args:
         config: What to evaluate.
-        load: Loads the predictor of a run by name; called only when some map is missing.
+        load: Loads the predictor of a run by name, None as `config` says; called only when some map is missing.
 
     Returns:
         The summary, as written.
@@ -80,8 +81,9 @@ def _evaluate_files(config: SegmentationConfig, ranks: Ranks) -> dict[str, Any]:
     return evaluate(ranks.once(prepare), config, ranks)
 
 
-def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[str, Any]:
-    run, model = open_run(config.run), config.model_name()
+def _evaluate_run(config: SegmentationConfig, load: Load | None, ranks: Ranks) -> dict[str, Any]:
+    run, model, placement = open_run(config.run), config.model_name(), config.place()
+    numbers = [] if placement.number == "float32" else [placement.number]  # maps may differ
 
     def prepare() -> Job:
         folder = find_mdlm(run, model)
@@ -94,10 +96,11 @@ def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[
         name = config.result_name(trained_data(folder))
         result = (Path(config.out) if config.out else run.eval) / f"segmentation_{name}"
         told = {"description": config.description.value, "model": model, "model_hash": digest, "zero_shot": guard}
+        told |= {"number_format": numbers[0]} if numbers else {}
         return Job(
             name=name,
             samples=samples,
-            keys={s.id: hash_value([digest, hashes[s.image], prompts[s.id]]) for s in samples},
+            keys={s.id: hash_value([digest, hashes[s.image], prompts[s.id], *numbers]) for s in samples},
             prompts=prompts,
             skipped=listing.skipped,
             left_out=len(listing.samples) - len(samples),
@@ -108,7 +111,7 @@ def _evaluate_run(config: SegmentationConfig, load: Load, ranks: Ranks) -> dict[
         )
 
     def open_eye() -> Eye:
-        predictor = load(run, model)
+        predictor = load(run, model) if load is not None else _load_mdlm(run, model, placement)
         return Eye(
             lambda samples, views, texts: predictor.predict(views, texts),
             getattr(predictor, "ready", lambda image: image),

@@ -65,7 +65,7 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     """
     config.check()
     ranks = join_ranks()
-    expert = load_expert(config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code)
+    expert = load_expert(config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code, where=config)
 
     def prepare() -> Job:
         listing = list_unfitted(config.dataset_source(), config.expert_dir)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from models.device import DeviceConfig
+
 
 class Backend(StrEnum):
     """What runs a model: this process, ms-swift's engine, or an OpenAI-compatible server."""
@@ -15,18 +17,14 @@ class Backend(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class VLMConfig:
-    """How a model of transformers is loaded.
+class VLMConfig(DeviceConfig):
+    """How a model of transformers is loaded; where and in which number format as `DeviceConfig` says.
 
     Attributes:
-        device: `cpu`, `cuda` …
-        torch_dtype: `bfloat16`, `float16` or `float32`.
         revision: Pinned revision of a hub model; with code of its own the pin of that code, of a folder, too.
         batch_size: Questions a batch in `mode=generate`.
     """
 
-    device: str = "cpu"
-    torch_dtype: str = "float32"
     revision: str | None = None
     batch_size: int = 8
 

@@ -10,6 +10,7 @@ from data.files import hash_file
 from models.chat.api import ApiChat
 from models.chat.config import Backend, ChatConfig
 from models.chat.protocol import ChatModel, OptionScorer
+from models.device import CPU
 from models.weights.shards import name_weights
 from models.weights.trust import admit
 
@@ -37,6 +38,9 @@ def load_chat(model: str, config: ChatConfig, *, trust_remote_code: bool = False
         raise UserError("backend=swift needs swift.model_type= and swift.template=, as ms-swift names them.")
     admitted = admit(model, revision=config.local.revision, trusted=trust_remote_code, pin="local.revision")
     is_hub = not Path(model).expanduser().exists()
+    placement = config.local.place()
+    if placement.number != "float32":  # answers may differ
+        weights += f"+{placement.number}"
     name = (f"{model}@{admitted.revision}" if is_hub else name_weights(admitted.place)) + weights
     if config.backend is Backend.swift:
         from models.chat.swift import SwiftChat, SwiftChatConfig  # slow to import
@@ -45,18 +49,18 @@ def load_chat(model: str, config: ChatConfig, *, trust_remote_code: bool = False
             model=admitted,
             model_type=config.swift.model_type,
             template=config.swift.template,
-            torch_dtype=config.local.torch_dtype,
-            device_map=config.local.device,
+            torch_dtype=placement.number,
+            device_map=placement.where,
             batch_size=config.local.batch_size,
         )
         return SwiftChat(swift, adapter, name=name)
-    if _is_single_tile(admitted.place) and (config.local.device, config.local.torch_dtype) == ("cpu", "float32"):
+    if _is_single_tile(admitted.place) and placement == CPU:
         from models.chat.local import TransformersChat
 
         return TransformersChat(admitted.place, adapter, name=name, batch_size=config.local.batch_size)
     from models.chat.vlm import VLM
 
-    return VLM(admitted, adapter, config.local, name=name)
+    return VLM(admitted, adapter, placement, name=name, batch_size=config.local.batch_size)
 
 
 def load_scorer(chat: ChatModel) -> OptionScorer:

@@ -18,9 +18,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.config import VLMConfig
 from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.protocol import ChatRequest
+from models.device import Placement
 from models.weights.trust import Admitted
 
 Inputs = dict[str, Any]
@@ -29,7 +29,9 @@ Inputs = dict[str, Any]
 class VLM:
     """A `ChatModel` on a model and its processor."""
 
-    def __init__(self, admitted: Admitted, adapter: Path | None, config: VLMConfig, *, name: str) -> None:
+    def __init__(
+        self, admitted: Admitted, adapter: Path | None, placement: Placement, *, name: str, batch_size: int = 8
+    ) -> None:
         """Loads the model, and an adapter merged into it; nothing is downloaded.
 
         Raises:
@@ -39,9 +41,7 @@ class VLM:
         options: dict[str, Any] = {"trust_remote_code": admitted.trust_remote_code, "local_files_only": True}
         try:
             self.processor: Any = AutoProcessor.from_pretrained(model, **options)
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                model, dtype=getattr(torch, config.torch_dtype), **options
-            )
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=placement.dtype, **options)
         except (OSError, ValueError, KeyError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"Cannot load {model}: {reason} Fix mllm=, or use backend=swift.") from error
@@ -51,9 +51,9 @@ class VLM:
             from peft import PeftModel  # slow to import, and not needed for a base
 
             loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
-        self.model = loaded.to(config.device).eval()
+        self.model = placement.place(loaded).eval()
         say_penalty(model, self.model.generation_config)
-        self.name, self.batch_size = name, config.batch_size
+        self.name, self.batch_size = name, batch_size
         self.processor.tokenizer.padding_side = "left"
         if self.processor.tokenizer.pad_token is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token

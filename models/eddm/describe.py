@@ -23,6 +23,7 @@ from data.readers.listing import list_images
 from data.run import open_run
 from data.source import DataConfig, Source, load_samples
 from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, description_key
+from models.device import DeviceConfig
 from models.eddm.eddm import EDDM, load_eddm
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ class Only(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class DescribeConfig:
-    """What to describe, and how.
+class DescribeConfig(DeviceConfig):
+    """What to describe, and how; where as `DeviceConfig` says.
 
     Attributes:
         preset: Name of the preset; it decides data, mode and length.
@@ -98,7 +99,7 @@ def describe(config: DescribeConfig, wanted: Collection[str] | None = None) -> P
     items = ranks.once(lambda: list_items(config))
     if wanted is not None:
         items = [(name, image) for name, image in items if name in wanted]
-    eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code)
+    eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code, where=config)
     name = config.name or (Path(config.folder).name if config.folder else "custom" if config.sources else config.part)
     path = run.descriptions / f"{name}.jsonl"
     written = describe_items(eddm, items, Manner(config.mode, config.length), path, config.batch_size, ranks)

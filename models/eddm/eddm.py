@@ -17,6 +17,7 @@ from data.run import Run
 from data.training.descriptions import DescribeMode, Manner
 from models.chat.answers import parse_box, parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
+from models.device import CPU, DeviceConfig, Placement
 from models.weights.shards import list_shards, name_weights
 from models.weights.trust import Admitted, admit
 
@@ -135,7 +136,14 @@ def knock_out(
     return winners
 
 
-def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64, trust_remote_code: bool = False) -> EDDM:
+def load_eddm(
+    run: Run,
+    *,
+    use_adapter: bool = True,
+    batch_size: int = 64,
+    trust_remote_code: bool = False,
+    where: DeviceConfig | None = None,
+) -> EDDM:
     """Loads the EDDM of a run.
 
     Args:
@@ -144,6 +152,7 @@ def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64, trust
         batch_size: Questions a batch.
         trust_remote_code: Whether the user's command line allows code that comes with the base; what the run says
             about it does not count.
+        where: Device and number format; None leaves both open, see `DeviceConfig`.
 
     Raises:
         UserError: If the run has no trained EDDM, one of its folders is not what it should be, or its base runs code
@@ -163,7 +172,10 @@ def load_eddm(run: Run, *, use_adapter: bool = True, batch_size: int = 64, trust
     base = find_base(run, trained, trust_remote_code=trust_remote_code)
     model = name_weights(base.place) if trained["local"] else f"{trained['base']}@{base.revision}"
     weights = hash_file(adapter / "adapter_model.safetensors")[:16] if adapter else ""
-    chat = load_trained_chat(trained, base, adapter, name=f"{model}+{weights}", batch_size=batch_size)
+    placement = place_trained(trained, where)
+    if placement.number != own_format(trained):  # answers may differ
+        weights += f"+{placement.number}"
+    chat = load_trained_chat(trained, base, adapter, placement, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)
 
 
@@ -202,8 +214,18 @@ def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> 
     return admit(place, revision=trained.get("revision"), trusted=trust_remote_code, code=trained.get("code"))
 
 
+def own_format(trained: dict[str, Any]) -> str:
+    """The number format that an EDDM was trained in, as torch names it."""
+    return "float32" if trained["backend"] == "transformers" else trained["torch_dtype"]
+
+
+def place_trained(trained: dict[str, Any], where: DeviceConfig | None = None) -> Placement:
+    """Where an EDDM runs, in the number format that it was trained in unless another is asked for."""
+    return (where or DeviceConfig()).place(own_format(trained))
+
+
 def load_trained_chat(
-    trained: dict[str, Any], base: Admitted, adapter: Path | None, *, name: str, batch_size: int
+    trained: dict[str, Any], base: Admitted, adapter: Path | None, placement: Placement, *, name: str, batch_size: int
 ) -> ChatModel:
     """Loads the chat model behind an EDDM.
 
@@ -211,22 +233,27 @@ def load_trained_chat(
         trained: What the training recorded about how to run it.
         base: The base, or a merged model.
         adapter: PEFT folder; None for the base alone.
+        placement: Device and number format.
         name: Names the weights.
         batch_size: Questions a batch.
     """
     if trained["backend"] == "transformers":
-        from models.chat.local import TransformersChat  # slow to import
+        if placement == CPU:
+            from models.chat.local import TransformersChat  # slow to import
 
-        return TransformersChat(base.place, adapter, name=name, batch_size=batch_size)
+            return TransformersChat(base.place, adapter, name=name, batch_size=batch_size)
+        from models.chat.vlm import VLM
+
+        return VLM(base, adapter, placement, name=name, batch_size=batch_size)
     from models.chat.swift import SwiftChat, SwiftChatConfig
 
     config = SwiftChatConfig(
         model=base,
         model_type=trained["model_type"],
         template=trained["template"],
-        torch_dtype=trained["torch_dtype"],
+        torch_dtype=placement.number,
         attn_impl=trained["attn_impl"],
-        device_map="cpu" if trained["use_cpu"] else "auto",
+        device_map=placement.where,
         batch_size=batch_size,
     )
     return SwiftChat(config, adapter, name=name)

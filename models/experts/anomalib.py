@@ -19,6 +19,7 @@ import torch
 from data.errors import UserError
 from data.files import make_dir
 from data.sample import ImageArray, Sample
+from models.device import choose
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.store import (
     read_expert,
@@ -40,13 +41,13 @@ class AnomalibConfig:
         arguments: What its constructor is given, as anomalib names it; weights of a hub come by anomalib's own ways.
         epochs: Epochs of the fit; models that only fill a memory need one.
         batch_size: Images a batch.
-        device: `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda` …, see `models.device`.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     epochs: int = 1
     batch_size: int = 16
-    device: str = "cpu"
+    device: str = "auto"
 
 
 class AnomalibExpert:
@@ -64,7 +65,7 @@ class AnomalibExpert:
 
     def __init__(self, model: str, config: AnomalibConfig) -> None:
         self.name = f"anomalib:{model}"
-        self.model, self.config = model, config
+        self.model, self.config, self.device = model, config, choose(config.device).device
         self.gates: dict[str, Gate] = {}
         self.models: dict[str, Any] = {}
 
@@ -92,7 +93,7 @@ class AnomalibExpert:
             engine = Engine(
                 default_root_dir=folder,
                 max_epochs=self.config.epochs,
-                accelerator="cpu" if self.config.device == "cpu" else "gpu",
+                accelerator="cpu" if self.device.type == "cpu" else "gpu",
                 devices=1,
                 logger=False,
                 limit_val_batches=0,
@@ -119,11 +120,11 @@ class AnomalibExpert:
         Raises:
             UserError: If the model makes no anomaly maps.
         """
-        model = self.models[category].to(self.config.device)
+        model = self.models[category].to(self.device)
         scored = []
         for image in images:  # one by one: they may differ in size
             pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
-            output = model(pixels.to(self.config.device))
+            output = model(pixels.to(self.device))
             if output.anomaly_map is None or output.pred_score is None:
                 raise UserError(f"{self.name} makes no anomaly maps, so it cannot localise. Choose another model.")
             grid = output.anomaly_map.float().squeeze().cpu().numpy()
@@ -139,14 +140,19 @@ class AnomalibExpert:
         write_expert(folder, self.name, asdict(self.config), fitted)
 
     @classmethod
-    def load(cls, folder: Path, model: str) -> AnomalibExpert:
+    def load(cls, folder: Path, model: str, device: str = "auto") -> AnomalibExpert:
         """Loads a fitted expert.
+
+        Args:
+            folder: Where `save` wrote it.
+            model: Name of its model.
+            device: Where it runs here, see `models.device`.
 
         Raises:
             UserError: If the folder holds none or another, it is incomplete, or anomalib is not installed.
         """
         saved = read_expert(folder, f"anomalib:{model}")
-        expert = cls(model, AnomalibConfig(**saved["config"]))
+        expert = cls(model, AnomalibConfig(**saved["config"] | {"device": device}))
         expert.gates = read_gates(folder)
         for category in expert.gates:
             state = read_tensors(folder, category, WEIGHTS, "fitted model")

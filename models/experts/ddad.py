@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from data.errors import UserError
 from data.sample import ImageArray, Sample
+from models.device import choose
 from models.experts.backbone import Backbone, BackboneConfig
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.store import (
@@ -58,7 +59,7 @@ class DDADConfig:
             paper's v).
         blur: Standard deviation of the smoothing, in pixels of the model.
         batch_size: Images a batch.
-        device: `cpu`, `cuda`, …
+        device: `auto`, `cpu`, `cuda` …, see `models.device`.
         seed: Of the noise, which is the same for every image, so that a map does not depend on its batch.
     """
 
@@ -73,7 +74,7 @@ class DDADConfig:
     pixel_weight: float = 1.0
     blur: float = 2.0
     batch_size: int = 16
-    device: str = "cpu"
+    device: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,7 +131,7 @@ class DDAD:
 
     def __init__(self, config: DDADConfig) -> None:
         self.config = config
-        self.device = torch.device(config.device)
+        self.device = choose(config.device).device
         self.backbone = Backbone(config.backbone, self.device)
         self.scheduler = create_scheduler(config)
         self.gates: dict[str, Gate] = {}
@@ -221,14 +222,18 @@ class DDAD:
         write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.backbone.weights_hash}, fitted)
 
     @classmethod
-    def load(cls, folder: Path) -> DDAD:
+    def load(cls, folder: Path, device: str = "auto") -> DDAD:
         """Loads a fitted expert.
+
+        Args:
+            folder: Where `save` wrote it.
+            device: Where it runs here, see `models.device`.
 
         Raises:
             UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
         """
         config, weights_hash = read_config(folder, cls.name, DDADConfig)
-        expert = cls(config)
+        expert = cls(replace(config, device=device))
         check_backbone(folder, expert.backbone, weights_hash)
         expert.gates = read_gates(folder)
         for category in expert.gates:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from data.errors import UserError
+from models.device import DeviceConfig
 from models.experts.expert import Expert
 from models.experts.oracle import OracleExpert
 from models.experts.patchcore import PatchCore
@@ -36,13 +37,16 @@ def parse_expert(name: str) -> tuple[ExpertName, str]:
     return ExpertName(kind), model
 
 
-def load_expert(name: str, folder: str, *, trust_remote_code: bool = False) -> Expert:
+def load_expert(
+    name: str, folder: str, *, trust_remote_code: bool = False, where: DeviceConfig | None = None
+) -> Expert:
     """Loads a vision expert.
 
     Args:
         name: Which one.
         folder: Where it was fitted to, or where its maps are; the oracle needs none.
         trust_remote_code: Whether the user's command line allows code that comes with the weights of an EDDM.
+        where: Device, and for `mdlm` number format; the others compute in float32. None leaves both open.
 
     Raises:
         UserError: If there is no such expert, or the folder is missing or holds another.
@@ -52,19 +56,19 @@ def load_expert(name: str, folder: str, *, trust_remote_code: bool = False) -> E
         return OracleExpert()
     if not folder:
         raise UserError(f"The expert '{name}' needs a folder. Fit it: python -m scripts.fit_expert.")
-    path = Path(folder)
+    path, where = Path(folder), where or DeviceConfig()
     if kind is ExpertName.precomputed:
         return PrecomputedExpert.load(path)
     if kind is ExpertName.patchcore:
-        return PatchCore.load(path)
+        return PatchCore.load(path, where.device)
     if kind is ExpertName.mdlm:
         from models.experts.mdlm import MDLMExpert  # slow to import, as are the others below
 
-        return MDLMExpert.load(path, trust_remote_code=trust_remote_code)
+        return MDLMExpert.load(path, trust_remote_code=trust_remote_code, where=where)
     if kind is ExpertName.ddad:
         from models.experts.ddad import DDAD
 
-        return DDAD.load(path)
+        return DDAD.load(path, where.device)
     from models.experts.anomalib import AnomalibExpert
 
-    return AnomalibExpert.load(path, model)
+    return AnomalibExpert.load(path, model, where.device)

@@ -16,6 +16,7 @@ from data.run import open_run
 from data.sample import ImageArray, Sample
 from data.training.descriptions import DescribeMode, choose_manner
 from data.training.grounding import DescriptionMode, build_prompt
+from models.device import DeviceConfig
 from models.eddm.eddm import load_eddm
 from models.experts.expert import Detection, Gate, MapArray
 from models.experts.store import read_expert, read_gates, write_expert, write_gates
@@ -48,6 +49,7 @@ class MDLMExpert:
         config: Which one.
         gates: Thresholds by category; empty while they are fitted.
         trust_remote_code: Whether the user's command line allows code that comes with the weights of the run's EDDM.
+        where: Device and number format; None leaves both open.
 
     Raises:
         UserError: If the run lacks a module, or the description would come from an annotation.
@@ -56,7 +58,14 @@ class MDLMExpert:
     name = "mdlm"
     sees_truth = False
 
-    def __init__(self, config: MDLMExpertConfig, gates: Mapping[str, Gate], *, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        config: MDLMExpertConfig,
+        gates: Mapping[str, Gate],
+        *,
+        trust_remote_code: bool = False,
+        where: DeviceConfig | None = None,
+    ) -> None:
         if not config.run:
             raise UserError("The expert 'mdlm' needs a run directory with a trained MDLM: give mdlm.run=RUN.")
         if config.description is DescriptionMode.oracle:
@@ -68,9 +77,11 @@ class MDLMExpert:
         self.config, self.gates = config, dict(gates)
         self.weights_hash = hash_value([hash_file(path) for path in _weights(folder)])
         self._manner = choose_manner(folder, config.mode, config.length)
-        self._mdlm = load_mdlm(run, config.description.value)
+        self._mdlm = load_mdlm(run, config.description.value, (where or DeviceConfig()).place())
         self._eddm = (
-            load_eddm(run, trust_remote_code=trust_remote_code) if config.description is DescriptionMode.eddm else None
+            load_eddm(run, trust_remote_code=trust_remote_code, where=where)
+            if config.description is DescriptionMode.eddm
+            else None
         )
 
     def check(self, categories: Sequence[str]) -> None:
@@ -106,7 +117,7 @@ class MDLMExpert:
         write_expert(folder, self.name, config, fitted)
 
     @classmethod
-    def load(cls, folder: Path, *, trust_remote_code: bool = False) -> MDLMExpert:
+    def load(cls, folder: Path, *, trust_remote_code: bool = False, where: DeviceConfig | None = None) -> MDLMExpert:
         """Loads a fitted expert; whether its EDDM's code may run is not for its files to say.
 
         Raises:
@@ -119,7 +130,7 @@ class MDLMExpert:
             mode=DescribeMode(values["mode"]) if values["mode"] else None,
             length=values.get("length"),
         )
-        expert = cls(config, read_gates(folder), trust_remote_code=trust_remote_code)
+        expert = cls(config, read_gates(folder), trust_remote_code=trust_remote_code, where=where)
         if expert.weights_hash != values["weights_hash"]:
             raise UserError(f"{folder} was fitted with another MDLM than {config.run} now holds. Fit it again.")
         return expert

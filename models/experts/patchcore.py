@@ -12,7 +12,7 @@ Shapes: features (N, C); memory (M, C); patch distances (B, h, w).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.sample import ImageArray, Sample
+from models.device import choose
 from models.experts.backbone import Backbone, BackboneConfig
 from models.experts.coreset import select_coreset
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
@@ -53,7 +54,7 @@ class PatchCoreConfig:
         neighbours: Points of the memory around the nearest one that weight the image score; 1 turns the weight off.
         blur: Standard deviation of the smoothing, in pixels at the backbone's image size; 0 turns it off.
         batch_size: Images a batch.
-        device: `cpu`, `cuda`, …
+        device: `auto`, `cpu`, `cuda` …, see `models.device`.
         seed: Of the projection and of the coreset's first pick.
     """
 
@@ -64,7 +65,7 @@ class PatchCoreConfig:
     neighbours: int = 9
     blur: float = 4.0
     batch_size: int = 16
-    device: str = "cpu"
+    device: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,7 +94,7 @@ class PatchCore:
 
     def __init__(self, config: PatchCoreConfig) -> None:
         self.config = config
-        self.backbone = Backbone(config.backbone, torch.device(config.device))
+        self.backbone = Backbone(config.backbone, choose(config.device).device)
         self.gates: dict[str, Gate] = {}
         self._memories: dict[str, tuple[Tensor, Tensor]] = {}  # points and |c|²
 
@@ -193,14 +194,18 @@ class PatchCore:
         write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.backbone.weights_hash}, fitted)
 
     @classmethod
-    def load(cls, folder: Path) -> PatchCore:
+    def load(cls, folder: Path, device: str = "auto") -> PatchCore:
         """Loads a fitted expert.
+
+        Args:
+            folder: Where `save` wrote it.
+            device: Where it runs here, see `models.device`.
 
         Raises:
             UserError: If the folder holds none, it is incomplete, or the backbone's weights are gone or others.
         """
         config, weights_hash = read_config(folder, cls.name, PatchCoreConfig)
-        expert = cls(config)
+        expert = cls(replace(config, device=device))
         check_backbone(folder, expert.backbone, weights_hash)
         expert.gates = read_gates(folder)
         for category in expert.gates:

@@ -26,6 +26,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.device import choose
+
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, FLOP/s
 WARMUP, STEPS = 2, 5
 IMAGES = {"full": (8, 1024), "tiny": (4, 256)}  # images a batch, and their side
@@ -188,22 +190,22 @@ def check_mdlm(check: Check) -> None:
     def predict(row: Row) -> None:
         from scripts.benchmarks.gpu_models import TEXT, make_mdlm
 
-        model, (images, _) = make_mdlm(check.sizes, check.device).eval(), generated_images(check.sizes)
+        images, _ = generated_images(check.sizes)
+        model = make_mdlm(check.sizes, check.device).eval().place(choose(check.device))
         parts = PartTimes(check, {"SAM": model.sam.image_encoder, "vision tower": model.llava.llava.model.vision_tower})
         parts.watch("language model", model.llava.llava.model.language_model)
-        with check.autocast():
-            check.time(row, lambda: model.predict(images, [TEXT] * len(images)), len(images))
-            row.note = parts.measure(lambda: model.predict(images, [TEXT] * len(images)))
+        check.time(row, lambda: model.predict(images, [TEXT] * len(images)), len(images))
+        row.note = parts.measure(lambda: model.predict(images, [TEXT] * len(images)))
 
     def evaluate(row: Row) -> None:
         from eval.metrics.pixels import Engine, ScoredImage, pixel_metrics
         from scripts.benchmarks.gpu_models import TEXT, make_mdlm
 
-        model, (images, masks) = make_mdlm(check.sizes, check.device).eval(), generated_images(check.sizes)
+        images, masks = generated_images(check.sizes)
+        model = make_mdlm(check.sizes, check.device).eval().place(choose(check.device))
 
         def step() -> None:
-            with check.autocast():
-                found = model.predict(images, [TEXT] * len(images))
+            found = model.predict(images, [TEXT] * len(images))
             scored = [
                 ScoredImage(str(number), prediction.anomaly_map, mask)
                 for number, (prediction, mask) in enumerate(zip(found, masks, strict=True))
@@ -293,7 +295,6 @@ def check_eddm(check: Check, folder: Path) -> None:
     def load() -> tuple[Any, list[Any]]:
         from PIL import Image
 
-        from models.chat.config import VLMConfig
         from models.chat.protocol import ChatRequest
         from models.chat.vlm import VLM
         from models.weights.trust import admit
@@ -303,8 +304,7 @@ def check_eddm(check: Check, folder: Path) -> None:
             write_eddm(check.sizes, check.device, folder)
             for number, image in enumerate(generated_images(check.sizes)[0]):
                 Image.fromarray(image).save(folder / f"{number}.png")
-        dtype = "bfloat16" if check.device == "cuda" else "float32"
-        chat = VLM(admit(folder), None, VLMConfig(device=check.device, torch_dtype=dtype, batch_size=8), name="4.6")
+        chat = VLM(admit(folder), None, choose(check.device), name="4.6", batch_size=8)
         images = sorted(folder.glob("*.png"))
         return chat, [ChatRequest(image, text, max_tokens=64) for image in images for text in QUESTIONS]
 

@@ -36,8 +36,8 @@ def test_device_and_number_format(
 
 
 def test_auto_keeps_the_format_of_a_checkpoint_and_asks_the_gpu_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose("cpu", own=torch.bfloat16).dtype is torch.bfloat16
-    assert choose("cpu", "float32", own=torch.bfloat16).dtype is torch.float32
+    assert choose("cpu", own="bfloat16").dtype is torch.bfloat16
+    assert choose("cpu", "float32", own="bfloat16").dtype is torch.float32
     gpus(monkeypatch, 1, bf16=False)
     assert choose(environment={}).dtype is torch.float16
 
@@ -66,6 +66,6 @@ def test_autocast_and_placing() -> None:
     layer = nn.Linear(4, 4)
     with CPU.autocast():
         assert layer(torch.ones(1, 4)).dtype is torch.float32
-    with Placement(torch.device("cpu"), torch.bfloat16).autocast():
+    with Placement("cpu", "bfloat16").autocast():
         assert layer(torch.ones(1, 4)).dtype is torch.bfloat16
-    assert Placement(torch.device("meta"), torch.float32).place(layer).weight.device.type == "meta"
+    assert Placement("meta", "float32").place(layer).weight.device.type == "meta"

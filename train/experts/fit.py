@@ -79,6 +79,7 @@ def fit_missing_expert(config: ClassificationConfig) -> None:
             categories=config.categories,
             out=str(folder),
             seed=config.seed,
+            device=config.device,
         )
     )
 

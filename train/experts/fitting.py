@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
+from models.device import DeviceConfig
 from models.experts.anomalib import AnomalibConfig, AnomalibExpert
 from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate, MapArray
@@ -26,7 +27,7 @@ Fitted = Mapping[str, list[str]]  # category → ids of the samples that it was 
 
 
 @dataclass(kw_only=True, slots=True)
-class FitExpertConfig:
+class FitExpertConfig(DeviceConfig):
     """What to fit on what.
 
     Attributes:
@@ -94,14 +95,20 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
         UserError: If what it needs (weights, a run, a package) is missing.
     """
     kind, model = parse_expert(config.expert)
+
+    def device(own: str) -> str:
+        return own if config.device == "auto" else config.device
+
     if kind is ExpertName.patchcore:
-        return _fit_patchcore(config.patchcore, folder)
+        return _fit_patchcore(replace(config.patchcore, device=device(config.patchcore.device)), folder)
     if kind is ExpertName.ddad:
-        return _fit_ddad(config, folder)
+        return _fit_ddad(replace(config, ddad=replace(config.ddad, device=device(config.ddad.device))), folder)
     if kind is ExpertName.anomalib:
-        return _fit_anomalib(AnomalibExpert(model, config.anomalib), folder)
+        return _fit_anomalib(
+            AnomalibExpert(model, replace(config.anomalib, device=device(config.anomalib.device))), folder
+        )
     if kind is ExpertName.mdlm:
-        return _fit_mdlm(config.mdlm, folder, trust_remote_code=config.trust_remote_code)
+        return _fit_mdlm(config, folder)
     return _fit_precomputed(folder)
 
 
@@ -141,8 +148,8 @@ def _fit_anomalib(expert: AnomalibExpert, folder: Path) -> Fitting:
     return Fitting(expert.fit, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
-def _fit_mdlm(config: MDLMExpertConfig, folder: Path, *, trust_remote_code: bool) -> Fitting:
-    expert = MDLMExpert(config, {}, trust_remote_code=trust_remote_code)
+def _fit_mdlm(config: FitExpertConfig, folder: Path) -> Fitting:
+    expert = MDLMExpert(config.mdlm, {}, trust_remote_code=config.trust_remote_code, where=config)
 
     def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)

@@ -14,7 +14,8 @@ from data.errors import UserError
 from data.files import read_json, write_json
 from data.run import Run
 from models.chat.protocol import ChatModel
-from models.eddm.eddm import find_base, load_trained_chat
+from models.device import DeviceConfig
+from models.eddm.eddm import find_base, load_trained_chat, place_trained
 from models.exported import MODEL
 from models.mdlm.files import ADAPTER, TOKENIZER
 from models.weights.checkpoint import identify
@@ -105,7 +106,8 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
 def _load(trained: dict[str, Any], base: Admitted, adapter: Path) -> tuple[ChatModel, Any]:
     """The run's own EDDM, on the CPU, and the model inside."""
     try:
-        chat: Any = load_trained_chat(trained | {"use_cpu": True}, base, adapter, name="run", batch_size=1)
+        placement = place_trained(trained, DeviceConfig(device="cpu"))
+        chat: Any = load_trained_chat(trained, base, adapter, placement, name="run", batch_size=1)
     except (RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise

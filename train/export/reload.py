@@ -15,10 +15,13 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.files import read_json
+from models.device import DeviceConfig
 from models.exported import MODEL, load_exported_eddm, load_exported_mdlm, read_export
 from models.mdlm.files import ADAPTER
 from models.weights.checkpoint import Identity, require
 from train.export.probe import probe_chat, probe_eddm, probe_mdlm
+
+ON_CPU = DeviceConfig(device="cpu")  # where the original was probed, in the very same arithmetic
 
 
 def reload(spec: dict[str, Any]) -> dict[str, Tensor]:
@@ -29,9 +32,9 @@ def reload(spec: dict[str, Any]) -> dict[str, Tensor]:
     """
     folder, bases = Path(spec["folder"]), spec["bases"]
     if spec["kind"] == "mdlm":
-        return probe_mdlm(load_exported_mdlm(folder, **bases))
+        return probe_mdlm(load_exported_mdlm(folder, **bases, where=ON_CPU))
     if spec["trust_remote_code"]:
-        chat: Any = load_exported_eddm(folder, **bases, trust_remote_code=True, batch_size=1).chat
+        chat: Any = load_exported_eddm(folder, **bases, trust_remote_code=True, batch_size=1, where=ON_CPU).chat
         return probe_chat(chat, chat.engine.model)
     return _reload_plain(folder, bases.get("base"))
 

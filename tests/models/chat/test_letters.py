@@ -15,6 +15,7 @@ from models.chat.local import TransformersChat, split_patches
 from models.chat.protocol import ChatRequest
 from models.chat.reuse import ReuseScorer
 from models.chat.vlm import VLM
+from models.device import CPU
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
 from models.weights.trust import admit
 from train.tiny.eddm import tiny_tokenizer
@@ -49,7 +50,7 @@ def chat(folder: Path) -> TransformersChat:
 
 def test_replies_are_free_of_the_checkpoints_own_penalty(folder: Path, chat: TransformersChat) -> None:
     requests = ask(folder, 0)
-    for model in (chat, VLM(admit(folder), None, VLMConfig(), name="tiny")):
+    for model in (chat, VLM(admit(folder), None, CPU, name="tiny")):
         expected = model.chat(requests)
         model.model.generation_config.repetition_penalty = 50.0
         assert model.chat(requests) == expected
@@ -134,7 +135,7 @@ def test_one_question_alone_can_be_scored(folder: Path, chat: TransformersChat) 
 
 
 def test_any_model_continues_from_its_own_cache(folder: Path, chat: TransformersChat) -> None:
-    scorer = load_scorer(VLM(admit(folder), None, VLMConfig(), name="tiny"))
+    scorer = load_scorer(VLM(admit(folder), None, CPU, name="tiny"))
     assert isinstance(scorer, ReuseScorer)
     for templates in [(), (3,)]:
         requests = ask(folder, 0, *templates) + ask(folder, 1, *templates)
@@ -158,7 +159,7 @@ def test_ms_swift_scores_as_the_stock_model_does(folder: Path, chat: Transformer
 def test_a_model_whose_cache_misleads_runs_whole_prompts(
     folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scorer = ReuseScorer(VLM(admit(folder), None, VLMConfig(), name="tiny"))
+    scorer = ReuseScorer(VLM(admit(folder), None, CPU, name="tiny"))
     wrong = torch.arange(4096.0)
     monkeypatch.setattr(scorer, "_continue", lambda batch: [wrong for _ in batch])
     requests = ask(folder, 0)
@@ -169,7 +170,7 @@ def test_a_model_whose_cache_misleads_runs_whole_prompts(
 
 def test_both_ways_to_chat_reply_alike(folder: Path, chat: TransformersChat) -> None:
     requests = ask(folder, 0, 3) + ask(folder, 1)
-    assert VLM(admit(folder), None, VLMConfig(batch_size=1), name="tiny").chat(requests) == chat.chat(requests)
+    assert VLM(admit(folder), None, CPU, name="tiny", batch_size=1).chat(requests) == chat.chat(requests)
 
 
 def test_block_mask_shows_the_prefix_and_the_own_past() -> None:

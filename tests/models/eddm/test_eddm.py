@@ -11,6 +11,7 @@ from data.errors import UserError
 from data.run import Run
 from data.training.descriptions import DescribeMode, Manner
 from models.chat.protocol import ChatRequest
+from models.device import DeviceConfig, Placement, Precision
 from models.eddm.eddm import EDDM, load_eddm
 from models.weights.shards import name_weights
 from models.weights.trust import hash_code
@@ -128,15 +129,28 @@ def test_a_base_in_several_shards_is_a_base(tmp_path: Path, monkeypatch: pytest.
     base = write_marked(run.eddm / "base", tmp_path / "ran", shards=3)
     (base / "config.json").write_text('{"model_type": "minicpmv"}')
     trained = {"base": "base", "local": True, "revision": None, "backend": "swift", "defects": []}
+    trained["torch_dtype"] = "bfloat16"
     (run.eddm / "config.json").write_text(json.dumps({"trained": trained}))
     loaded: list[Any] = []
+    places: list[Placement] = []
 
-    def load(trained: Any, base: Any, adapter: Any, **others: Any) -> Any:
+    def load(trained: Any, base: Any, adapter: Any, placement: Placement, **others: Any) -> Any:
         loaded.append(base)
+        places.append(placement)
 
     monkeypatch.setattr("models.eddm.eddm.load_trained_chat", load)
     assert load_eddm(run, use_adapter=False).model == name_weights(base)
     assert loaded[0].place == base and not loaded[0].trust_remote_code
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    load_eddm(run, use_adapter=False)
+    load_eddm(run, use_adapter=False, where=DeviceConfig(device="cuda:1", precision=Precision.fp16))
+    load_eddm(run, use_adapter=False, where=DeviceConfig(device="cpu"))
+    assert [(one.where, one.number) for one in places[1:]] == [
+        ("cuda:0", "bfloat16"),
+        ("cuda:1", "float16"),
+        ("cpu", "bfloat16"),  # as it was trained
+    ]
     (base / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model-9.safetensors"}}')
     with pytest.raises(UserError, match="1 of 1 shards are missing"):
         load_eddm(run, use_adapter=False)

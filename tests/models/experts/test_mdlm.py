@@ -38,7 +38,7 @@ class Talker:
 @pytest.fixture
 def mdlm(monkeypatch: pytest.MonkeyPatch) -> Brightness:
     found = Brightness()
-    monkeypatch.setattr(module, "load_mdlm", lambda run, name: found)
+    monkeypatch.setattr(module, "load_mdlm", lambda run, name, placement: found)
     monkeypatch.setattr(module, "load_eddm", lambda run, **how: Talker())
     return found
 

@@ -14,7 +14,7 @@ from models.tiny.llava_sam import build_tiny_tokenizer
 from models.weights.shapes import architecture, build_llava_shape, build_sam_shape
 from train.plan.meter import Meter, fake_weights
 
-GPU = Placement(torch.device("cuda", 0), torch.bfloat16)
+GPU = Placement("cuda:0", "bfloat16")
 SIZES = [(700, 900), (300, 200)]
 
 

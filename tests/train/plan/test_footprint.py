@@ -108,9 +108,10 @@ def test_the_papers_mdlm_on_one_gpu() -> None:
     assert plain.saved / GIB == pytest.approx(25.8, rel=0.01)
     assert checkpointed.saved / GIB == pytest.approx(2.23, rel=0.02)
     assert plain.saved < plain.peak < 1.05 * plain.saved
-    # per image: the language model forward and back, SAM and CLIP forward; checkpointing runs the former once more
+    # per image: the language model forward and back, SAM and CLIP forward; checkpointing runs the layers of the former
+    # once more, without the last product of each (2 of 9.3), whose result nobody needs
     assert plain.flops / 8e12 == pytest.approx(2 * 9.3 + 5.96 + 0.36, rel=0.06)
-    assert (checkpointed.flops - plain.flops) / 8e12 == pytest.approx(9.3, rel=0.15)
+    assert (checkpointed.flops - plain.flops) / 8e12 == pytest.approx(9.3 - 2.0, rel=0.03)
 
 
 @pytest.mark.slow
