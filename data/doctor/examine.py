@@ -42,6 +42,7 @@ class DoctorConfig:
         cache: Folder that remembers what was looked into; None is the user's, see `data.content`.
         fresh: Look into every file again.
         weights: Preset whose pre-trained checkpoints are examined, instead of a dataset.
+        download: Download the checkpoints of `weights` that the hub's cache lacks; nothing else ever downloads one.
         hashes: Read the whole weight files for their hashes, which takes a minute for a large checkpoint.
         eddm: Overrides of the EDDM's training, for its paths: `eddm.model.id=DIR`.
         mdlm: Overrides of the MDLM's training: `mdlm.mdlm.llava.path=DIR`.
@@ -58,6 +59,7 @@ class DoctorConfig:
     cache: str | None = None
     fresh: bool = False
     weights: str | None = None
+    download: bool = False
     hashes: bool = True
     eddm: dict[str, Any] = field(default_factory=dict)
     mdlm: dict[str, Any] = field(default_factory=dict)

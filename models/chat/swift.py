@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from data.errors import UserError
 from data.image_size import read_header
 from data.sample import load_image
 from models.chat.answers import strip_thinking
@@ -20,6 +22,7 @@ from models.chat.decoding import NO_PENALTY, say_penalty
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.protocol import ChatRequest
 from models.weights.trust import Admitted
+from models.weights.versions import check_architecture
 
 
 def import_swift() -> None:
@@ -30,6 +33,31 @@ def import_swift() -> None:
     get_logger().setLevel(logging.ERROR)
     for handler, level in levels:
         handler.setLevel(level)
+
+
+def check_swift(place: Path, model_type: str, template: str) -> None:
+    """Refuses a checkpoint that the installed transformers or ms-swift does not know.
+
+    Args:
+        place: Its folder.
+        model_type: ms-swift's model type.
+        template: ms-swift's template.
+
+    Raises:
+        UserError: Naming the version and what it does not know.
+    """
+    check_architecture(place)
+    import swift
+    from swift.model import MODEL_MAPPING
+    from swift.template import TEMPLATE_MAPPING
+
+    for name, value, known in (("model_type", model_type, MODEL_MAPPING), ("template", template, TEMPLATE_MAPPING)):
+        if value not in known:
+            near = ", ".join(difflib.get_close_matches(value, list(known))) or "none"
+            raise UserError(
+                f"The installed ms-swift {swift.__version__} knows no {name}={value}; similar: {near}. "
+                "Correct it, or install the version that knows it."
+            )
 
 
 @contextlib.contextmanager
@@ -72,8 +100,13 @@ class SwiftChat:
     """A `ChatModel` on ms-swift's `TransformersEngine`."""
 
     def __init__(self, config: SwiftChatConfig, adapter: Path | None, *, name: str) -> None:
-        """Loads the model; nothing is downloaded."""
+        """Loads the model; nothing is downloaded.
+
+        Raises:
+            UserError: If transformers or ms-swift does not know it.
+        """
         import_swift()
+        check_swift(config.model.place, config.model_type, config.template)
         from swift import TransformersEngine
 
         self.name, self.batch_size = name, config.batch_size

@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 
 from data.doctor.problems import Problem, problem
 from data.errors import UserError
-from data.files import read_json
 from models.mdlm.sam import SamConfig
 from models.weights.shapes import architecture, build_sam_shape
 from models.weights.shards import INDEX, list_pickles
 from models.weights.table import Checkpoint, read_key
+from models.weights.trust import find_code
 
 SIZE_TOLERANCE = 0.05  # of the table's rounded gigabytes
 Shapes = dict[str, tuple[int, ...]]
@@ -179,10 +179,9 @@ def _identify(folder: Path, candidates: Sequence[Checkpoint], found: list[Proble
 
 
 def _check_code(folder: Path, entry: Checkpoint, found: list[Problem]) -> None:
-    own = read_json(folder / "config.json")
-    if not entry.remote_code and "auto_map" in own:
-        text = f"{entry.title} needs no code of its own, but this config.json names some (auto_map)."
-        found.append(problem("unexpected-code", folder / "config.json", text))
+    for name in [] if entry.remote_code else dict(find_code(folder)):
+        text = f"{entry.title} needs no code of its own, but this file names some (auto_map)."
+        found.append(problem("unexpected-code", folder / name, text))
 
 
 def _check_vocabulary(folder: Path, contents: Contents, found: list[Problem]) -> None:

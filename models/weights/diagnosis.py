@@ -13,9 +13,12 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from data.doctor.problems import Problem, count_severities, problem, settle
 from data.doctor.report import list_problems
+from data.errors import UserError
 from data.files import hash_file
 from models.mdlm.sam import SamConfig
 from models.weights.check import check_folder, check_pin, check_sam
+from models.weights.code import check_code
+from models.weights.hub import resolve_checkpoint
 from models.weights.table import Checkpoint, TrainedPart, checkpoints, find_checkpoint
 
 GIB = 2**30
@@ -114,15 +117,16 @@ class WeightsDiagnosis:
         return "\n\n".join("\n".join(part) for part in [lines, *list_problems(self.problems, show=show)])
 
 
-def examine_weights(preset: str, wanted: Sequence[Wanted], *, hashes: bool) -> WeightsDiagnosis:
+def examine_weights(preset: str, wanted: Sequence[Wanted], *, hashes: bool, download: bool = False) -> WeightsDiagnosis:
     """Examines all checkpoints of a preset.
 
     Args:
         preset: Its name.
         wanted: What its trainings start from.
         hashes: Whether whole files are read for their hashes.
+        download: Whether what the hub's cache lacks of them is downloaded first.
     """
-    found = [_examine(item, hashes=hashes) for item in wanted]
+    found = [_examine(item, hashes=hashes, download=download) for item in wanted]
     problems = [entry for item in found for entry in item.problems]
     homes: dict[int, Path] = {}  # one folder for each disk: what is missing on it adds up
     needed: dict[int, float] = {}
@@ -142,14 +146,19 @@ def examine_weights(preset: str, wanted: Sequence[Wanted], *, hashes: bool) -> W
     return WeightsDiagnosis(preset, found, free, settle(problems))
 
 
-def _examine(wanted: Wanted, *, hashes: bool) -> Found:
+def _examine(wanted: Wanted, *, hashes: bool, download: bool) -> Found:
     entry = find_checkpoint(wanted.place)
     found = Found(wanted, entry.title if entry else wanted.place)
-    if entry is not None:
-        pin = check_pin(entry, wanted.place, revision=wanted.revision, allowed=wanted.trust_remote_code)
-        found.problems += pin
+    if download and not _is_path(wanted.place):
+        try:
+            resolve_checkpoint(wanted.place, wanted.revision, download=True)
+        except UserError as error:
+            found.problems.append(problem("missing-weights", wanted.place, str(error)))
     path = _locate(wanted)
     if path is None:
+        if entry is not None:
+            pin = check_pin(entry, wanted.place, revision=wanted.revision, allowed=wanted.trust_remote_code)
+            found.problems += pin
         found.problems.append(
             problem("missing-weights", wanted.place, _why_missing(wanted), _how_to_get(wanted, entry))
         )
@@ -159,6 +168,8 @@ def _examine(wanted: Wanted, *, hashes: bool) -> Found:
         rest = [item for item in checkpoints().values() if (item.part, item.key) == (wanted.part, wanted.key)]
         candidates = [entry] if entry else [item for item in rest if item.config]
         contents = check_folder(path, candidates, found.problems)
+        revision, trusted = wanted.revision, wanted.trust_remote_code
+        check_code(path, entry, wanted.part, revision=revision, trusted=trusted, found=found.problems)
     elif wanted.sam is not None:
         contents = check_sam(path, wanted.sam, entry, found.problems)
     else:

@@ -46,7 +46,7 @@ def architecture(place: str) -> dict[str, Any]:
         values: dict[str, Any] = read_json(path)
         if "auto_map" in values:  # remote code is not run to read a few numbers
             return values
-        return AutoConfig.from_pretrained(place).to_dict()
+        return AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False).to_dict()
     entry = find_checkpoint(place)
     if entry is None or not entry.config:
         known = ", ".join(item.hub for item in checkpoints().values() if item.hub)

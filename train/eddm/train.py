@@ -20,7 +20,7 @@ from data.files import hash_file, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
 from models.chat.batched_vision import batched_vision
 from models.chat.minicpmv26 import check_positions, mended
-from models.chat.swift import import_swift, remote_code
+from models.chat.swift import check_swift, import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
 from models.weights.trust import Admitted, admit
 from train.eddm.arguments import to_sft_arguments
@@ -220,6 +220,7 @@ def _run_swift(
         log.info("EDDM LoRA: going on from step %d of %d", checkpoint.step, checkpoint.steps)
     _set_environment(config, work)
     import_swift()
+    check_swift(base.place, config.model.model_type, config.model.template)
     from swift import SftArguments
     from swift.pipelines import SwiftSft
     from transformers import PrinterCallback

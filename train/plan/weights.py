@@ -42,7 +42,8 @@ def diagnose_weights(config: DoctorConfig, eddm: EDDMConfig, mdlm: TrainMDLMConf
         raise UserError("weights= and data= are two examinations: run the doctor once for each.")
     if config.show < 1:
         raise UserError(f"show={config.show} must be at least 1.")
-    diagnosis = examine_weights(str(config.weights), wanted_weights(eddm, mdlm), hashes=config.hashes)
+    wanted = wanted_weights(eddm, mdlm)
+    diagnosis = examine_weights(str(config.weights), wanted, hashes=config.hashes, download=config.download)
     if config.out and config.out.endswith(".json"):
         write_json(Path(config.out), diagnosis.document())
     elif config.out:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from data.errors import UserError
 from data.sample import load_image
 from models.chat.letters import read_letters
 from models.chat.load import load_scorer
 from models.chat.protocol import ChatRequest
 from models.chat.reuse import ReuseScorer
-from models.chat.swift import SwiftChat, SwiftChatConfig, _ask, remote_code
+from models.chat.swift import SwiftChat, SwiftChatConfig, _ask, check_swift, remote_code
 from models.weights.trust import admit
 from tests.models.chat.minicpm_folder import COMMIT, POSITION, write_folder  # type: ignore[import-not-found]
 
@@ -124,3 +125,13 @@ def test_ms_swift_gets_a_turned_photo_upright_and_16_bits_as_8(tmp_path: Path) -
         (picture,) = _ask(ChatRequest(tmp_path / name, "Q?", 4)).images
         np.testing.assert_array_equal(np.asarray(swift_load(picture)), load_image(tmp_path / name))
         assert isinstance(picture, str) == (name == "plain.png")
+
+
+def test_what_the_installed_libraries_do_not_know_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
+    (tmp_path / "config.json").write_text('{"model_type": "minicpmv4_6"}')
+    check_swift(tmp_path, "minicpmv4_6", "minicpmv4_6")
+    with pytest.raises(UserError, match=r"ms-swift \d.* knows no model_type=minicpmv4_9; similar: .*minicpmv4"):
+        check_swift(tmp_path, "minicpmv4_9", "minicpmv4_6")
+    with pytest.raises(UserError, match="knows no template=###; similar: none"):
+        check_swift(tmp_path, "minicpmv4_6", "###")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from data.errors import UserError
 from data.files import hash_file
 from models.mdlm.sam import Sam, SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
@@ -93,3 +94,19 @@ def test_what_is_missing_adds_up_on_one_disk(monkeypatch: pytest.MonkeyPatch, tm
     one = examine_weights("p", [want(tmp_path / names[0], sam=SAM)], hashes=True)
     both = examine_weights("p", [want(tmp_path / name, sam=SAM) for name in names], hashes=True)
     assert "no-space" not in codes(one) and "no-space" in codes(both)
+
+
+def test_a_checkpoint_is_downloaded_only_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    def resolve(place: str, revision: str | None, *, download: bool) -> Path:
+        asked.append((place, revision, download))
+        raise UserError("no route")
+
+    monkeypatch.setattr(diagnosis.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(diagnosis, "resolve_checkpoint", resolve)
+    wanted = Wanted(place="a/b", part=TrainedPart.mdlm, key="mdlm.llava.path", revision="v1")
+    examine_weights("p", [wanted, want(tmp_path)], hashes=False)
+    assert not asked
+    result = examine_weights("p", [wanted, want(tmp_path)], hashes=False, download=True)
+    assert asked == [("a/b", "v1", True)] and "no route" in result.text(show=5)
