@@ -257,7 +257,8 @@ class _Maps:
         try:
             if isinstance(anomaly_map, UserError):
                 raise anomaly_map
-            fitted = self.resolution.fit_map(anomaly_map, read_size(sample.image), name)
+            native = read_size(sample.image) if row.map else anomaly_map.shape  # a new map is as large as its image
+            fitted = self.resolution.fit_map(anomaly_map, native, name)
             map_range(fitted, name)
         except UserError as error:
             return str(error)
