@@ -19,18 +19,26 @@ from data.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a dataset: a stable code such as `missing-mask`, the file, and the whole message."""
+    """One fault of a dataset.
+
+    Attributes:
+        code: A stable name such as `missing-mask`.
+        file: The file at fault.
+        message: The whole message.
+        image: The image that cannot be used for it, where `file` is neither that image nor its mask.
+    """
 
     code: str
     file: Path
     message: str
+    image: Path | None = None
 
 
 _collected: ContextVar[list[Fault] | None] = ContextVar("collected", default=None)
 
 
-def report(code: str, file: Path, message: str) -> None:
-    """Notes a fault and returns while faults are collected.
+def report(code: str, file: Path, message: str, image: Path | None = None) -> None:
+    """Notes a fault (see `Fault`) and returns while faults are collected.
 
     Raises:
         UserError: With the message, when nobody collects.
@@ -38,7 +46,7 @@ def report(code: str, file: Path, message: str) -> None:
     faults = _collected.get()
     if faults is None:
         raise UserError(message)
-    faults.append(Fault(code, file, message))
+    faults.append(Fault(code, file, message, image))
 
 
 class reporting:  # noqa: N801  (reads as a statement; a class, because a generator costs seconds in a large dataset)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from data.content import content_files
 from data.ddqa.config import OnError
 from data.errors import UserError
 from data.faults import Fault, collect_faults, reporting
-from data.masks import MaskFile, MaskFiles
 from data.sample import Sample
 from data.source import Listing, Source, check_ids, load_samples
 
@@ -49,22 +49,12 @@ def _list_whole(source: Source) -> Listing:
 
 
 def _match(faults: Sequence[Fault], samples: Sequence[Sample]) -> Iterator[tuple[str, Fault]]:
-    """The samples that a fault makes useless, by id: their image or mask file is at fault, or the mask is not there."""
-    by_file = {fault.file: fault for fault in faults}
-    missing = [fault for fault in faults if fault.code == "missing-mask"]
+    """The samples that a fault makes useless, by id: their image or a file of their mask is at fault, or lacks one."""
+    by_file = {file: fault for fault in faults for file in (fault.file, fault.image) if file is not None}
     for sample in samples:
-        fault = next((by_file[file] for file in _files(sample) if file in by_file), None)
-        if fault is None and missing and sample.mask is None and not sample.is_normal:
-            fault = next((fault for fault in missing if f"{sample.image} " in fault.message), None)
+        fault = next((by_file[file] for file in content_files(sample) if file in by_file), None)
         if fault is not None:
             yield sample.id, fault
-
-
-def _files(sample: Sample) -> tuple[Path, ...]:
-    """The image and its raster masks; the file of polygons may serve other images too."""
-    if isinstance(sample.mask, MaskFile):
-        return sample.image, sample.mask.path
-    return (sample.image, *sample.mask.paths) if isinstance(sample.mask, MaskFiles) else (sample.image,)
 
 
 def _item(source: Source, fault: Fault) -> str:

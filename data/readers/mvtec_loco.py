@@ -76,7 +76,7 @@ def _find_masks(images: Sequence[Path], folder: Path) -> list[tuple[Path, ...]]:
         if not paths:
             own = folder / image.stem
             message = f"Image without its masks: {image} needs files in {own}. Add them, or remove the image."
-            report("missing-mask", own, message)
+            report("missing-mask", own, message, image)
     stems = {image.stem for image in images}
     for orphan in list_folders(folder):
         if orphan.name not in stems:

@@ -98,7 +98,8 @@ def report_missing(image: Path, mask: Path) -> None:
     Raises:
         UserError: When nobody collects faults.
     """
-    report("missing-mask", mask, f"Image without its mask: {image} needs {mask}. Add the mask, or remove the image.")
+    message = f"Image without its mask: {image} needs {mask}. Add the mask, or remove the image."
+    report("missing-mask", mask, message, image)
 
 
 def report_orphan(mask: Path) -> None:

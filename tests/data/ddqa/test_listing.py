@@ -7,6 +7,7 @@ import pytest
 from data.ddqa.config import OnError
 from data.ddqa.listing import list_sources
 from data.errors import UserError
+from data.faults import report
 from data.source import Source
 
 
@@ -30,6 +31,18 @@ def test_an_image_without_its_mask_is_left_out_once_with_the_readers_reason(writ
     assert "001_mask.png. Add the mask" in reason
     assert item not in {sample.id for sample in listing.samples}
     assert sum(not sample.is_normal for sample in listing.samples) == 2
+
+
+def test_a_fault_finds_its_image_whatever_its_message_says(write_mvtec, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_mvtec(defects=3)
+    (root / "washer/ground_truth/scratch/001_mask.png").unlink()
+
+    def say_less(code: str, file: Path, message: str, *image: Path) -> None:
+        report(code, file, "No mask.", *image)
+
+    monkeypatch.setattr("data.readers.pairing.report", say_less)
+    listing = list_sources([source(root)], OnError.skip)
+    assert listing.skipped == [("mvtec_ad/washer/test/scratch/001.png", "No mask.")]
 
 
 def test_a_mask_for_no_image_is_listed_by_its_file_and_costs_no_sample(write_mvtec) -> None:
