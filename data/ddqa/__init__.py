@@ -1,4 +1,5 @@
 """DDQA: rule-built question-answer pairs from masks and defect names (EIAD, Sec. III-A).
 
-Public modules: `build`, `compose`, `config`, `regions`, `summary`, `tasks`, `vocabulary`, `wording`.
+Public modules: `build`, `compose`, `config`, `regions`, `rows`, `summary`, `tasks`,
+`vocabulary`, `wording`.
 """

@@ -16,6 +16,7 @@ import numpy as np
 from data.ddqa.compose import compose_description
 from data.ddqa.config import AnswerOrder, BoxFormat, DDQAConfig, OnError
 from data.ddqa.regions import region_of
+from data.ddqa.rows import name_image
 from data.ddqa.tasks import Question, ask_ad, ask_dc, ask_dfm, ask_rdl, format_prompt
 from data.ddqa.wording import Task, Wording, wordings
 from data.errors import UserError
@@ -101,6 +102,8 @@ class Asker:
         else:
             regions, questions = self._ask_defect(assignment, size, rng)
         image = absolute(sample.image)
+        if self.config.run_dir:
+            image = name_image(image, _resolve(Path(self.config.run_dir)))
         rows = [
             (task, ENCODER.encode(self._row(sample, image, questions[task], rng)))
             for task in self.config.tasks

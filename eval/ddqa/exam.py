@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.ddqa.rows import read_rows
 from data.ddqa.tasks import AD_OPTIONS
 from data.ddqa.wording import PAPER_TASKS, Task
 from data.errors import UserError
-from data.files import hash_file, read_jsonl, write_json
+from data.files import hash_file, write_json
 from data.run import Run, open_run
 from eval.metrics.figures import mean_known
 from models.chat.answers import box_iou, parse_box, parse_letter
@@ -58,7 +59,7 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     run = open_run(config.run)
     path = run.ddqa / f"{config.part}.jsonl"
     wanted = set(config.categories)
-    rows = [row for row in read_jsonl(path) if row["task"] in PAPER_TASKS]  # a description has no mark
+    rows = [row for row in read_rows(path) if row["task"] in PAPER_TASKS]  # a description has no mark
     rows = [row for row in rows if not wanted or wanted & {row["category"], _name(row)}]
     if not rows:
         raise UserError(f"No questions in {path} for categories {config.categories or 'all'}. Build DDQA again.")

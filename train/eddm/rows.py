@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from data.ddqa.rows import read_rows
 from data.errors import UserError
-from data.files import read_jsonl
 from data.image_size import read_size
 
 IMAGE_TAG = "<image>"
@@ -23,7 +23,7 @@ def check_ddqa(path: Path) -> list[dict[str, Any]]:
             gives a meaning of its own, misses an image, names one that is none, or has another number of tags than
             images or boxes.
     """
-    rows = read_jsonl(path)
+    rows = read_rows(path)
     if not rows:
         raise UserError(f"No questions in {path}. Build them first: python -m scripts.build_ddqa")
     seen: set[str] = set()

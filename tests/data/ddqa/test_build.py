@@ -36,7 +36,7 @@ def test_rules_counts_and_rows(write_mvtec, tmp_path: Path) -> None:
         user, assistant = row["messages"]
         assert user["content"].startswith("<image>")
         assert len(row["images"]) == 1
-        assert Path(row["images"][0]).is_file()
+        assert (tmp_path / row["images"][0]).is_file()
         assert assistant["content"] == row["answer"]
         if row["task"] in ("RDL", "DC"):
             assert row["answer"] in LETTERS[: len(row["options"])]
