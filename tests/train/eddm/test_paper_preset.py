@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,11 +220,12 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     words = ("optim.save_steps=2", "lora.dropout=0.1")
     place.run("train_eddm", *settings(tmp_path / "whole", *words, steps=8))
     command = place.command("train_eddm", *settings(tmp_path / "run", *words, steps=8))
-    seal = tmp_path / "run" / "eddm" / "lora" / "checkpoint-2" / "complete.json"
+    seal = tmp_path / "run" / "eddm" / "lora" / "checkpoint-2" / "manifest.json"
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=place.environment, stdout=log, stderr=log)
         while not seal.exists():
             assert process.poll() is None, "the training ended before it could be interrupted"
+            time.sleep(0.002)
         process.terminate()
         assert process.wait() == 143, (tmp_path / "log").read_text()[-3000:]
     assert "going on from step" in place.run("train_eddm", *settings(tmp_path / "run", *words, steps=8))
