@@ -60,13 +60,14 @@ print("waited again")
 """
 
 
-def meet_late(patience: float) -> list[str]:
+def meet_late(patience: float, afterwards: float) -> list[str]:
+    """What two ranks say when the first works for five seconds: once within the patient block, once after it."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         shared = os.environ | TORCHRUN | {"MASTER_PORT": str(found.getsockname()[1])}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", LATE, str(patience)],
+            [sys.executable, "-c", LATE, str(patience), str(afterwards)],
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,6 +79,7 @@ def meet_late(patience: float) -> list[str]:
 
 
 @pytest.mark.slow
-def test_ranks_meet_quickly_and_wait_patiently() -> None:
-    assert meet_late(60) == ["0 2\n", "1 2\n"]
-    assert "1 2\n" not in meet_late(2)
+def test_ranks_wait_patiently_only_where_one_works_alone() -> None:
+    assert meet_late(60, 30) == ["0 2\nwaited again\n", "1 2\nwaited again\n"]
+    assert "1 2" not in meet_late(2, 30)[1]
+    assert meet_late(60, 2)[1] == "1 2\n"  # a network that hangs later ends the run
