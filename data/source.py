@@ -54,6 +54,7 @@ class DataConfig:
         weights: Share of each training dataset in the MDLM's batches, by name, in any unit; empty draws all images
             alike.
         unseen: Datasets that some evaluation calls unseen, by name: training refuses them and their relatives.
+        questions: Readers of `train` that DDQA asks about; empty takes all.
     """
 
     train: list[Source]
@@ -61,6 +62,7 @@ class DataConfig:
     name: str = ""
     weights: dict[str, float] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
     def part(self, name: str) -> list[Source]:
         """The sources of `train` or `zero_shot`.
@@ -71,6 +73,19 @@ class DataConfig:
         if name not in ("train", "zero_shot"):
             raise UserError(f"Unknown part '{name}'. Choose train or zero_shot.")
         return self.train if name == "train" else self.zero_shot
+
+    def asked(self, name: str) -> list[Source]:
+        """The sources of a part that DDQA's questions are made from.
+
+        Raises:
+            UserError: For an unknown part, or if `questions` names what `train` does not hold.
+        """
+        sources = self.part(name)
+        if name != "train" or not self.questions:
+            return sources
+        if unknown := set(self.questions) - {source.reader for source in sources}:
+            raise UserError(f"data.questions names {sorted(unknown)}, which data.train does not hold. Remove them.")
+        return [source for source in sources if source.reader in self.questions]
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ def resolve(config: DDQAConfig) -> tuple[list[Source], Layout]:
         raise UserError("Give run_dir= (with data=), or sources=[…] with data_root= and out=.")
     if config.part == "train":
         check_unseen([source.reader for source in config.data.train], config.data.unseen)
-    return config.data.part(config.part), Layout(Run(Path(config.run_dir)).ddqa, config.part, published=False)
+    return config.data.asked(config.part), Layout(Run(Path(config.run_dir)).ddqa, config.part, published=False)
 
 
 def _named_sources(config: DDQAConfig) -> list[Source]:

@@ -42,10 +42,12 @@ class Need:
     Attributes:
         name: What it is.
         missing: What is wrong with it and how to get it; empty when it is there.
+        reader: Of a dataset.
     """
 
     name: str
     missing: tuple[str, ...] = ()
+    reader: str = ""
 
 
 @dataclass(slots=True)
@@ -78,10 +80,13 @@ def report_needs(stages: Sequence[Stage], data: DataConfig, run_dir: Path, prese
     """
     made_here = any(stage.arguments[0] == "scripts.make_synthetic" for stage in stages)
     listed = {} if made_here else {part: list_datasets(data.part(part)) for part in ("train", "zero_shot")}
+    asked = {source.reader for source in data.asked("train")}
     needs = [StageNeeds(stage) for stage in stages]
     for entry in needs:
         parts = [part for part in read_parts(entry.stage) if part in listed]
         entry.datasets = [need for part in parts for need in listed[part][0]]
+        if entry.stage.name == "ddqa":
+            entry.datasets = [need for need in entry.datasets if need.reader in asked]
         if entry.stage.arguments[0] == "scripts.eval_segmentation" and listed:
             entry.disk = map_bytes(listed["zero_shot"][1])
     if preset != "tiny":
@@ -107,14 +112,16 @@ def list_datasets(sources: Sequence[Source]) -> tuple[list[Need], list[Sample]]:
     for source in sources:
         if not Path(source.root).is_dir():
             how = GET.get(source.reader, "download it and unpack it into {root}").format(root=source.root)
-            needs.append(Need(source.reader, (f"{source.reader}: no folder {source.root}. To get it: {how}.",)))
+            needs.append(
+                Need(source.reader, (f"{source.reader}: no folder {source.root}. To get it: {how}.",), source.reader)
+            )
             continue
         try:
             found = load_samples([source]).samples
         except UserError as error:
-            needs.append(Need(source.reader, (f"{source.reader}: {error}",)))
+            needs.append(Need(source.reader, (f"{source.reader}: {error}",), source.reader))
             continue
-        needs.append(Need(f"{source.reader} ({len(found):,} images)"))
+        needs.append(Need(f"{source.reader} ({len(found):,} images)", reader=source.reader))
         samples += found
     return needs, samples
 

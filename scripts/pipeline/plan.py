@@ -56,6 +56,8 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     train_base = ["scripts.train_tiny_base", write, seed]
     ask = ["scripts.build_ddqa", write, preset, data, seed]
     describe = ["scripts.describe", read, preset, data]
+    # At the paper's scale EDDM describes the images that training will draw, not all that it could have drawn.
+    drawn = [] if config.preset == "tiny" else ["only=drawn", f"++mdlm.seed={config.seed}"]
     evaluate = ["scripts.eval_segmentation", read, preset, data]
     generated = config.data.name == "synthetic"
     made = ["data"] if generated else []
@@ -77,7 +79,7 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
         Stage("exam", [*ask, "part=zero_shot"], [*made, "ddqa"], ["ddqa/zero_shot.jsonl"]),
         Stage("eddm", train_eddm, ["ddqa", *eddm_base], ["eddm/adapter", "eddm/config.json"]),
         Stage("mdlm-without-eddm", [*train_mdlm, "description=fixed"], [*made, *mdlm_base], _mdlm("fixed")),
-        Stage("describe-train", [*describe, "part=train"], ["eddm"], ["descriptions/train.jsonl"]),
+        Stage("describe-train", [*describe, "part=train", *drawn], ["eddm"], ["descriptions/train.jsonl"]),
         Stage("mdlm", [*train_mdlm, "description=eddm"], ["describe-train", *mdlm_base], _mdlm("eddm")),
         Stage("eval-eddm", ["scripts.eval_eddm", read, "part=zero_shot"], ["eddm", "exam"], ["eval/eddm.json"]),
         Stage("describe-zero-shot", [*describe, "part=zero_shot"], ["eddm"], ["descriptions/zero_shot.jsonl"]),

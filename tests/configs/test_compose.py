@@ -108,3 +108,9 @@ def test_a_source_takes_its_folder_its_settings_and_its_readers_options_together
     first, second = resolve(to_dataclass(cfg, DDQAConfig))[0]
     assert first == Source(reader="real_iad", root="elsewhere", options={"resolution": 1024}, splits=["train"])
     assert second == Source(reader="bsdata", root="d/bsdata")
+
+
+def test_the_papers_questions_come_from_its_four_sources() -> None:
+    cfg = compose_config("build_ddqa", "data=paper", "run_dir=r")
+    sources, _ = resolve(to_dataclass(cfg, DDQAConfig))
+    assert [source.reader for source in sources] == ["bsdata", "pd_real", "real_iad", "vision"]

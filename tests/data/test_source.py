@@ -7,7 +7,7 @@ import pytest
 
 from data.errors import UserError
 from data.readers.registry import READERS
-from data.source import Source, load_samples
+from data.source import DataConfig, Source, load_samples
 
 
 def test_filters_and_limit(write_mvtec) -> None:
@@ -89,3 +89,14 @@ def test_the_garbage_collector_runs_again_after_a_failure(tmp_path) -> None:
     with pytest.raises(UserError):
         load_samples([Source(reader="real_iad", root=str(tmp_path))])
     assert gc.isenabled()
+
+
+def test_ddqa_asks_about_the_sources_that_are_named() -> None:
+    sources = [Source(reader=reader, root="r") for reader in ("bsdata", "rsdd", "vision")]
+    data = DataConfig(train=sources, zero_shot=sources[:1])
+    assert data.asked("train") == sources
+    named = dataclasses.replace(data, questions=["vision", "bsdata"])
+    assert named.asked("train") == [sources[0], sources[2]]
+    assert named.asked("zero_shot") == sources[:1]
+    with pytest.raises(UserError, match="eyecandies"):
+        dataclasses.replace(data, questions=["eyecandies"]).asked("train")

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from data.errors import UserError
 from data.source import DataConfig, Source
-from scripts.command import CONFIGS, to_dataclass
+from scripts.command import CONFIGS
 from scripts.pipeline.plan import RunAllConfig, plan_stages, with_settings
 
 SYNTHETIC = DataConfig(name="synthetic", train=[], zero_shot=[])
@@ -24,9 +23,7 @@ def test_every_stage_is_a_command_that_composes(data: str, preset: str, monkeypa
         assert set(stage.needs) <= known, f"{stage.name} needs a later stage"
         known.add(stage.name)
         module, *overrides = stage.arguments
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-            cfg = compose(module.removeprefix("scripts."), overrides)
-        to_dataclass(cfg, importlib.import_module(module).main.schema)
+        importlib.import_module(module).main.parse(overrides)
 
 
 def test_extra_arguments_reach_their_stage() -> None:
@@ -84,3 +81,13 @@ def test_the_content_of_the_data_counts_and_not_its_place(
     }
     with pytest.raises(UserError, match="No dataset folder"):
         settings_of("r", DataConfig(name="real", train=[Source(reader="visa", root="nowhere")], zero_shot=[]))
+
+
+def test_at_the_papers_scale_only_what_is_drawn_is_described() -> None:
+    data = DataConfig(name="paper", train=[], zero_shot=[])
+    for preset, expected in (("paper", ["only=drawn", "++mdlm.seed=5"]), ("tiny", [])):
+        stages = {
+            stage.name: stage for stage in plan_stages(RunAllConfig(preset=preset, run_dir="r", data=data, seed=5))
+        }
+        words = stages["describe-train"].arguments
+        assert [word for word in words if word.startswith(("only", "++mdlm"))] == expected
