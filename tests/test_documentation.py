@@ -274,7 +274,7 @@ def is_taken(setting: str, name: str) -> bool:
     if key.split(".")[0] not in {entry.name for entry in fields(command.schema)} | GROUPS and f'"{key}":' not in words:
         return False
     others = [other for other in needed_by(name) if not other.startswith(f"{key}=")]
-    values = [value] if re.fullmatch(r"[^<]+", value) and value not in ("N", "SECONDS") else ["x", "3", "tiny"]
+    values = [value] if re.fullmatch(r"[^<]+", value) and value not in ("N", "SECONDS") else ["x", "3", "tiny", "[x]"]
     for preset, tried in itertools.product([[], ["preset=paper"]], values):
         with contextlib.suppress(UserError, ValueError):
             command.parse([*others, *preset, setting.partition("=")[0] + f"={tried}"])
