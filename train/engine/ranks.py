@@ -17,6 +17,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from data.errors import UserError
+from models.device import choose
 
 Value = TypeVar("Value")
 PATIENCE = 12 * 3600.0  # seconds
@@ -53,7 +54,7 @@ def meet(timeout: float, environment: Mapping[str, str] | None = None, *, use_gp
         use_gpu: Exchange tensors between GPUs, where there are any.
 
     Raises:
-        UserError: If the variables contradict each other, or not every rank answers.
+        UserError: If the variables contradict each other, two ranks would share a GPU, or not every rank answers.
     """
     environment = os.environ if environment is None else environment
     check_environment(environment)
@@ -64,7 +65,7 @@ def meet(timeout: float, environment: Mapping[str, str] | None = None, *, use_gp
         return
     gpu = use_gpu and torch.cuda.is_available()
     if gpu:
-        torch.cuda.set_device(int(environment["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.cuda.set_device(choose("cuda", environment=environment).device)
     place = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=timeout))

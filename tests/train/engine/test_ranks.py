@@ -26,6 +26,13 @@ def test_ranks_that_cannot_see_each_other_are_refused(environment: dict[str, str
         ranks.meet(1.0, environment)
 
 
+def test_two_ranks_on_one_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="2 ranks were started on this machine, which shows 1 GPU"):
+        ranks.meet(1.0, {**TORCHRUN, "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
+
+
 def test_good_environments_pass() -> None:
     for environment in ({}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}):
         ranks.meet(1.0, environment)
