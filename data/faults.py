@@ -50,7 +50,7 @@ def report(code: str, file: Path, message: str, image: Path | None = None) -> No
 
 
 class reporting:  # noqa: N801  (reads as a statement; a class, because a generator costs seconds in a large dataset)
-    """Reports any `UserError` of the block under a code and a file; what the block had not done stays undone."""
+    """Reports any `UserError` of the block under a code and a file, and goes on behind the block."""
 
     __slots__ = ("_code", "_file")
 
@@ -58,7 +58,7 @@ class reporting:  # noqa: N801  (reads as a statement; a class, because a genera
         self._code, self._file = code, file
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Begins the block."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

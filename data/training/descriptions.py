@@ -11,7 +11,7 @@ from typing import Any
 
 from data.content import hash_files
 from data.ddqa.compose import FREE_PROMPT
-from data.ddqa.wording import PAPER_TASKS, QUESTIONS
+from data.ddqa.wording import QUESTIONS, Task
 from data.errors import UserError
 from data.files import append_jsonl, hash_value, read_json, read_jsonl
 from data.sample import Sample
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class DescribeMode(StrEnum):
-    """`free`: the paper's open prompt. `structured`: composed from the model's own answers to the four tasks."""
+    """`free`: the paper's open prompt. `structured`: composed from the model's own answers to AD, RDL and DC."""
 
     free = "free"
     structured = "structured"
@@ -43,7 +43,7 @@ class Manner:
         free = self.mode is DescribeMode.free
         return {
             "mode": self.mode.value,
-            "instruction": FREE_PROMPT if free else " ".join(QUESTIONS[task] for task in PAPER_TASKS),
+            "instruction": FREE_PROMPT if free else " ".join(QUESTIONS[task] for task in (Task.AD, Task.RDL, Task.DC)),
             "length": self.length if free else 0,
         }
 

@@ -15,7 +15,7 @@ from data.errors import UserError
 from data.files import hash_file, read_json
 from data.run import Run
 from data.training.descriptions import DescribeMode, Manner
-from models.chat.answers import parse_box, parse_letter
+from models.chat.answers import parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
 from models.device import CPU, DeviceConfig, Placement
 from models.weights.shards import list_shards, name_weights
@@ -68,14 +68,13 @@ class EDDM:
         marked = [image for image, answer in zip(images, found, strict=True) if answer]
         regions = iter(self.knock_out(marked, Task.RDL, REGIONS))
         defects = iter(self.knock_out(marked, Task.DC, self.defects))
-        boxes = iter(self.ask(marked, format_prompt(Task.DFM), BOX_TOKENS))
         described = []
         for answer in found:
             if not answer:  # unreadable counts as "no": EDDM must not make up a defect
                 described.append(Description(compose_description(None, None, None), {"AD": answer}))
                 continue
-            region, defect, box = next(regions), next(defects), parse_box(next(boxes))
-            answers = {"AD": True, "RDL": region, "DC": defect, "DFM": list(box) if box else None}
+            region, defect = next(regions), next(defects)
+            answers = {"AD": True, "RDL": region, "DC": defect}
             described.append(Description(compose_description(None, defect or "defect", region), answers))
         return described
 

@@ -79,6 +79,7 @@ def test_structured_descriptions_follow_the_answers() -> None:
     assert "no visible defect" in texts[0]
     assert "a crack at the bottom left" in texts[1]
     assert {request.image.name for request in chat.asked[2:]} == {"b.png"}, "details are asked of defective images only"
+    assert not [request for request in chat.asked if request.prompt.startswith(QUESTIONS[Task.DFM])], "no box is used"
 
 
 def test_free_descriptions_are_the_models_own_words() -> None:
