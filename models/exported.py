@@ -65,8 +65,8 @@ def load_exported_eddm(
         adapter = folder / ADAPTER
         model = export["bases"]["base"]["weights"][:16]
         weights = hash_file(adapter / "adapter_model.safetensors")[:16]
-    pin = {"revision": trained["revision"], "code": trained.get("code")}
-    whole = admit(place, trusted=trust_remote_code, **pin)
+    pin, code = trained.get("revision"), trained.get("code")
+    whole = admit(place, revision=pin, trusted=trust_remote_code, code=code)
     placement = place_trained(trained, where)
     chat = load_trained_chat(trained, whole, adapter, placement, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)

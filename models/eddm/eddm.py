@@ -208,8 +208,9 @@ def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> 
     place: str | Path = trained["base"]
     if trained["local"]:
         place = run.eddm / place
-        if not place.is_dir() or not list_shards(place, check=False):
+        if not place.is_dir():
             raise UserError(f"No base checkpoint at {place}. Train EDDM again, or copy the whole run directory.")
+        list_shards(place)
     return admit(place, revision=trained.get("revision"), trusted=trust_remote_code, code=trained.get("code"))
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from data.errors import UserError
 
-FAILURES = (HfHubHTTPError, OfflineModeIsEnabled, HFValidationError, OSError)
+FAILURES = (OSError, ValueError)  # what the hub's own errors are
 
 
 def check_hub(repo: str, *, private: bool, api: Any = None) -> Any:
@@ -30,19 +30,17 @@ def check_hub(repo: str, *, private: bool, api: Any = None) -> Any:
     """
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise UserError(f"push_to_hub={repo} is no repository: write it as owner/name.")
-    if api is None:
-        if not huggingface_hub.get_token():
-            raise UserError("push_to_hub needs a token: set HF_TOKEN in the environment, or run `hf auth login`.")
-        api = huggingface_hub.HfApi()
+    if api is None and not huggingface_hub.get_token():
+        raise UserError("push_to_hub needs a token: set HF_TOKEN in the environment, or run `hf auth login`.")
+    api = api or huggingface_hub.HfApi()
     try:
         api.whoami()
-        try:
-            found = api.repo_info(repo, repo_type="model")
-        except RepositoryNotFoundError:
-            return api
+        public = not api.repo_info(repo, repo_type="model").private
+    except RepositoryNotFoundError:
+        return api
     except FAILURES as error:
         raise UserError(f"push_to_hub={repo}: the hub cannot be used: {_first_line(error)}") from error
-    if private and not found.private:
+    if private and public:
         raise UserError(f"push_to_hub={repo} exists and is public. Set private=false, or name another repository.")
     return api
 
@@ -56,11 +54,10 @@ def push(api: Any, repo: str, folder: Path, *, private: bool) -> str:
     Raises:
         UserError: If it fails; the export stays where it is.
     """
+    message = "Upload the export with its proof"
     try:
         address = api.create_repo(repo, repo_type="model", private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo, repo_type="model", folder_path=str(folder), commit_message="Upload the export with its proof"
-        )
+        api.upload_folder(repo_id=repo, repo_type="model", folder_path=str(folder), commit_message=message)
     except FAILURES as error:
         raise UserError(
             f"The export at {folder} is complete, but its upload to {repo} failed: {_first_line(error)} "

@@ -5,7 +5,6 @@ Shapes: Q questions, V tokens, N prompts, M side of the mask logits, H×W native
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +19,7 @@ from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
 from data.sample import ImageArray
 from data.tiny.scenes import make_scene
 from data.training.grounding import GroundingItem, build_prompt
-from models.chat.protocol import ChatModel, ChatRequest
+from models.chat.protocol import ChatRequest
 from models.mdlm.model import MDLM
 
 QUESTIONS = (format_prompt(Task.AD, AD_OPTIONS), format_prompt(Task.DFM), FREE_PROMPT)
@@ -29,6 +28,7 @@ TEXTS = (
     build_prompt(FREE_PROMPT, "There is no visible defect."),
     build_prompt(FIXED_PROMPT),
 )
+LOGITS = "next-token logits"
 
 
 def probe_images() -> list[ImageArray]:
@@ -44,10 +44,16 @@ def probe_mdlm(model: MDLM) -> dict[str, Tensor]:
     images = probe_images()
     items = [GroundingItem("", image, [text], []) for image, text in zip(images, TEXTS, strict=True)]
     device = next(model.projection.parameters()).device
-    found = {"mask logits": model.eval()(model.processor.collate(items).to(device)).float().cpu()}
-    for index, prediction in enumerate(model.predict(images, TEXTS)):
-        found[f"anomaly map {index}"] = torch.from_numpy(prediction.anomaly_map)
-    return found
+    logits = model.eval()(model.processor.collate(items).to(device)).float().cpu()
+    maps = [torch.from_numpy(prediction.anomaly_map) for prediction in model.predict(images, TEXTS)]
+    return {"mask logits": logits} | {f"anomaly map {index}": one for index, one in enumerate(maps)}
+
+
+def load_processor(folder: Path) -> Any:
+    """Transformers' own processor of a checkpoint that runs no code."""
+    from transformers import AutoProcessor  # slow to import
+
+    return AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 @torch.inference_mode()
@@ -69,35 +75,29 @@ def probe_eddm(model: Any, processor: Any) -> dict[str, Tensor]:
             return_tensors="pt",
         ).to(model.device, dtype=model.dtype)
         rows.append(model.eval()(**inputs).logits[0, -1].float().cpu())
-    return {"next-token logits": torch.stack(rows)}
+    return {LOGITS: torch.stack(rows)}
 
 
-def probe_chat(chat: ChatModel, model: Any) -> dict[str, Tensor]:
-    """As `probe_eddm`, for a model whose code comes with its weights: asked through ms-swift.
+def probe_chat(chat: Any) -> dict[str, Tensor]:
+    """As `probe_eddm`, for a model whose code comes with its weights, which only ms-swift knows how to ask.
 
     Args:
-        chat: Asks.
-        model: The model behind it; the logits are read where its language head returns them.
+        chat: A chat model with its `model`; the logits are read where its language head returns them.
     """
     rows: list[Tensor] = []
-
-    def keep(module: Any, inputs: Any, output: Tensor) -> None:
-        rows.append(output[0, -1].float().cpu())
-
-    found: list[Tensor] = []
+    hook = chat.model.get_output_embeddings().register_forward_hook(
+        lambda module, inputs, output: rows.append(output[0, -1].float().cpu())
+    )
+    first = []
     with TemporaryDirectory() as folder:
-        for index, path in enumerate(write_images(Path(folder))):
-            hook = model.get_output_embeddings().register_forward_hook(keep)
-            try:
-                chat.chat([ChatRequest(path, QUESTIONS[index], 1)])
-            finally:
-                hook.remove()
-            found.append(rows[0])
-            rows.clear()
-    return {"next-token logits": torch.stack(found)}
+        for path, question in zip(write_images(Path(folder)), QUESTIONS, strict=True):
+            first.append(len(rows))
+            chat.chat([ChatRequest(path, question, 1)])
+    hook.remove()
+    return {LOGITS: torch.stack([rows[index] for index in first])}
 
 
-def write_images(folder: Path) -> Sequence[Path]:
+def write_images(folder: Path) -> list[Path]:
     """Writes the images of the probe as PNGs."""
     paths = [folder / f"{index}.png" for index in range(len(QUESTIONS))]
     for path, image in zip(paths, probe_images(), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.files import write_json
-from train.export.part import Written
+from train.export.written import Written
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-LOUDEST_LINES = 3
+LAST_LINES = 3  # of what a failed process says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +30,27 @@ class Comparison:
     Attributes:
         part: `eddm` or `mdlm`.
         output: What was compared.
-        values: How many numbers.
         largest_difference: Largest absolute difference; NaN where it could not be taken.
         largest_value: Largest absolute value of the run's own model.
         allowed: The largest difference that passes.
-        passed: Whether it does.
     """
 
     part: str
     output: str
-    values: int
     largest_difference: float
     largest_value: float
     allowed: float
-    passed: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is small enough; NaN never is."""
+        return self.largest_difference <= self.allowed
 
     def to_line(self) -> str:
         """For people."""
-        verdict = "same" if self.passed else "DIFFERENT"
         return (
             f"{self.part}: {self.output}: largest difference {self.largest_difference:.2e} of values up to "
-            f"{self.largest_value:.2f}, allowed {self.allowed:.2e}: {verdict}"
+            f"{self.largest_value:.2f}, allowed {self.allowed:.2e}: {'same' if self.passed else 'DIFFERENT'}"
         )
 
 
@@ -73,61 +74,56 @@ def prove(written: Written, tolerance: float | None) -> list[Comparison]:
 
 def compare(part: str, output: str, ours: Tensor, theirs: Tensor | None, share: float) -> Comparison:
     """Compares one output; another shape, or a value that is not finite, never passes."""
-    scale = float(ours.abs().max())
-    allowed = share * max(1.0, scale)
-    difference = float("nan")
+    scale, difference = float(ours.abs().max()), float("nan")
     if theirs is not None and theirs.shape == ours.shape:
         difference = float((ours.double() - theirs.double()).abs().max())
     return Comparison(
         part=part,
         output=output,
-        values=ours.numel(),
         largest_difference=difference,
         largest_value=scale,
-        allowed=allowed,
-        passed=difference <= allowed,  # False for NaN
+        allowed=share * max(1.0, scale),
     )
 
 
 def run_fresh(written: Written) -> dict[str, Tensor]:
-    """What the part says about the probe in a process of its own.
+    """What the part says about the probe in a process of its own, see `train.export.reload`.
 
     Raises:
         UserError: If that process fails.
     """
+    values = {
+        "kind": written.kind,
+        "folder": str(written.folder.resolve()),
+        "bases": written.bases,
+        "trust_remote_code": written.trust_remote_code,
+    }
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with TemporaryDirectory() as work:
-        spec, found = Path(work) / "spec.json", Path(work) / "found.safetensors"
-        values = {
-            "kind": written.kind,
-            "folder": str(written.folder.resolve()),
-            "bases": written.bases,
-            "trust_remote_code": written.trust_remote_code,
-            "found": str(found),
-        }
-        write_json(spec, values)
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        found = Path(work) / "found.safetensors"
         done = subprocess.run(
-            [sys.executable, "-m", "train.export.reload", str(spec)],
+            [sys.executable, "-m", "train.export.reload", json.dumps(values), str(found)],
             cwd=work,
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode != 0 or not found.is_file():
-            last = [line for line in done.stderr.strip().splitlines() if line.strip()][-LOUDEST_LINES:]
-            raise UserError(
-                f"The exported {written.kind} does not load in a fresh process (exit code {done.returncode}): "
-                f"{' '.join(last)}"
-            )
-        return load_file(found)
+        if done.returncode == 0 and found.is_file():
+            return load_file(found)
+    said = " ".join([line for line in done.stderr.splitlines() if line.strip()][-LAST_LINES:])
+    raise UserError(
+        f"The exported {written.kind} does not load in a fresh process (exit code {done.returncode}): {said}"
+    )
 
 
-def write_proof(path: Path, comparisons: list[Comparison]) -> None:
-    """Writes `proof.json`."""
+def write_proof(path: Path, comparisons: list[Comparison]) -> bool:
+    """Writes `proof.json`; returns whether everything passed, and anything was compared."""
     import peft
     import transformers
 
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
     passed = bool(comparisons) and all(row.passed for row in comparisons)
-    write_json(path, {"passed": passed, "compared": [asdict(row) for row in comparisons], "versions": versions})
+    rows = [asdict(row) | {"passed": row.passed} for row in comparisons]
+    write_json(path, {"passed": passed, "compared": rows, "versions": versions})
+    return passed

@@ -1,10 +1,11 @@
-"""python -m train.export.reload SPEC.json: the fresh process of a proof.
+"""python -m train.export.reload '{"kind": …}' FOUND.safetensors: the fresh process of a proof.
 
 Loads one part of an export, by plain transformers and PEFT where they can, and writes what it says about the probe.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,56 +15,57 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data.errors import UserError
-from data.files import read_json
 from models.device import DeviceConfig
 from models.exported import MODEL, load_exported_eddm, load_exported_mdlm, read_export
 from models.mdlm.files import ADAPTER
 from models.weights.checkpoint import Identity, require
-from train.export.probe import probe_chat, probe_eddm, probe_mdlm
+from models.weights.trust import admit
+from train.export.probe import load_processor, probe_chat, probe_eddm, probe_mdlm
 
 ON_CPU = DeviceConfig(device="cpu")  # where the original was probed, in the very same arithmetic
 
 
-def reload(spec: dict[str, Any]) -> dict[str, Tensor]:
-    """Loads the part that `spec` names and probes it.
+def reload(kind: str, folder: Path, bases: dict[str, str], *, trust_remote_code: bool) -> dict[str, Tensor]:
+    """Loads a part and probes it.
 
     Args:
-        spec: `kind`, `folder`, `bases` (paths by the loader's argument), `trust_remote_code`.
+        kind: `eddm` or `mdlm`.
+        folder: The part.
+        bases: Where its bases are, by argument of the loader.
+        trust_remote_code: Whether code that comes with the weights has to run, and may.
     """
-    folder, bases = Path(spec["folder"]), spec["bases"]
-    if spec["kind"] == "mdlm":
+    if kind == "mdlm":
         return probe_mdlm(load_exported_mdlm(folder, **bases, where=ON_CPU))
-    if spec["trust_remote_code"]:
-        chat: Any = load_exported_eddm(folder, **bases, trust_remote_code=True, batch_size=1, where=ON_CPU).chat
-        return probe_chat(chat, chat.engine.model)
-    return _reload_plain(folder, bases.get("base"))
+    if trust_remote_code:
+        eddm = load_exported_eddm(folder, **bases, trust_remote_code=True, batch_size=1, where=ON_CPU)
+        return probe_chat(eddm.chat)
+    return _probe_plain(folder, bases.get("base"))
 
 
-def _reload_plain(folder: Path, base: str | None) -> dict[str, Tensor]:
+def _probe_plain(folder: Path, base: str | None) -> dict[str, Tensor]:
     """EDDM without any code of this project between the files and the logits."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
 
     export = read_export(folder, "eddm")
-    whole = (
-        folder / MODEL if export["merged"] else require(Identity.from_json(export["bases"]["base"]), base, what="base")
+    merged: bool = export["merged"]
+    place = folder / MODEL if merged else require(Identity.from_json(export["bases"]["base"]), base, what="base")
+    place = admit(place).place
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        place, dtype=getattr(torch, export["dtype"]), local_files_only=True, trust_remote_code=False
     )
-    dtype = getattr(torch, export["dtype"])
-    model: Any = AutoModelForImageTextToText.from_pretrained(whole, dtype=dtype, local_files_only=True)
-    if not export["merged"]:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(folder / ADAPTER))
-    return probe_eddm(model, AutoProcessor.from_pretrained(whole, local_files_only=True))
+    whole = model if merged else PeftModel.from_pretrained(model, str(folder / ADAPTER))
+    return probe_eddm(whole, load_processor(place))
 
 
 def main() -> None:
-    """Reads the spec, writes the tensors."""
-    spec = read_json(Path(sys.argv[1]))
+    """Reads what to load, writes the tensors."""
+    values = json.loads(sys.argv[1])
     try:
-        found = reload(spec)
+        found = reload(values.pop("kind"), Path(values.pop("folder")), **values)
     except UserError as error:
         sys.exit(f"error: {error}")
-    save_file({name: value.contiguous() for name, value in found.items()}, spec["found"])
+    save_file({name: value.contiguous() for name, value in found.items()}, sys.argv[2])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import torch
 from data.errors import UserError
 from data.files import read_json
 from train.export import proof
-from train.export.part import Written
 from train.export.proof import compare, prove, run_fresh, write_proof
+from train.export.written import Written
 
 OURS = torch.tensor([[1.0, -20.0], [3.0, 4.0]])
 

@@ -1,30 +1,30 @@
-"""What the exporters of EDDM and MDLM share: the record of a written part, casting, copying, saving whole models."""
+"""What the exporters of EDDM and MDLM share: the record of a written part, whole models, copies, the manifest."""
 
 from __future__ import annotations
 
-import fnmatch
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.errors import UserError
-from data.files import read_json, write_json
+from data.files import write_json
 from models.exported import EXPORT_FORMAT, list_files
 from models.mdlm.files import MANIFEST
 
+PROCESSOR_FILES = ("*processor_config.json", "chat_template*")
 TOKENIZER_FILES = (
     "tokenizer*.json",
     "tokenizer.model",
     "vocab*",
     "merges.txt",
     "special_tokens_map.json",
-    "added_tokens.json",
+    "added*.json",
 )
-PROCESSOR_FILES = ("*processor_config.json", "chat_template*", "video_preprocessor_config.json")
+CARD_AND_MANIFEST = 2**24  # bytes, and more than enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Written:
         reference: What the run's own model says about the probe, by name.
         dtype: Coarsest number format on either side of the comparison.
         bases: Where its base checkpoints are on this machine, by argument of the loader; empty when merged.
-        trust_remote_code: Whether loading needs the code that comes with the weights.
+        trust_remote_code: Whether code that comes with the weights has to run, and may.
     """
 
     kind: str
@@ -74,38 +74,21 @@ def save_model(model: Any, folder: Path, dtype: torch.dtype, shard_gib: float) -
         raise UserError(
             "merge=true needs weights in full precision, but the run loads its base quantised. Export with merge=false."
         )
-    model.to(dtype)
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.to(dtype).named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise UserError(f"{name} holds values that {name_dtype(dtype)} cannot. Choose dtype=bfloat16 or float32.")
     model.save_pretrained(folder, max_shard_size=max(1, int(shard_gib * 2**30)))
 
 
 def copy_files(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
-    """Copies the files of a checkpoint whose names match; links into the hub's cache become files."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.iterdir()):
-        if path.is_file() and any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns):
-            shutil.copyfile(path, target / path.name)
+    """Copies the files of a checkpoint that match, with their folders; links into the hub's cache become files."""
+    for pattern in patterns:
+        for path in filter(Path.is_file, source.glob(pattern)):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
-def own_code(folder: Path) -> None:
-    """Lets a config name the code beside it instead of the repository that it came from."""
-    config = read_json(folder / "config.json")
-    if "auto_map" in config:
-        config["auto_map"] = {name: value.split("--")[-1] for name, value in config["auto_map"].items()}
-        write_json(folder / "config.json", config)
-
-
-def plain_state(module: nn.Module) -> dict[str, Tensor]:
-    """State of a module with its LoRA layers merged, under the names it has without them."""
-    from peft.tuners.tuners_utils import BaseTunerLayer  # slow to import
-
-    for layer in module.modules():
-        if isinstance(layer, BaseTunerLayer):
-            layer.merge(safe_merge=True)
-    return {
-        name.removeprefix("base_model.model.").replace(".base_layer.", "."): value.detach().cpu().contiguous().clone()
-        for name, value in module.state_dict().items()
-        if ".lora_" not in name
-    }
+def count_bytes(folder: Path) -> int:
+    """Size of all files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

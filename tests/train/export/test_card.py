@@ -3,7 +3,7 @@ from pathlib import Path
 
 from data.files import hash_file
 from data.run import Run
-from train.export.facts import hash_data, hide_paths, read_metrics, read_settings
+from train.export.card import hash_data, hide_paths, read_metrics, read_settings
 
 
 def test_no_path_of_this_machine_is_told(run: Run) -> None:
