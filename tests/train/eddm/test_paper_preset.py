@@ -19,7 +19,8 @@ from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
 from data.files import read_jsonl, write_jsonl
 from data.run import Run, open_run
 from data.tiny.scenes import make_scene
-from models.eddm.eddm import DescribeMode, load_eddm
+from data.training.descriptions import DescribeMode, Manner
+from models.eddm.eddm import load_eddm
 from models.exported import load_exported_eddm
 from tests.eval.mmad.mmad_tree import write_mmad  # type: ignore[import-not-found]
 from tests.models.chat.minicpm_folder import (  # type: ignore[import-not-found]
@@ -177,7 +178,9 @@ def test_both_exports_load_again_and_say_the_same(
     own = load_eddm(open_run(str(trained)), trust_remote_code=True)
     for eddm in (exported, own):
         assert bool((eddm.chat.engine.model.resampler.pos_embed == POSITION).all())  # type: ignore[attr-defined]
-    assert exported.describe(images[:3], DescribeMode.free) == own.describe(images[:3], DescribeMode.free)
+    assert exported.describe(images[:3], Manner(DescribeMode.free)) == own.describe(
+        images[:3], Manner(DescribeMode.free)
+    )
     run_card(out, images[0], place.id)
     manifest = (out / "eddm" / "manifest.json").read_text()
     assert COMMIT in manifest and place.environment["HF_HOME"] not in manifest
