@@ -11,11 +11,11 @@ IMAGE = "/path/to/photo.png"
 
 from pathlib import Path
 
-from models.eddm.eddm import DescribeMode
+from data.training.descriptions import DescribeMode, Manner
 from models.exported import load_exported_eddm
 
 eddm = load_exported_eddm(f"{EXPORT}/eddm"$bases$trust)
-print(eddm.describe([Path(IMAGE)], DescribeMode.structured)[0])
+print(eddm.describe([Path(IMAGE)], Manner(DescribeMode.structured))[0])
 """
 OWN_MDLM = """
 $places
