@@ -24,6 +24,8 @@ class RunAllConfig:
         seed: Seed of every stage.
         jobs: Stages side by side; each runs on one thread.
         extra: Arguments for single stages, `<stage>: <key>=<value>`.
+        trust_remote_code: Allows code that comes with EDDM's base in every stage that loads it; `extra` holds its pin,
+            `eddm: model.revision=<commit>`.
         dry_run: List the stages and what each needs, and run nothing.
     """
 
@@ -33,6 +35,7 @@ class RunAllConfig:
     seed: int = 0
     jobs: int = 2
     extra: list[str] = field(default_factory=list)
+    trust_remote_code: bool = False
     dry_run: bool = False
 
 
@@ -51,11 +54,12 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     """
     write, read = f"run_dir={config.run_dir}", f"run={config.run_dir}"
     preset, data, seed = f"preset={config.preset}", f"data={config.data.name}", f"seed={config.seed}"
-    train_eddm = ["scripts.train_eddm", write, preset, seed]
+    trust = ["trust_remote_code=true"] if config.trust_remote_code else []
+    train_eddm = ["scripts.train_eddm", write, preset, seed, *(f"model.{word}" for word in trust)]
     train_mdlm = ["scripts.train_mdlm", write, preset, data, seed]
     train_base = ["scripts.train_tiny_base", write, seed]
     ask = ["scripts.build_ddqa", write, preset, data, seed]
-    describe = ["scripts.describe", read, preset, data]
+    describe = ["scripts.describe", read, preset, data, *trust]
     # At the paper's scale EDDM describes the images that training will draw, not all that it could have drawn.
     drawn = [] if config.preset == "tiny" else ["only=drawn", f"++mdlm.seed={config.seed}"]
     evaluate = ["scripts.eval_segmentation", read, preset, data]
@@ -81,7 +85,7 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
         Stage("mdlm-without-eddm", [*train_mdlm, "description=fixed"], [*made, *mdlm_base], _mdlm("fixed")),
         Stage("describe-train", [*describe, "part=train", *drawn], ["eddm"], ["descriptions/train.jsonl"]),
         Stage("mdlm", [*train_mdlm, "description=eddm"], ["describe-train", *mdlm_base], _mdlm("eddm")),
-        Stage("eval-eddm", ["scripts.eval_eddm", read, "part=zero_shot"], ["eddm", "exam"], ["eval/eddm.json"]),
+        Stage("eval-eddm", ["scripts.eval_eddm", read, "part=zero_shot", *trust], ["eddm", "exam"], ["eval/eddm.json"]),
         Stage("describe-zero-shot", [*describe, "part=zero_shot"], ["eddm"], ["descriptions/zero_shot.jsonl"]),
         Stage("eval-without-eddm", [*evaluate, "description=fixed"], ["mdlm-without-eddm"], _result("without_eddm")),
         Stage("eval-with-eddm", [*evaluate, "description=eddm"], ["mdlm", "describe-zero-shot"], _result("with_eddm")),

@@ -91,3 +91,15 @@ def test_at_the_papers_scale_only_what_is_drawn_is_described() -> None:
         }
         words = stages["describe-train"].arguments
         assert [word for word in words if word.startswith(("only", "++mdlm"))] == expected
+
+
+def test_trust_reaches_the_stages_that_load_eddm() -> None:
+    def trusting(**changes: Any) -> dict[str, str]:
+        stages = plan_stages(RunAllConfig(preset="paper", run_dir="r", data=SYNTHETIC, **changes))
+        return {s.name: word for s in stages for word in s.arguments if word.endswith("trust_remote_code=true")}
+
+    assert trusting() == {}
+    assert trusting(trust_remote_code=True) == {
+        "eddm": "model.trust_remote_code=true",
+        **dict.fromkeys(["describe-train", "eval-eddm", "describe-zero-shot"], "trust_remote_code=true"),
+    }
