@@ -22,6 +22,7 @@ from eval.segmentation.prompts import TextSource, evaluation_prompts
 from eval.segmentation.subset import choose_subset
 from eval.segmentation.zero_shot import check_zero_shot
 from models.device import Placement
+from models.eddm.identity import identify_eddm
 from models.predictor import Predictor
 
 Load = Callable[[Run, str], Predictor]
@@ -160,8 +161,6 @@ def _descriptions(run: Run, config: SegmentationConfig, samples: Sequence[Sample
     path = run.descriptions / f"{config.descriptions or config.part}.jsonl"
     if not path.is_file():
         raise UserError(f"No descriptions at {path}. Write them first: python -m scripts.describe run={run.path}")
-    from models.eddm.eddm import identify_eddm  # slow to import
-
     told = config.mode is not None or config.length is not None
     folder = run.mdlm / config.model_name()
     expected = choose_manner(folder, config.mode, config.length).facts() if told or read_manner(folder) else {}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.content import hash_files
 from data.ddqa.compose import FREE_PROMPT, compose_description
 from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
@@ -176,22 +175,6 @@ def load_eddm(
         weights += f"+{placement.number}"
     chat = load_trained_chat(trained, base, adapter, placement, name=f"{model}+{weights}", batch_size=batch_size)
     return EDDM(chat, trained["defects"], model=model, adapter=weights)
-
-
-def identify_eddm(run: Run) -> dict[str, str]:
-    """`model` and `adapter` as the rows of its descriptions name them, without loading it.
-
-    Empty where the run holds no trained EDDM; without `model` where its base is a hub id without a pin.
-    """
-    path, adapter = run.eddm / "config.json", run.eddm / "adapter" / "adapter_model.safetensors"
-    if not path.is_file() or not adapter.is_file():
-        return {}
-    trained = read_json(path)["trained"]
-    found = {"adapter": hash_files([adapter])[adapter][:16]}
-    if not trained["local"]:
-        return found | ({"model": f"{trained['base']}@{trained['revision']}"} if trained["revision"] else {})
-    base = run.eddm / trained["base"]
-    return found | ({"model": name_weights(base)} if base.is_dir() and list_shards(base, check=False) else {})
 
 
 def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> Admitted:

@@ -23,7 +23,7 @@ from data.splits import check_disjoint, check_unseen
 from data.training.descriptions import Manner, load_descriptions
 from data.training.grounding import DescriptionMode, grounding_prompts
 from data.training.weighted import check_weights
-from models.eddm.eddm import identify_eddm
+from models.eddm.identity import identify_eddm
 from models.mdlm.files import save_adapter
 from models.mdlm.model import create_mdlm
 from models.mdlm.processor import GroundingBatch
