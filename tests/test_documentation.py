@@ -172,6 +172,12 @@ def test_every_python_snippet_imports_what_is_there(page: Path, snippet: str) ->
 
 def test_every_command_is_shown() -> None:
     assert not set(COMMANDS) - {name for _, name, _ in STARTED}
+    benchmarks = {
+        f"benchmarks.{path.stem}"
+        for path in (ROOT / "scripts" / "benchmarks").glob("*.py")
+        if "__main__" in path.read_text(encoding="utf-8")
+    }
+    assert not benchmarks - {name for _, name, _ in STARTED}
     launchers = {path.name for path in (ROOT / "scripts" / "launch").glob("*.sh")}
     shown = {Path(word).name for line in LINES for word in line.words}
     assert not launchers - shown
@@ -274,7 +280,8 @@ def is_taken(setting: str, name: str) -> bool:
     if key.split(".")[0] not in {entry.name for entry in fields(command.schema)} | GROUPS and f'"{key}":' not in words:
         return False
     others = [other for other in needed_by(name) if not other.startswith(f"{key}=")]
-    values = [value] if re.fullmatch(r"[^<]+", value) and value not in ("N", "SECONDS") else ["x", "3", "tiny", "[x]"]
+    is_printed = re.fullmatch(r"[^<]+", value) and value not in ("N", "SECONDS")
+    values = [value] if is_printed else ["x", "3", "tiny", "auto", "[x]"]
     for preset, tried in itertools.product([[], ["preset=paper"]], values):
         with contextlib.suppress(UserError, ValueError):
             command.parse([*others, *preset, setting.partition("=")[0] + f"={tried}"])
