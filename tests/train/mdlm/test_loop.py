@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -123,6 +125,33 @@ def test_a_loading_process_has_one_thread() -> None:
     loader = _load(MixedDataset([Part(Threads(), 2)]), list, config, 0, 0)
     assert loader.multiprocessing_context.get_start_method() == "forkserver"
     assert list(loader) == [[(1, 1)] * 2] * 2
+
+
+def test_a_killed_training_leaves_no_loading_process(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((8, 8, 3), np.uint8))
+    program = f"""
+import multiprocessing, time
+from pathlib import Path
+from data.sample import Sample
+from data.training.batches import MixedDataset, Part
+from data.training.grounding import SampleGrounding
+from train.mdlm.config import LoopConfig
+from train.mdlm.loop import _load
+sample = Sample(id="a", dataset="d", category="c", split="train", image=Path({str(tmp_path / "image.png")!r}))
+parts = MixedDataset([Part(SampleGrounding([sample], ["x"], 0), 1)])
+batches = iter(_load(parts, list, LoopConfig(steps=1000, batch_size=1, workers=1), 0, 0))
+next(batches)
+print(multiprocessing.active_children()[0].pid, flush=True)
+time.sleep(600)
+"""
+    training = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert training.stdout is not None
+    worker = int(training.stdout.readline())
+    assert psutil.pid_exists(worker)
+    training.kill()
+    training.wait()
+    psutil.wait_procs([psutil.Process(worker)] if psutil.pid_exists(worker) else [], timeout=30)
+    assert not psutil.pid_exists(worker)
 
 
 class Threads:
