@@ -45,7 +45,7 @@ def train(out: Path, root: Path, sam: Path, language: str) -> Path:
     assert {"language_model.model.norm.weight", "vision_tower.vision_model.post_layernorm.weight"} <= names.keys()
     run(
         "train_mdlm",
-        *("preset=paper", f"llava={language}", "sam=vit_b", f"mdlm.llava.path={folder}"),
+        *("preset=paper", "data=synthetic", f"llava={language}", "sam=vit_b", f"mdlm.llava.path={folder}"),
         *(f"mdlm.sam.checkpoint={sam}", "description=fixed", "loop.steps=2", "loop.batch_size=1", "loop.workers=0"),
         *(f"data.train=[{{reader: mvtec_ad, root: {root}}}]", "data.zero_shot=[]", "tracking.tensorboard=false"),
         f"run_dir={out / 'run'}",
