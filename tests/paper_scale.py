@@ -55,9 +55,7 @@ def _name_as_the_hub_does(folder: Path) -> None:
     """The published files still carry the vision tower's older names."""
     index = folder / "model.safetensors.index.json"
     content = read_json(index)
-    names = {
-        name: name.replace("vision_tower.", "vision_tower.vision_model.") for name in read_json(index)["weight_map"]
-    }
+    names = {name: name.replace("vision_tower.", "vision_tower.vision_model.") for name in content["weight_map"]}
     for shard in sorted(folder.glob("model-*.safetensors")):
         save_file({names[name]: tensor for name, tensor in load_file(shard).items()}, shard, {"format": "pt"})
     write_json(index, {**content, "weight_map": {names[name]: file for name, file in content["weight_map"].items()}})

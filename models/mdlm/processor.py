@@ -8,8 +8,8 @@ How images are resized: `models.mdlm.preprocess`. A mask becomes the share of de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -63,23 +63,16 @@ class GroundingBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GroundingBatch:
         """The same batch on another device."""
-        moved: dict[str, Any] = {
-            f.name: value.to(device, non_blocking=non_blocking)
-            if isinstance(value, Tensor | Places) and f.name != "tile_sizes"
-            else value
-            for f in fields(self)
-            for value in [getattr(self, f.name)]
-        }
-        return GroundingBatch(**moved)
+        return self._change(lambda value: value.to(device, non_blocking=non_blocking), but="tile_sizes")
 
     def pin_memory(self) -> GroundingBatch:
         """The same batch in memory that a GPU can read while the CPU goes on; the data loader calls it."""
-        pinned: dict[str, Any] = {
-            f.name: value.pin_memory() if isinstance(value, Tensor | Places) else value
-            for f in fields(self)
-            for value in [getattr(self, f.name)]
-        }
-        return GroundingBatch(**pinned)
+        return self._change(lambda value: value.pin_memory())
+
+    def _change(self, change: Callable[[Any], Any], but: str = "") -> GroundingBatch:
+        """The same batch with every tensor changed, except the field that is named."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != but}
+        return replace(self, **{n: change(v) for n, v in values.items() if isinstance(v, Tensor | Places)})
 
 
 @dataclass(frozen=True, slots=True)
