@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,10 @@ def test_ranks_get_the_time_to_save_that_the_script_promises(tmp_path: Path) -> 
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "train_mdlm.py").write_text(SAVING)
     write_commands(tmp_path, srun='shift; exec "$@"')
+    programs = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
     job = subprocess.Popen(
         ["bash", str(LAUNCH / "slurm_node.sh")],
-        env={**os.environ, "SLURM_GPUS_ON_NODE": "1", "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        env={**os.environ, "SLURM_GPUS_ON_NODE": "1", "PATH": programs},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
