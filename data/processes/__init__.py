@@ -1,0 +1,4 @@
+"""What processes owe one another: one writer at a place.
+
+Public modules: `lock`.
+"""
