@@ -47,8 +47,7 @@ def limits(facts: dict[str, Any]) -> list[str]:
     decoys = facts["evaluations"]
     if not {"oracle_decoys", "shuffled_decoys"} <= decoys.keys():
         notes.append("The decoy check was not run, so nothing here proves that the model reads its text.")
-    presets = {summary["config"].get("preset") for summary in facts["evaluations"].values()}
-    if "tiny" in presets:
+    if "tiny" in {config.get("preset") for config in facts["configs"].values()}:
         notes.append(
             "The preset is “tiny”: models of a few million parameters with the real architectures, trained for "
             "minutes. It shows that the method works end to end, not how well the full models perform."
@@ -75,6 +74,8 @@ def find_missing(facts: dict[str, Any]) -> list[str]:
     found += [f"{name} data: {values['missing']}" for name, values in facts["data"].items() if "missing" in values]
     if facts["gallery"]["missing"]:
         found.append(f"No gallery: {facts['gallery']['missing']}")
+    if facts["gallery"]["descriptions"]:
+        found.append(f"Not shown in the gallery: {facts['gallery']['descriptions']}")
     for name, summary in facts["evaluations"].items():
         if summary["zero_shot"] != "verified":
             found.append(f"{name}: check of the zero-shot split: {summary['zero_shot']}.")

@@ -17,7 +17,7 @@ from data.files import read_json, write_json, write_text
 from data.run import Run, open_run
 from data.sample import Sample
 from data.source import load_samples
-from data.training.descriptions import load_descriptions
+from data.training.descriptions import load_descriptions, read_manner
 from eval.metrics.figures import format_figure
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
@@ -35,7 +35,9 @@ from eval.report.results import find_evaluations, write_results
 from eval.segmentation.config import evaluated_sources
 from eval.segmentation.decoys import decoy_boxes
 from eval.segmentation.map_store import MapStore
+from eval.segmentation.prompts import shown_description
 from models.contour import ContourConfig
+from models.eddm.identity import identify_eddm
 
 log = logging.getLogger(__name__)
 COLUMNS = {
@@ -80,11 +82,12 @@ def build_report(config: ReportConfig) -> Path:
     run = open_run(config.run)
     facts = collect_facts(run, config)
     cases, store = _measure(run, facts, config)
+    descriptions = _descriptions(run, cases, facts)
+    gallery = _gallery(cases, store, descriptions, config) if store else []
     facts["operating_point"] = operating_point(cases) if cases else None
     facts["missing"] = find_missing(facts)
     facts["headline"] = headline(facts)
     facts["limits"] = limits(facts)
-    gallery = _gallery(run, cases, store, config) if store else []
     html, markdown = (
         page_environment(escape=escape, figure=format_figure, delta=format_delta) for escape in (True, False)
     )
@@ -111,7 +114,7 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "title": config.title,
         "run": str(run.path.resolve()),
         "seed": _common(configs.values(), "seed"),
-        "preset": _common([summary["config"] for summary in evaluations.values()], "preset"),
+        "preset": _common(configs.values(), "preset"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "evaluations": evaluations,
         "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm")),
@@ -173,7 +176,7 @@ def _cells(left: dict[str, Any], right: dict[str, Any]) -> dict[str, dict[str, f
 def _measure(run: Run, facts: dict[str, Any], config: ReportConfig) -> tuple[list[Case], MapStore | None]:
     """Compares outlines and masks of the main evaluation; without its files there is no gallery."""
     name = next((name for name in ("with_eddm", "without_eddm") if name in facts["evaluations"]), None)
-    facts["gallery"] = {"evaluation": name, "missing": None}
+    facts["gallery"] = {"evaluation": name, "missing": None, "descriptions": None}
     if name is None:
         return [], None
     summary = facts["evaluations"][name]
@@ -188,10 +191,26 @@ def _measure(run: Run, facts: dict[str, Any], config: ReportConfig) -> tuple[lis
         return [], None
 
 
-def _gallery(run: Run, cases: list[Case], store: MapStore, config: ReportConfig) -> list[dict[str, Any]]:
-    descriptions: dict[str, str] = {}
-    for path in sorted(run.descriptions.glob("*.jsonl")):
-        descriptions |= load_descriptions(path)
+def _descriptions(run: Run, cases: list[Case], facts: dict[str, Any]) -> dict[str, str]:
+    """What EDDM says about images whose evaluation told the model nothing; a log that does not fit is named, not shown.
+
+    It must be by the run's own EDDM, about the images as they are, and as the run's MDLM was trained to be told.
+    """
+    untold = [case.sample for case in cases if not shown_description(case.row.prompt)]
+    manner = read_manner(run.mdlm / "eddm")
+    expected = (manner.facts() if manner else {}) | identify_eddm(run)
+    found: dict[str, str] = {}
+    for path in sorted(run.descriptions.glob("*.jsonl")) if untold else []:
+        try:
+            found |= load_descriptions(path, untold, expected)
+        except UserError as error:
+            facts["gallery"]["descriptions"] = str(error)
+    return found
+
+
+def _gallery(
+    cases: list[Case], store: MapStore, descriptions: Mapping[str, str], config: ReportConfig
+) -> list[dict[str, Any]]:
     chosen = choose_cases(cases, config.gallery)
     return [
         {

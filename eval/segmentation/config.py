@@ -133,7 +133,8 @@ class SegmentationConfig(ScoringConfig):
     Fields that are not listed are those of `ScoringConfig`.
 
     Attributes:
-        preset: Name of the preset, kept with the results.
+        preset: Name of the preset; it decides which data are read. The results keep the one that the model was trained
+            with, and none of maps.
         run: Run directory with a trained MDLM.
         maps: Folder of anomaly maps, one per image at the image's path below `data_root`, with its suffix replaced.
         data: Training and zero-shot sources; evaluated unless `dataset` and `data_root` are given.
@@ -223,6 +224,11 @@ def trained_data(folder: Path) -> str:
     """Name of the data that an MDLM was trained on; empty if it is not known."""
     data = read_json(folder / "config.json").get("data") or {}
     return str(data.get("name") or "")
+
+
+def trained_preset(folder: Path) -> str:
+    """Name of the preset that an MDLM was trained with; empty if it is not known."""
+    return str(read_json(folder / "config.json").get("preset") or "")
 
 
 def evaluated_sources(told: Mapping[str, Any]) -> list[Source]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from data.sample import Sample
 from data.source import Source, load_samples
 from data.training.descriptions import choose_manner, load_descriptions, read_manner
 from data.training.grounding import DescriptionMode
-from eval.segmentation.config import SegmentationConfig, trained_data
+from eval.segmentation.config import SegmentationConfig, trained_data, trained_preset
 from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.file_maps import find_maps
 from eval.segmentation.prompts import TextSource, evaluation_prompts
@@ -79,15 +80,15 @@ def _evaluate_files(config: SegmentationConfig, ranks: Ranks) -> dict[str, Any]:
             report=out,
         )
 
-    return evaluate(ranks.once(prepare), config, ranks)
+    return evaluate(ranks.once(prepare), replace(config, preset=""), ranks)
 
 
 def _evaluate_run(config: SegmentationConfig, load: Load | None, ranks: Ranks) -> dict[str, Any]:
     run, model, placement = open_run(config.run), config.model_name(), config.place()
+    folder = ranks.once(lambda: find_mdlm(run, model))
     numbers = [] if placement.number == "float32" else [placement.number]  # maps may differ
 
     def prepare() -> Job:
-        folder = find_mdlm(run, model)
         listing = load_samples(config.sources())
         guard = check_zero_shot(run, folder, config.description, listing.samples) if config.zero_shot else "off"
         samples = choose_subset(config.subset, listing.samples, config.sources())
@@ -118,7 +119,8 @@ def _evaluate_run(config: SegmentationConfig, load: Load | None, ranks: Ranks) -
             getattr(predictor, "ready", lambda image: image),
         )
 
-    return evaluate(ranks.once(prepare), config, ranks, open_eye)
+    trained = replace(config, preset=trained_preset(folder))
+    return evaluate(ranks.once(prepare), trained, ranks, open_eye)
 
 
 def find_mdlm(run: Run, model: str) -> Path:

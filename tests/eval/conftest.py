@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Run:
     make_dataset(run.data / "unseen", ["washer", "tile"], 1)
     write_jsonl(run.ddqa / "train.jsonl", [{"dataset": "mvtec_ad", "category": "gear"}])
     for mode in ("eddm", "fixed"):
-        write_json(run.mdlm / mode / "config.json", {"data": {"train": [vars_of(run, "seen")]}})
+        write_json(run.mdlm / mode / "config.json", {"preset": "tiny", "data": {"train": [vars_of(run, "seen")]}})
         (run.mdlm / mode / "heads.safetensors").write_bytes(b"weights")
     return run
 

@@ -12,7 +12,7 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "undefined": {},
         "categories": {"tile": {}, "pill": {}},
         "images": {"normal": 10},
-        "config": {"preset": "paper", "subset": ""},
+        "config": {"subset": ""},
     }
     cells = {metric: {"with": 97.0, "without": 95.0, "delta": 2.0} for metric in ("pixel_auroc", "pixel_f1_max")}
     return {
@@ -25,7 +25,8 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "stages": [{"stage": "a"}],
         "curves": {"EDDM, adapter": {}, "MDLM, base": {}},
         "data": {},
-        "gallery": {"missing": None},
+        "gallery": {"missing": None, "descriptions": None},
+        "configs": {"EDDM": {"seed": 0}, "MDLM, eddm": {"preset": "paper"}},
         "operating_point": {"normal": 200},
         **changes,
     }
@@ -62,7 +63,7 @@ def test_a_subset_without_normal_images_lacks_image_metrics_by_design() -> None:
     decoys = facts["evaluations"]["oracle_decoys"]
     decoys |= {"undefined": {"tile": {"image": "no normal image"}}, "images": {"normal": 0}}
     assert len(find_missing(facts)) == 1
-    decoys["config"] = {"preset": "paper", "subset": "decoys"}
+    decoys["config"] = {"subset": "decoys"}
     assert find_missing(facts) == []
 
 
@@ -79,6 +80,6 @@ def test_limits_depend_on_the_run() -> None:
     assert not any("decoy" in note or "tiny" in note for note in limits(make_facts()))
     facts = make_facts(operating_point={"normal": 20})
     del facts["evaluations"]["oracle_decoys"]
-    facts["evaluations"]["with_eddm"]["config"] = {"preset": "tiny", "subset": ""}
+    facts["configs"]["MDLM, fixed"] = {"preset": "tiny"}
     notes = " ".join(limits(facts))
     assert "decoy check was not run" in notes and "tiny" in notes and "5.0 points" in notes

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.files import append_jsonl, write_json
+from data.files import append_jsonl, hash_file, write_json
 from data.run import Run
 from data.sample import ImageArray
-from data.source import DataConfig, Source
+from data.source import DataConfig, Source, load_samples
+from data.training.descriptions import Manner
 from eval.report.write import ReportConfig, build_report
 from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
@@ -65,7 +66,7 @@ def full_run(run: Run) -> Run:
     write_json(run.path / "stages.json", {"build_ddqa": {"fingerprint": "x", "seconds": 12.0, "peak_gib": 0.4}})
     losses = [{"step": step, "loss": 1 / (1 + step)} for step in range(30)]
     append_jsonl(run.mdlm / "eddm" / "log.jsonl", losses)
-    write_json(run.mdlm / "eddm" / "config.json", {"seed": 2, "lora": {"r": 16}})
+    write_json(run.mdlm / "eddm" / "config.json", {"preset": "tiny", "seed": 2, "lora": {"r": 16}})
     append_jsonl(run.eddm / "log.jsonl", [{"stage": "lora", **row} for row in losses])
     return run
 
@@ -198,6 +199,24 @@ def test_another_dataset_does_not_take_the_place_of_the_runs_own(full_run: Run) 
     after = json.loads((full_run.path / "report.json").read_text())
     assert set(after["evaluations"]) == {*before["evaluations"], "without_eddm_mvtec_ad"}
     assert (after["segmentation"], after["data"]) == (before["segmentation"], before["data"])
+
+
+@pytest.mark.parametrize("stale", [{"adapter": "another"}, {"mode": "free"}, {"image_hash": "another"}])
+def test_descriptions_of_another_eddm_manner_or_image_are_not_shown_but_named(run: Run, stale: dict[str, str]) -> None:
+    evaluate(run, TextSource.fixed)
+    adapter = run.eddm / "adapter" / "adapter_model.safetensors"
+    adapter.parent.mkdir(parents=True)
+    adapter.write_bytes(b"weights")
+    write_json(run.eddm / "config.json", {"trained": {"local": False, "base": "a/b", "revision": None}})
+    write_json(run.mdlm / "eddm" / "manifest.json", {"descriptions": Manner().facts()})
+    samples = load_samples([Source(reader="mvtec_ad", root=str(run.data / "unseen"))]).samples
+    fitting = {**Manner().facts(), "adapter": hash_file(adapter)[:16]}
+    rows = [{"id": s.id, "description": "So it is.", "image_hash": hash_file(s.image), **fitting} for s in samples]
+    append_jsonl(run.descriptions / "zero_shot.jsonl", rows)
+    assert "So it is." in make_report(run).text and "Not shown" not in make_report(run).text
+    append_jsonl(run.descriptions / "zero_shot.jsonl", [{**row, **stale} for row in rows])
+    text = make_report(run).text
+    assert "So it is." not in text and "Not shown in the gallery: The description of mvtec_ad/" in text
 
 
 def test_a_report_hashes_no_image_twice(full_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

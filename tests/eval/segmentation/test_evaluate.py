@@ -13,7 +13,7 @@ import pytest
 from data.ddqa.compose import FIXED_PROMPT
 from data.ddqa.summary import stream_jsonl
 from data.errors import UserError
-from data.files import append_jsonl, hash_file, write_json
+from data.files import append_jsonl, hash_file, read_json, write_json
 from data.run import Run
 from data.sample import ImageArray
 from data.source import DataConfig, Source, load_samples
@@ -77,6 +77,14 @@ def test_the_model_follows_the_text_and_can_be_chosen(run: Run) -> None:
     evaluate_segmentation(make_config(run, description=TextSource.oracle), load)
     evaluate_segmentation(make_config(run, description=TextSource.oracle, model="fixed", name="other"), load)
     assert asked == ["fixed", "eddm", "fixed"]
+
+
+def test_the_preset_of_a_result_is_that_of_the_training(run: Run) -> None:
+    path = run.mdlm / "fixed" / "config.json"
+    write_json(path, read_json(path) | {"preset": "paper"})
+    assert evaluate_segmentation(make_config(run), lambda run, model: Redness())["config"]["preset"] == "paper"
+    write_json(path, {name: value for name, value in read_json(path).items() if name != "preset"})
+    assert evaluate_segmentation(make_config(run), lambda run, model: Redness())["config"]["preset"] == ""
 
 
 def test_prompts_reach_the_predictor(run: Run) -> None:

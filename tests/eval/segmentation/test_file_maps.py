@@ -65,6 +65,7 @@ def test_results_and_report(folder: Path) -> None:
     assert set(results["mean"]) == KEYS and set(results["categories"]["tile"]) == KEYS
     assert results["mean"]["pixel_auroc"] == pytest.approx(100)
     assert (summary["resolution"], summary["image_score"]) == ("native", "maximum")
+    assert summary["config"]["preset"] == "", "nothing is known of how the maps were made"
     assert summary["map_files"] == {".npy": 4, ".tiff": 4, ".png": 4}
     page = (folder / "out" / "report.html").read_text()
     assert "washer" in page and "native resolution" in page
