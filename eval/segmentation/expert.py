@@ -14,6 +14,7 @@ from data.files import hash_value
 from data.ranks import join_ranks
 from data.sample import Sample
 from data.source import Listing, Source, load_samples
+from eval.calibration.file import CALIBRATION
 from eval.metrics.figures import format_figure, mean_known
 from eval.segmentation.config import ScoringConfig
 from eval.segmentation.driver import Eye, Job, evaluate
@@ -121,13 +122,13 @@ def fitted_ids(folder: str) -> set[str]:
 
 
 def expert_digest(name: str, folder: str) -> str:
-    """Changes with anything that an expert's maps depend on; the gate is not among it.
+    """Changes with anything that an expert's maps depend on; gate and calibration are not among it.
 
     Of the oracle, which has no folder, it is the same for all images: what it sees is the sample's own mask.
     """
     if not folder:
         return hash_value(name)
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != GATE)
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in (GATE, CALIBRATION))
     return hash_value([name, *hash_files(files).values()])
 
 
