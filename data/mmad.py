@@ -14,7 +14,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
-from data.readers.annotations import check_inside
+from data.readers.annotations import check_inside, find_inside
 
 LETTERS = "ABCDE"
 NORMAL_FLAG = "good"  # case-sensitive: the name GoodsAD is no flag
@@ -38,6 +38,7 @@ TYPES = {  # type in the file → column of the table
     "Object Details": "object_analysis",
 }
 COLUMNS = tuple(dict.fromkeys(TYPES.values()))
+OUTSIDE = "path outside the root"
 KNOWLEDGE = {"DS-MVTec": "MVTec", "MVTec-LOCO": "MVTec-LOCO", "VisA": "VisA", "GoodsAD": "GoodsAD"}
 
 
@@ -201,19 +202,17 @@ def locate(key: str, config: MMADConfig, table: Path) -> Path:
     """The file behind a path of `mmad.json`.
 
     Raises:
-        UserError: If the path climbs out of the root.
+        UserError: If the path climbs out of the root, or a link leads out of it.
     """
-    inside = Path(config.data_root) / check_inside(key, table)
-    if config.layout is ImageLayout.mmad:
-        return inside
-    dataset, category, *middle, name = PurePosixPath(key).parts
-    if DATASETS.get(dataset) == "DS-MVTec":
-        middle = ["test" if part == "image" else part for part in middle]
-        return Path(config.mvtec_root, category, *middle, name)
-    if dataset == "VisA":
+    root, parts = config.data_root, PurePosixPath(check_inside(key, table)).parts
+    if config.layout is ImageLayout.raw and DATASETS.get(parts[0]) == "DS-MVTec":
+        _, category, *middle, name = parts
+        root, parts = config.mvtec_root, (category, *("test" if part == "image" else part for part in middle), name)
+    elif config.layout is ImageLayout.raw and parts[0] == "VisA":
+        _, category, *middle, name = parts
         folder = "Normal" if NORMAL_FLAG in middle else "Anomaly"
-        return Path(config.visa_root, category, "Data", "Images", folder, name)
-    return inside
+        root, parts = config.visa_root, (category, "Data", "Images", folder, name)
+    return find_inside(Path(root), "/".join(parts), table)
 
 
 def _read_image(
@@ -224,13 +223,16 @@ def _read_image(
             check_inside(str(entry["image_path"]), table)
         check_inside(key, table)
     except UserError:
-        return Skipped(key, "", "path outside the root")
+        return Skipped(key, "", OUTSIDE)
     parts = PurePosixPath(key).parts
     if not isinstance(entry, dict) or not isinstance(entry.get("conversation"), list):
         return Skipped(key, "", "no conversation")
     if parts[0] not in DATASETS or len(parts) < 3:
         return Skipped(key, "", "unknown dataset")
-    path = locate(key, config, table)
+    try:
+        path = locate(key, config, table)
+    except UserError:
+        return Skipped(key, "", OUTSIDE)
     if check_images and not path.is_file():
         return Skipped(key, "", "missing image")
     questions: dict[str, Question] = {}

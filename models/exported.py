@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
 
 from data.errors import UserError
 from data.files import hash_file, read_json
+from data.readers.annotations import find_inside
 from models.device import DeviceConfig
 from models.eddm.eddm import EDDM, load_trained_chat, place_trained
 from models.mdlm.files import ADAPTER, HEADS, MANIFEST, load_trained, read_config
@@ -26,7 +27,7 @@ from models.mdlm.llava import SEG_TOKEN
 from models.mdlm.model import MDLM, assemble, build_processor
 from models.mdlm.sam import build_sam
 from models.weights.checkpoint import Identity, hash_weights, require
-from models.weights.shards import list_pickles
+from models.weights.shards import find_adapter, refuse_pickles
 from models.weights.trust import admit
 
 MODEL, LLAVA, SAM = "model", "llava", "sam.safetensors"
@@ -64,7 +65,7 @@ def load_exported_eddm(
         place = require(Identity.from_json(export["bases"]["base"]), base, what="base")
         adapter = folder / ADAPTER
         model = export["bases"]["base"]["weights"][:16]
-        weights = hash_file(adapter / "adapter_model.safetensors")[:16]
+        weights = hash_file(find_adapter(adapter))[:16]
     pin, code = trained.get("revision"), trained.get("code")
     whole = admit(place, revision=pin, trusted=trust_remote_code, code=code)
     placement = place_trained(trained, where)
@@ -93,6 +94,7 @@ def load_exported_mdlm(
     if export["merged"]:
         return _load_merged(folder, getattr(torch, export["dtype"])).place(placement)
     bases = {name: Identity.from_json(values) for name, values in export["bases"].items()}
+    config.heads = None  # the projection is in the heads
     config.llava.path = str(require(bases["llava"], llava, what="llava"))
     config.sam.checkpoint = str(require(bases["sam"], sam, what="sam"))
     return load_trained(folder, config, placement)
@@ -115,12 +117,11 @@ def read_export(folder: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"{folder / MANIFEST} is not the manifest of an exported {kind}. Check the path.")
     if export.get("format") != EXPORT_FORMAT:
         raise UserError(f"{folder / MANIFEST} has format {export.get('format')}, not {EXPORT_FORMAT}. Export it again.")
+    refuse_pickles(folder)
     for name, size in export["files"].items():
-        path = folder / name
+        path = find_inside(folder, name, folder / MANIFEST, sealed=True)
         if not path.is_file():
-            pickles = list_pickles(path.parent)
-            found = f"; {pickles[0].name} is a pickle and is not loaded" if pickles else ""
-            raise UserError(f"Missing file of the export: {path}{found}. Copy or download it again.")
+            raise UserError(f"Missing file of the export: {path}. Copy or download it again.")
         if path.stat().st_size != size:
             raise UserError(f"{path} has {path.stat().st_size} bytes, not {size}. Copy or download it again.")
     return export
@@ -137,11 +138,12 @@ def list_files(folder: Path) -> dict[str, int]:
 
 def _load_merged(folder: Path, dtype: torch.dtype) -> MDLM:
     config = read_config(folder)
+    config.sam.checkpoint, config.heads = str(folder / SAM), None  # whatever place the manifest names
     path = admit(folder / LLAVA, flag=None).place
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
-        llava = LlavaNextForConditionalGeneration.from_pretrained(path, dtype=dtype, **options)
+        llava = LlavaNextForConditionalGeneration.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"The LLaVA at {path} does not load: {str(error).splitlines()[0]} Export it again.") from error
     llava.requires_grad_(False)

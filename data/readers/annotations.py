@@ -1,7 +1,8 @@
-"""Checked access to annotation files: a wrong type or a path that leaves the dataset is named with its file."""
+"""Checked access to files that others wrote: a wrong type, or a name that leads out of the folder, is named."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
@@ -42,10 +43,40 @@ def check_inside(relative: str, source: Path) -> str:
     path = PurePosixPath(relative.replace("\\", "/"))
     if not path.parts or path.is_absolute() or PureWindowsPath(relative).drive or ".." in path.parts:
         raise UserError(
-            f"Path outside the dataset: {brief(relative)} in {source}. Paths must stay below the dataset's folder: "
-            "correct the file, or download it again."
+            f"Path outside its folder: {brief(relative)} in {source}. Paths must stay below the folder that they are "
+            "relative to: correct the file, or download it again."
         )
     return path.as_posix()
+
+
+def find_inside(root: Path, relative: str, source: Path, *, sealed: bool = False) -> Path:
+    """The place below a folder that a file names: an annotation, an index, a manifest.
+
+    A dataset's folder, and each folder below it, may be a link, because labs keep images on other disks. A file may be
+    one as long as it leads below the root, below the folder that it lies in, or into the hub's own cache.
+
+    Args:
+        root: What the name is relative to.
+        relative: The name.
+        source: The file that it stands in, for messages.
+        sealed: Whether a linked folder may not lead out, either: exports and checkpoints are written by programs.
+
+    Raises:
+        UserError: If the name climbs out of the root, or a link leads out.
+    """
+    path = root / check_inside(relative, source)
+    if not sealed and not path.is_symlink():
+        return path
+    target, allowed = Path(os.path.realpath(path)), [Path(os.path.realpath(root))]
+    allowed += [snapshots.parent / "blobs" for snapshots in allowed[0].parents if snapshots.name == "snapshots"]
+    if not sealed:
+        allowed.append(Path(os.path.realpath(path.parent)))
+    if not any(target.is_relative_to(place) for place in allowed):
+        raise UserError(
+            f"Path outside its folder: {brief(relative)} in {source} is a link to {target}. Put the file itself there"
+            f"{'' if sealed else ', or link its whole folder'}."
+        )
+    return path
 
 
 def read_lines(path: Path) -> list[str]:

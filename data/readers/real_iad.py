@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.faults import report, reporting
 from data.files import read_json
 from data.masks import MaskFile
-from data.readers.annotations import check_inside, take
+from data.readers.annotations import check_inside, find_inside, take
 from data.readers.defect_names import readable
 from data.readers.listing import Listed, Skipped, list_files, list_folders, list_names
 from data.readers.pairing import report_orphan
@@ -142,9 +142,9 @@ class _Files:
         if below not in self._found:
             check_inside(relative, self._source)
             self._found[below] = (self._category / below, set(list_names(self._category / below)))
-        folder, names = self._found[below]
+        _, names = self._found[below]
         if name in names:
-            return folder / name
+            return find_inside(self._category, relative, self._source)
         raise UserError(
             f"Missing file: {self._category / relative}, named in {self._source}. Download the category again."
         )

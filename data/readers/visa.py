@@ -11,7 +11,7 @@ from data.errors import UserError, brief
 from data.faults import report, reporting
 from data.files import read_csv
 from data.masks import MaskFile
-from data.readers.annotations import check_inside
+from data.readers.annotations import check_inside, find_inside
 from data.readers.defect_names import join_names, readable
 from data.readers.listing import list_folders, list_images
 from data.readers.mvtec_layout import read_mvtec_layout
@@ -80,7 +80,7 @@ def _read_row(root: Path, table: Path, row: dict[str, str], annotated: Annotatio
         raise UserError(
             f"Unknown split or label in {table}: {brief(', '.join(row.values()))}. Download the table again."
         )
-    image = root / row["image"]
+    image = find_inside(root, row["image"], table)
     normal = row["label"] == "normal"
     types = annotated.get((image.parent.name, image.stem))
     if not normal and types in (None, "", "normal"):
@@ -96,7 +96,7 @@ def _read_row(root: Path, table: Path, row: dict[str, str], annotated: Annotatio
         split=row["split"],
         image=image,
         defect=None if normal or types is None else name_types(types, row["object"]),
-        mask=None if normal or not row["mask"] else MaskFile(root / row["mask"]),
+        mask=None if normal or not row["mask"] else MaskFile(find_inside(root, row["mask"], table)),
     )
 
 

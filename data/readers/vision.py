@@ -10,7 +10,7 @@ from data.faults import reporting
 from data.files import read_json
 from data.masks import Polygons
 from data.pixels.shapes import Runs, Shape, Style, check_polygon, read_runs
-from data.readers.annotations import check_inside, take
+from data.readers.annotations import find_inside, take
 from data.readers.defect_names import join_names, readable
 from data.readers.listing import Listed, Skipped, list_folders, list_images
 from data.sample import Sample
@@ -83,7 +83,8 @@ def _read_split(root: Path, category: str, folder: Path, listed: Listed) -> None
 
 
 def _find(record: dict[str, Any], files: dict[str, Path], path: Path) -> Path:
-    name = check_inside(take(record, "file_name", str, path), path)
+    image = find_inside(path.parent, take(record, "file_name", str, path), path)
+    name = image.relative_to(path.parent).as_posix()
     if name not in files:
         raise UserError(f"Missing image: {path} lists {name}, which is not beside it. Download the split again.")
     return files[name]

@@ -17,6 +17,7 @@ import numpy as np
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, read_jsonl, write_jsonl
 from data.masks import MaskFile, read_mask
+from data.readers.annotations import find_inside
 from data.sample import load_image
 from data.training.grounding import GroundingItem
 
@@ -35,7 +36,7 @@ class ReplayItems:
         """
         if not path.is_file():
             raise UserError(f"No replay items at {path}. Set mix.items to their {ITEMS}, or mix.replay=0.")
-        self._folder, self._rows = path.parent, read_jsonl(path)
+        self._path, self._rows = path, read_jsonl(path)
         for number, row in enumerate(self._rows, 1):
             if not isinstance(row, dict) or row.keys() < KEYS or not 0 < len(row["prompts"]) == len(row["masks"]):
                 raise UserError(f"No replay item: {path}, line {number}. Give {sorted(KEYS)}, one mask a prompt.")
@@ -49,14 +50,17 @@ class ReplayItems:
     def get(self, epoch: int, index: int) -> GroundingItem:
         """Decodes one item."""
         row = self._rows[index]
-        image = load_image(self._folder / row["image"])
-        masks = [read_mask(MaskFile(self._folder / name), image.shape[:2]) for name in row["masks"]]
+        image = load_image(self._find(row["image"]))
+        masks = [read_mask(MaskFile(self._find(name)), image.shape[:2]) for name in row["masks"]]
         return GroundingItem(row["id"], image, list(row["prompts"]), masks)
 
     def fingerprint(self) -> str:
         """Hash of the texts and of every image and mask."""
         names = sorted({name for row in self._rows for name in [row["image"], *row["masks"]]})
-        return hash_value([self._rows, [hash_file(self._folder / name) for name in names]])
+        return hash_value([self._rows, [hash_file(self._find(name)) for name in names]])
+
+    def _find(self, name: str) -> Path:
+        return find_inside(self._path.parent, name, self._path)
 
 
 def write_replay(folder: Path, items: Iterable[GroundingItem]) -> None:

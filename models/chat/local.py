@@ -45,7 +45,9 @@ class TransformersChat:
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             self.processor = AutoProcessor.from_pretrained(base, **options)
-            model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, **options)
+            model = AutoModelForImageTextToText.from_pretrained(
+                base, dtype=torch.float32, use_safetensors=True, **options
+            )
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"No usable checkpoint at {base}: {str(error).splitlines()[0]} Train EDDM again, or fix the path."

@@ -41,7 +41,9 @@ class VLM:
         options: dict[str, Any] = {"trust_remote_code": admitted.trust_remote_code, "local_files_only": True}
         try:
             self.processor: Any = AutoProcessor.from_pretrained(model, **options)
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=placement.dtype, **options)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                model, dtype=placement.dtype, use_safetensors=True, **options
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"Cannot load {model}: {reason} Fix mllm=, or use backend=swift.") from error

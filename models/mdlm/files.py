@@ -28,6 +28,7 @@ from data.run import Run
 from data.training.grounding import DescriptionMode
 from models.device import CPU, Placement
 from models.mdlm.model import MDLM, MDLMConfig, create_mdlm
+from models.weights.shards import find_adapter
 
 FORMAT = 1
 ADAPTER, HEADS, TOKENIZER, MANIFEST = "adapter", "heads.safetensors", "tokenizer", "manifest.json"
@@ -100,8 +101,9 @@ def load_trained(folder: Path, config: MDLMConfig, placement: Placement = CPU) -
         placement: Where and in which number format it shall predict.
 
     Raises:
-        UserError: If the directory is incomplete, or the base checkpoints are gone or of other sizes.
+        UserError: If the directory is incomplete or holds a pickle, or the base checkpoints are gone or of other sizes.
     """
+    find_adapter(folder / ADAPTER)
     model = create_mdlm(config, device=placement.device)
     try:
         set_peft_model_state_dict(model.llava.model, load_peft_weights(str(folder / ADAPTER), device="cpu"))

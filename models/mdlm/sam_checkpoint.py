@@ -1,25 +1,21 @@
 """SAM weights from a file, a directory or the hub, under Meta's names.
 
-Meta's `sam_vit_*.pth` is read with torch's restricted unpickler, which builds tensors and nothing else. Everything else
-must be safetensors: under Meta's names, or as transformers' `SamModel` writes it (`facebook/sam-vit-huge`, `-large`,
-`-base`), whose names are translated.
+Meta's `sam_vit_*.pth` is a pickle, read by `models.weights.tensors`. Everything else must be safetensors: under Meta's
+names, or as transformers' `SamModel` writes it (`facebook/sam-vit-huge`, `-large`, `-base`), which are translated.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
-import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from data.errors import UserError
 from models.weights.shards import WEIGHTS, list_shards
+from models.weights.tensors import read_tensors
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
@@ -105,20 +101,9 @@ def _translate(name: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix not in (".pth", ".pt"):
-            raise UserError(
-                f"{path} is neither Meta's .pth nor safetensors. Set mdlm.sam.checkpoint to one of these two."
-            )
-        weights = torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged, or not what its name says ({reason}). Download it again.") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise UserError(f"{path} holds no plain dictionary of tensors. Set mdlm.sam.checkpoint to Meta's own file.")
-    return weights
+    if path.suffix not in (".pth", ".pt", ".safetensors"):
+        raise UserError(f"{path} is neither Meta's .pth nor safetensors. Set mdlm.sam.checkpoint to one of these two.")
+    return read_tensors(path)
 
 
 def _download(name: str) -> Path:

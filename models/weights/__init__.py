@@ -1,4 +1,4 @@
 """The pre-trained checkpoints: what they are, where they lie, whether they are whole.
 
-Public modules: `checkpoint`, `diagnosis`, `hub`, `shapes`, `shards`, `table`, `trust`, `versions`.
+Public modules: `checkpoint`, `diagnosis`, `hub`, `shapes`, `shards`, `table`, `tensors`, `trust`, `versions`.
 """

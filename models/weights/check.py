@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from data.doctor.problems import Problem, problem
@@ -19,6 +17,7 @@ from models.mdlm.sam import SamConfig
 from models.weights.shapes import architecture, build_sam_shape
 from models.weights.shards import INDEX, list_pickles
 from models.weights.table import Checkpoint, read_key
+from models.weights.tensors import read_tensors
 from models.weights.trust import find_code
 
 SIZE_TOLERANCE = 0.05  # of the table's rounded gigabytes
@@ -79,8 +78,11 @@ def check_sam(path: Path, config: SamConfig, expected: Checkpoint | None, found:
         found.append(problem("broken-weights", path, text))
         return Contents([path], {})
     try:
-        shapes = _safetensors_shapes(path) if path.suffix == ".safetensors" else _pickle_shapes(path)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        if path.suffix == ".safetensors":
+            shapes = _safetensors_shapes(path)
+        else:
+            shapes = {name: tuple(value.shape) for name, value in read_tensors(path, mapped=True).items()}
+    except (SafetensorError, OSError, UserError) as error:
         found.append(problem("broken-weights", path, _first_line(error)))
         return Contents([path], {})
     wanted = {name: tuple(tensor.shape) for name, tensor in build_sam_shape(config).state_dict().items()}
@@ -198,14 +200,6 @@ def _safetensors_shapes(path: Path) -> Shapes:
     """Shapes of all tensors, from the header; opening fails where the file is shorter than its header says."""
     with safe_open(path, "pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-
-
-def _pickle_shapes(path: Path) -> Shapes:
-    """Shapes of all tensors of Meta's file; anything but tensors in it is refused."""
-    state = torch.load(path, "cpu", weights_only=True, mmap=True)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError("Holds something else than named tensors.")
-    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _first_line(error: BaseException) -> str:

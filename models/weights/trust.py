@@ -19,6 +19,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import hash_file, hash_value
 from models.weights.hub import COMMIT, HUB_ID, find_commit, resolve_checkpoint
+from models.weights.shards import check_format
 
 KEY = "auto_map"
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -67,11 +68,13 @@ def admit(
         pin: The setting of the pin, for messages.
 
     Raises:
-        UserError: If the checkpoint is missing, or names code and that is not allowed, not pinned, another one than
-            the pin says, incomplete, or of another repository.
+        UserError: If the checkpoint is missing, holds pickles for weights, or names code and that is not allowed, not
+            pinned, another one than the pin says, incomplete, or of another repository.
     """
     found = resolve_checkpoint(place, revision)
     commit = find_commit(found)
+    if found.is_dir():
+        check_format(found)
     references = dict(find_code(found))
     if not references:
         return Admitted(place=found, revision=commit or revision, code=None)

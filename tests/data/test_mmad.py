@@ -92,6 +92,17 @@ def test_a_bad_image_is_left_out_and_named(root: Path, key: str, change: dict, r
     assert [(one.image, one.question, one.reason) for one in skipped] == [(key, "", reason)]
 
 
+def test_a_link_that_leads_out_is_left_out_and_named(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    template = read_mmad(config(root), check_images=True).images[0].templates[TemplateKind.similar][0]
+    for path in (root / BOTTLE, template):
+        path.replace(secret)
+        path.symlink_to(secret)
+    mmad = read_mmad(config(root), check_images=True)
+    assert [(one.image, one.reason) for one in mmad.skipped] == [(BOTTLE, "path outside the root")]
+    assert not any(template in paths for image in mmad.images for paths in image.templates.values())
+
+
 def test_scoring_a_log_needs_no_images(root: Path) -> None:
     (root / BOTTLE).unlink()
     assert read_mmad(config(root), check_images=False).count == 47

@@ -1,14 +1,16 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from data.errors import UserError
 from models.exported import list_files, load_exported_eddm, load_exported_mdlm, read_export
 from models.mdlm.llava import LlavaConfig, load_llava
 from models.weights.trust import hash_code
-from tests.models.weights.marked import write_marked
+from tests.models.weights.marked import Marking, write_marked
 
 
 def write(folder: Path, **values: Any) -> Path:
@@ -27,8 +29,35 @@ def test_the_files_of_an_export_are_checked_by_name_and_size(tmp_path: Path) -> 
     weights.write_bytes(b"cut")
     with pytest.raises(UserError, match=r"has 3 bytes, not 7\. Copy or download it again"):
         read_export(folder, "eddm")
-    weights.rename(folder / "model" / "model.bin")
-    with pytest.raises(UserError, match=r"Missing file of the export: .*model\.bin is a pickle and is not loaded"):
+    weights.unlink()
+    with pytest.raises(UserError, match=r"Missing file of the export: .*model\.safetensors"):
+        read_export(folder, "eddm")
+
+
+@pytest.mark.parametrize("name", ["model/pytorch_model.bin", "adapter/adapter_model.bin", "x.pt", "llava/a.ckpt"])
+def test_pickles_are_refused_before_anything_is_loaded(tmp_path: Path, name: str) -> None:
+    for kind, load in (("eddm", load_exported_eddm), ("mdlm", load_exported_mdlm)):
+        folder = write(tmp_path / kind, kind=kind, dtype="float32", trained={})
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        torch.save(Marking(tmp_path / "ran"), path)
+        with pytest.raises(UserError, match=rf"{path.name} is a pickle"):
+            load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_manifest_names_files_of_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    for name in ("../secret", "/etc/passwd", "model/../../secret"):
+        folder = write(tmp_path / "eddm", files={name: 6})
+        with pytest.raises(UserError, match=rf"Path outside its folder: '{name}' in .*manifest\.json"):
+            read_export(folder, "eddm")
+        shutil.rmtree(folder)
+    folder = write(tmp_path / "eddm")
+    weights = folder / "model" / "model.safetensors"
+    weights.unlink()
+    weights.symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"'model/model\.safetensors' in .* is a link to .*secret"):
         read_export(folder, "eddm")
 
 

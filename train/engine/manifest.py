@@ -84,6 +84,9 @@ def find_damage(checkpoint: Path) -> str | None:
         files = read_json(checkpoint / MANIFEST)["files"]
     except (UserError, KeyError, TypeError):
         return f"{MANIFEST} is not readable"
+    for path in (checkpoint, *checkpoint.rglob("*")):
+        if path.is_symlink():
+            return f"{path.name} is a link, and state is read from the run's own directory alone"
     for name, (size, digest) in files.items():
         path = checkpoint / name
         if not path.is_file():

@@ -52,7 +52,11 @@ def _probe_plain(folder: Path, base: str | None) -> dict[str, Tensor]:
     place = folder / MODEL if merged else require(Identity.from_json(export["bases"]["base"]), base, what="base")
     place = admit(place).place
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        place, dtype=getattr(torch, export["dtype"]), local_files_only=True, trust_remote_code=False
+        place,
+        dtype=getattr(torch, export["dtype"]),
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
     )
     whole = model if merged else PeftModel.from_pretrained(model, str(folder / ADAPTER))
     return probe_eddm(whole, load_processor(place))

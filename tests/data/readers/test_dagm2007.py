@@ -42,7 +42,7 @@ def test_reads_the_layout_with_mark_and_crlf_also_when_nested(tmp_path: Path, dr
         ("1\n1 0 0576.PNG 0 0\n", r"Malformed line 2 in .*Labels\.txt"),
         ("1\n1\t0\t0576.PNG\t0\t0\n", r"0595\.PNG is not in .*Labels\.txt"),
         (ROWS + "21\t0\t0600.PNG\t0\t0\n", r"Labels\.txt lists '0600', no image"),
-        (ROWS + "21\t0\t../0600.PNG\t0\t0\n", r"Path outside the dataset: '\.\./0600\.PNG'"),
+        (ROWS + "21\t0\t../0600.PNG\t0\t0\n", r"Path outside its folder: '\.\./0600\.PNG'"),
         ("1\n1\t0\t0576.PNG\t0\t0\n20\t0\t0595.PNG\t0\t0\n", r"Mask without its image: .*0595_label\.PNG"),
         ("1\n1\t1\t0576.PNG\t0\t0576_label.PNG\n20\t1\t0595.PNG\t0\t0\n", r"0576\.PNG needs .*0576_label\.PNG"),
     ],

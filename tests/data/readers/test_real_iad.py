@@ -116,9 +116,9 @@ def change(**changes: Any) -> dict[str, Any]:
     ("records", "message"),
     [
         (change(anomaly_class="XX"), r"Unknown defect 'XX' in real_iad, found in .*plastic_nut\.json"),
-        (change(image_path="../x/OK/S0001/a.jpg"), r"Path outside the dataset: '\.\./x/OK/S0001/a\.jpg'"),
-        (change(mask_path="NG/AK/../../../x/a.png"), r"Path outside the dataset: 'NG/AK"),
-        (change(image_path="/etc/a.jpg"), r"Path outside the dataset: '/etc/a\.jpg'"),
+        (change(image_path="../x/OK/S0001/a.jpg"), r"Path outside its folder: '\.\./x/OK/S0001/a\.jpg'"),
+        (change(mask_path="NG/AK/../../../x/a.png"), r"Path outside its folder: 'NG/AK"),
+        (change(image_path="/etc/a.jpg"), r"Path outside its folder: '/etc/a\.jpg'"),
         (change(image_path="NG/AK/S0044/gone.jpg"), r"Missing file: .*gone\.jpg, named in .*plastic_nut\.json"),
         (change(mask_path="NG/AK/S0044/gone.png"), r"Missing file: .*gone\.png"),
         (change(anomaly_class="OK"), r"Mask of a normal image in .*plastic_nut\.json"),
@@ -130,6 +130,20 @@ def change(**changes: Any) -> dict[str, Any]:
 def test_bad_annotations_are_named(tmp_path: Path, draw, records: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_real_iad(write_real_iad(tmp_path, draw, records))
+
+
+@pytest.mark.parametrize("key", ["image_path", "mask_path"])
+def test_a_link_that_leads_out_is_named_and_a_linked_folder_is_fine(tmp_path: Path, draw, key: str) -> None:
+    root = write_real_iad(tmp_path / "root", draw)
+    (root / "realiad_1024").rename(tmp_path / "disk")
+    (root / "realiad_1024").symlink_to(tmp_path / "disk")
+    assert read_real_iad(root).samples
+    name = RECORDS["test"][1][key]
+    path = root / "realiad_1024" / CATEGORY / name
+    path.rename(tmp_path / "file")
+    path.symlink_to(tmp_path / "file")
+    with pytest.raises(UserError, match=rf"Path outside its folder: '{name}' in .*json is a link to .*file"):
+        read_real_iad(root)
 
 
 def test_a_path_without_the_objects_folder_is_named(tmp_path: Path, draw) -> None:

@@ -75,6 +75,18 @@ def test_a_wrong_table_is_named(write_tree, table: str, old: str, new: str, mess
         read_visa(root)
 
 
+@pytest.mark.parametrize("name", ["candle/Data/Images/Normal/0001.JPG", "candle/Data/Masks/Anomaly/001.png"])
+def test_a_link_that_leads_out_is_named_and_a_linked_folder_is_fine(write_tree, tmp_path: Path, name: str) -> None:
+    root = write_tree("visa")
+    (root / "candle/Data").rename(tmp_path / "disk")
+    (root / "candle/Data").symlink_to(tmp_path / "disk")
+    assert read_visa(root)
+    (root / name).rename(tmp_path / "file")
+    (root / name).symlink_to(tmp_path / "file")
+    with pytest.raises(UserError, match=rf"Path outside its folder: '{name}' in .*1cls\.csv is a link to .*file"):
+        read_visa(root)
+
+
 def test_stray_and_missing_files_are_named(write_tree) -> None:
     root = write_tree("visa")
     stray = root / "candle/Data/Masks/Anomaly/050.png"

@@ -98,7 +98,7 @@ def test_bad_annotations_are_named(tmp_path: Path, draw, records: list[Any], mes
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("000000.jpg", "../000000.jpg", r"Path outside the dataset: '\.\./000000\.jpg'"),
+        ("000000.jpg", "../000000.jpg", r"Path outside its folder: '\.\./000000\.jpg'"),
         ("000000.jpg", "000009.jpg", r"Missing image: .* lists 000009\.jpg"),
         (
             '"file_name": "000001.jpg"',
@@ -133,3 +133,17 @@ def test_an_image_that_is_not_listed_is_left_out(tmp_path: Path, draw) -> None:
     draw(tmp_path / "Wood/train/000001.jpg")
     listed = read_vision(tmp_path)
     assert [skipped.reason for skipped in listed.skipped] == ["not in _annotations.coco.json"]
+
+
+def test_a_link_that_leads_out_is_named_and_a_linked_folder_is_fine(tmp_path: Path, draw) -> None:
+    root = write_vision(tmp_path / "root", draw)
+    (root / "Casting").rename(tmp_path / "disk")
+    (root / "Casting").symlink_to(tmp_path / "disk")
+    assert read_vision(root).samples
+    image = root / "Casting/val/000000.jpg"
+    image.rename(tmp_path / "secret.jpg")
+    image.symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(
+        UserError, match=r"Path outside its folder: '000000\.jpg' in .*coco\.json is a link to .*secret"
+    ):
+        read_vision(root)

@@ -58,3 +58,16 @@ def test_bad_files_are_user_errors(tmp_path: Path, rows: list[dict[str, object]]
         write_jsonl(tmp_path / "items.jsonl", rows)
     with pytest.raises(UserError, match=message):
         ReplayItems(tmp_path / "items.jsonl")
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "link.png"])
+def test_items_stay_below_their_folder(tmp_path: Path, name: str) -> None:
+    write_replay(tmp_path / "replay", make_items())
+    (tmp_path / "replay/0.png").rename(tmp_path / "secret.png")
+    (tmp_path / "replay/link.png").symlink_to(tmp_path / "secret.png")
+    path = tmp_path / "replay" / "items.jsonl"
+    path.write_text(path.read_text().replace("0.png", name, 1))
+    items = ReplayItems(path)
+    for use in (items.fingerprint, lambda: items.get(0, 0)):
+        with pytest.raises(UserError, match=rf"Path outside its folder: '{name}' in .*items\.jsonl"):
+            use()

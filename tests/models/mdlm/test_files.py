@@ -64,6 +64,16 @@ def test_lora_in_sam_is_saved_and_loaded(
     np.testing.assert_array_equal(before[0].anomaly_map, after.anomaly_map)
 
 
+def test_a_pickled_adapter_is_not_loaded(tmp_path: Path, base_config: MDLMConfig) -> None:
+    folder = tmp_path / "mdlm" / "fixed"
+    save(trained(base_config), base_config, folder)
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))  # what PEFT would take in its place
+    weights.unlink()
+    with pytest.raises(UserError, match=r"adapter_model\.bin is a pickle"):
+        load_adapter(folder)
+
+
 def test_no_pickle_is_written(tmp_path: Path, base_config: MDLMConfig) -> None:
     save(trained(base_config), base_config, tmp_path / "out")
     suffixes = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}

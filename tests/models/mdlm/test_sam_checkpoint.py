@@ -110,7 +110,7 @@ def test_pickles_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"neither Meta's \.pth nor safetensors"):
         build_sam(meta_config(checkpoint=str(folder / "pytorch_model.bin")))
     torch.save(build_sam(meta_config()).state_dict(), tmp_path / "renamed.safetensors")
-    with pytest.raises(UserError, match="damaged, or not what its name says"):
+    with pytest.raises(UserError, match="damaged, not what its name says"):
         build_sam(meta_config(checkpoint=str(tmp_path / "renamed.safetensors")))
     (tmp_path / "page.pth").write_text("<html>not found</html>")
     with pytest.raises(UserError, match="damaged"):

@@ -7,6 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 
+class Marking:
+    """Leaves a file where its pickle is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.marker,))
+
+
 def write_marked(folder: Path, marker: Path, *, shards: int = 1) -> Path:
     """Writes the folder; `marker` appears where its code runs."""
     folder.mkdir(parents=True)

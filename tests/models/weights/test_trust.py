@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoConfig
 
 from data.errors import UserError
@@ -39,6 +40,15 @@ def test_code_runs_only_where_it_is_allowed_and_pinned(folder: Path) -> None:
         assert (admitted.place, admitted.code, admitted.revision) == (folder, digest, pin)
         assert admitted.trust_remote_code
     assert admit(folder, trusted=True, code=digest).code == digest
+
+
+def test_pickled_weights_are_refused_whatever_is_trusted(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    for trusted in (True, False):
+        with pytest.raises(UserError, match=r"holds pickled weights \(pytorch_model\.bin\)"):
+            admit(folder, trusted=trusted, code=hash_code(folder))
 
 
 def test_code_that_has_changed_is_refused(folder: Path) -> None:

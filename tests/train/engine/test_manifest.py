@@ -57,6 +57,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
+def test_state_is_read_from_the_run_s_own_directory_alone(folder: Path, tmp_path: Path) -> None:
+    write(folder, 1)
+    newest = write(folder, 2)
+    stranger = newest / "shard" / "optimizer.bin"
+    stranger.rename(tmp_path / "optimizer.bin")
+    stranger.symlink_to(tmp_path / "optimizer.bin")  # the same bytes, for now
+    assert find_damage(newest) == "optimizer.bin is a link, and state is read from the run's own directory alone"
+    assert find(folder) == 1
+    shutil.move(folder / "step-000001", tmp_path / "elsewhere")
+    (folder / "step-000001").symlink_to(tmp_path / "elsewhere")
+    assert find(folder) == 0
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
