@@ -1,13 +1,20 @@
-"""Rows on their way to a JSON-lines file: written several at a time, because each write waits for the disk."""
+"""Rows on their way to a JSON-lines file: written several at a time, because each write waits for the disk.
+
+Where several ranks write, each has a log of its own beside the common one, `<name>.rank<N>.jsonl`, which one of them
+takes into `<name>.jsonl` at the end, or at the next start where they were interrupted.
+"""
 
 from __future__ import annotations
 
+import glob
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from data.files import append_jsonl
+from data.files import append_jsonl, read_jsonl
+from data.ranks import Ranks
 
 ROWS, SECONDS = 32, 1.0  # at most so many rows, or rows of so long ago, are lost when the process is killed
 
@@ -45,3 +52,24 @@ class RowLog:
         if self._rows:
             append_jsonl(self.path, self._rows)
         self._rows, self._written = [], time.monotonic()
+
+
+def own_log(path: Path, ranks: Ranks) -> Path:
+    """Where this rank writes what belongs into a log."""
+    return path if ranks.world == 1 else path.with_name(f"{path.stem}.rank{ranks.rank}{path.suffix}")
+
+
+def take_in(path: Path, order: Sequence[str] = ()) -> None:
+    """Moves what ranks have written on their own to the end of a log. Only one rank may call it, while none writes.
+
+    Args:
+        path: The log.
+        order: Keys of rows, in the order in which one process would have written them.
+    """
+    parts = sorted(path.parent.glob(f"{glob.escape(path.stem)}.rank*{path.suffix}"))
+    rows = [row for part in parts for row in read_jsonl(part)]
+    places = {key: place for place, key in enumerate(order)}
+    if rows:
+        append_jsonl(path, sorted(rows, key=lambda row: places.get(row["key"], -1)))
+    for part in parts:
+        part.unlink()

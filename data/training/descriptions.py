@@ -79,7 +79,15 @@ class DescriptionRow:
     adapter: str = ""
 
 
-def description_key(*, model: str, adapter: str, manner: Manner, names: Sequence[str], image_hash: str) -> str:
+def description_key(
+    *,
+    model: str,
+    adapter: str,
+    manner: Manner,
+    names: Sequence[str],
+    image_hash: str,
+    decoding: Mapping[str, Any],
+) -> str:
     """Names a description by its causes: the same key means the same text.
 
     Args:
@@ -88,9 +96,10 @@ def description_key(*, model: str, adapter: str, manner: Manner, names: Sequence
         manner: How it is described.
         names: Names of defects that a structured description chooses from.
         image_hash: Hash of the image.
+        decoding: How the next token is chosen.
     """
     chosen = list(names) if manner.mode is DescribeMode.structured else []
-    return hash_value([model, adapter, manner.facts(), chosen, image_hash])
+    return hash_value([model, adapter, manner.facts(), chosen, image_hash, dict(decoding)])
 
 
 class DescriptionLog:

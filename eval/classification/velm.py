@@ -175,7 +175,8 @@ class Pipeline:
         """Names what the MLLM is asked: the same name, the same question to the same model."""
         return hash_value(
             [
-                [self.classifier.chat.name, self.classifier.mode.value, asdict(self.classifier.prompt)],
+                [self.classifier.chat.name, self.classifier.mode.value, self.classifier.decoding],
+                [asdict(self.classifier.prompt)],
                 [self.visual.kind.value, asdict(self.products[sample.category])],
                 [
                     None if path is None else hash_file(path)
@@ -232,6 +233,7 @@ class Pipeline:
                 asdict(self.visual),
                 self.classifier.chat.name,
                 self.classifier.mode.value,
+                self.classifier.decoding,
                 "model's own size" if prompt.side is None else prompt.side,
             ]
         )

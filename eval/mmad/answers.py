@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.files import append_jsonl, hash_value, read_jsonl
 from data.mmad import DATASETS, LETTERS, MMAD, NORMAL_FLAG, Skipped
+from data.ranks import Ranks
+from data.row_log import own_log, take_in
 from eval.mmad.answer_file import OWN
 from eval.mmad.prompt import Planned
 from models.chat.answers import parse_letter
@@ -23,6 +25,7 @@ from models.chat.protocol import ChatModel, Failure, OptionScorer, StreamingChat
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
 IMAGES_AT_ONCE = 16  # between two writes of the log
+ALONE = Ranks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +76,28 @@ class AnswerKey:
         adapter: Names the adapter's weights, "" for none.
         mode: `likelihood` or `generate`.
         setting: The setting for a reader.
+        decoding: How replies are generated; empty where letters are scored.
     """
 
     model: str
     adapter: str
     mode: str
     setting: str
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, planned: Planned) -> str:
-        """Key of a question: model, adapter, mode, prompt, image and question."""
-        values = [self.model, self.adapter, self.mode, planned.prompt, planned.image.key, planned.question.text]
+        """Key of a question: model, adapter, mode, decoding, prompt with its longest reply, image and question."""
+        asker = [self.model, self.adapter, self.mode, dict(self.decoding)]
+        values = [*asker, planned.prompt, planned.image.key, planned.question.text]
         return hash_value(values)[:24]
 
 
-def ask_open(plan: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer) -> list[Row]:
+def ask_open(
+    plan: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer, ranks: Ranks = ALONE
+) -> list[Row]:
     """Asks what the log does not hold yet, and appends each answer as it comes.
+
+    Ranks share the images; each writes a log of its own, and the main one brings all rows into the order of the plan.
 
     A question that no attempt got an answer to is logged with an empty reply, no choice and the reason as `failure`;
     the next run asks it again, and the new row replaces this one.
@@ -97,30 +107,46 @@ def ask_open(plan: Sequence[Planned], key: AnswerKey, path: Path, model: ChatMod
         key: Who is asked, and how.
         path: The log.
         model: An `OptionScorer` for `likelihood`, else a `ChatModel`.
+        ranks: The processes that share the images.
 
     Returns:
         The rows of the plan's questions, in the order of the plan.
     """
-    known = {row["key"]: row for row in (read_jsonl(path) if path.is_file() else []) if "key" in row}
-    waiting = [planned for planned in plan if _is_open(known.get(key.of(planned)))]
-    log.info("MMAD: %d questions, %d already answered in %s", len(plan), len(plan) - len(waiting), path)
-    with tqdm(total=len(plan), initial=len(plan) - len(waiting), unit="question", desc="MMAD") as bar:
+    keys = [key.of(planned) for planned in plan]
+    answered_before = ranks.once(lambda: _resume(path))
+    waiting = [planned for planned, name in zip(plan, keys, strict=True) if name not in answered_before]
+    if ranks.is_main:
+        log.info("MMAD: %d questions, %d already answered in %s", len(plan), len(plan) - len(waiting), path)
+    mine = [planned for image in ranks.share(_by_image(waiting)) for planned in image]
+    _ask(mine, key, own_log(path, ranks), model, done=len(plan) - len(waiting) if ranks.world == 1 else 0)
+    ranks.wait()
+    ranks.once(lambda: take_in(path, keys))
+    known = _read_keyed(path)
+    return [known[name] for name in keys if name in known]
+
+
+def _resume(path: Path) -> set[str]:
+    """Keys of the questions that have an answer."""
+    take_in(path)
+    return {name for name, row in _read_keyed(path).items() if not row.get("failure")}
+
+
+def _read_keyed(path: Path) -> dict[str, Row]:
+    return {row["key"]: row for row in (read_jsonl(path) if path.is_file() else []) if "key" in row}
+
+
+def _ask(waiting: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer, *, done: int) -> None:
+    """Asks some questions, and appends each answer as it comes; `done` were answered before."""
+    with tqdm(total=done + len(waiting), initial=done, unit="question", desc="MMAD") as bar:
         for answered in _answers(waiting, model):
             rows = []
             for planned, reply in answered:
                 if isinstance(reply, Failure):
                     tqdm.write(f"no answer: {planned.image.key}: {planned.question.text!r}: {reply.reason}")
-                row = _row(planned, key, reply)
-                rows.append(row)
-                known[row["key"]] = row
+                rows.append(_row(planned, key, reply))
             if rows:
                 append_jsonl(path, rows)
             bar.update(len(answered))
-    return [known[name] for name in map(key.of, plan) if name in known]
-
-
-def _is_open(row: Row | None) -> bool:
-    return row is None or bool(row.get("failure"))
 
 
 def drop_superseded(rows: Iterable[Row]) -> list[Row]:
@@ -213,9 +239,13 @@ def _answers(
 
 
 def _blocks(waiting: Sequence[Planned]) -> Iterator[list[Planned]]:
-    images = [list(group) for _, group in groupby(waiting, key=lambda planned: planned.image.key)]
+    images = _by_image(waiting)
     for start in range(0, len(images), IMAGES_AT_ONCE):
         yield [planned for image in images[start : start + IMAGES_AT_ONCE] for planned in image]
+
+
+def _by_image(planned: Sequence[Planned]) -> list[list[Planned]]:
+    return [list(group) for _, group in groupby(planned, key=lambda one: one.image.key)]
 
 
 def _finite(scores: list[float]) -> list[float] | Failure:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from data.errors import UserError
 from data.files import write_json, write_jsonl, write_text
 from data.mmad import MMAD, ImageLayout, MMADConfig, Skipped, TemplateKind, count_reasons, read_knowledge, read_mmad
+from data.ranks import Ranks, join_ranks
 from data.run import open_run
 from eval.mmad.answer_file import read_answer_rows
 from eval.mmad.answers import AnswerKey, Row, ask_open, drop_superseded, read_answers
@@ -19,6 +20,7 @@ from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
 from eval.mmad.score import score_answers
 from eval.mmad.tables import render_html, render_markdown
 from models.chat.config import ApiConfig, Backend, ChatConfig, SwiftNames, VLMConfig
+from models.chat.decoding import GREEDY
 from models.chat.load import load_chat, load_scorer
 from models.chat.protocol import ChatModel, OptionScorer
 from models.device import DeviceConfig
@@ -86,6 +88,8 @@ class EvalMMADConfig(DeviceConfig):
 def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     """Asks or reads, scores, and writes `results.json`, `mmad.md`, `mmad.html` and `skipped.jsonl` to `out`.
 
+    Under `torchrun` every rank asks a replica of the model about its share of the images; the main one scores.
+
     Raises:
         UserError: If the input is unusable, no question got an answer, or a server was given up: what was answered is
             in the log, and the same command asks the rest.
@@ -94,18 +98,24 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
         raise UserError(f"Both run={config.run} and mllm={config.mllm}: give one.")
     if config.mode not in list(MMADMode):
         raise UserError(f"Unknown mode={config.mode}. Choose one of: {', '.join(MMADMode)}.")
-    out = _out(config)
-    path = Path(config.answers) if config.answers else out / "answers.jsonl"
+    path = Path(config.answers) if config.answers else _out(config) / "answers.jsonl"
     asks = bool(config.run or config.mllm)
-    mmad = read_mmad(config.part(MMADConfig), check_images=asks)
-    skipped = list(mmad.skipped)
+    ranks = join_ranks()
+    mmad = ranks.once(lambda: read_mmad(config.part(MMADConfig), check_images=asks))
     if asks:
-        rows, expected, unplanned = _ask(config, mmad, path)
-        skipped += unplanned
+        rows, expected, unplanned = _ask(config, mmad, path, ranks)
+    elif config.answers:
+        rows, expected, unplanned = read_answer_rows(path, mmad), mmad.count, []
     else:
-        if not config.answers:
-            raise UserError("Nothing to score: give answers=FILE, or run= or mllm= to ask a model.")
-        rows, expected = read_answer_rows(path, mmad), mmad.count
+        raise UserError("Nothing to score: give answers=FILE, or run= or mllm= to ask a model.")
+    return ranks.once(lambda: _score(config, mmad, path, rows, expected, [*mmad.skipped, *unplanned]))
+
+
+def _score(
+    config: EvalMMADConfig, mmad: MMAD, path: Path, rows: list[Row], expected: int, skipped: list[Skipped]
+) -> dict[str, Any]:
+    """Scores the rows of `path` and writes the results; `expected` questions might have been answered."""
+    out = _out(config)
     answers, rejected = read_answers(drop_superseded(rows), mmad)
     if not answers:
         raise UserError(f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}.")
@@ -135,7 +145,7 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     return results
 
 
-def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int, list[Skipped]]:
+def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path, ranks: Ranks) -> tuple[list[Row], int, list[Skipped]]:
     """Rows of the plan, its size, and what could not be planned."""
     ask = config.part(AskConfig)
     knowledge = read_knowledge(Path(config.data_root)) if config.knowledge else {}
@@ -146,8 +156,9 @@ def _ask(config: EvalMMADConfig, mmad: MMAD, path: Path) -> tuple[list[Row], int
     scored = config.mode == MMADMode.likelihood
     asked: ChatModel | OptionScorer = load_scorer(chat) if scored else chat
     mode = MMADMode.likelihood if scored else MMADMode.generate  # mmad-compat reads the replies of generate
-    key = AnswerKey(model=model, adapter=adapter, mode=mode.value, setting=ask.setting)
-    return ask_open(plan, key, path, asked), len(plan), unplanned
+    decoding = {} if scored else GREEDY
+    key = AnswerKey(model=model, adapter=adapter, mode=mode.value, setting=ask.setting, decoding=decoding)
+    return ask_open(plan, key, path, asked, ranks), len(plan), unplanned
 
 
 def _load(config: EvalMMADConfig) -> tuple[ChatModel, str, str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 NO_PENALTY = 1.0  # of repeated tokens
+# As transformers spells it. The keys of stored replies hold it: another way of decoding asks again.
+GREEDY = {"do_sample": False, "repetition_penalty": NO_PENALTY}
 
 
 def say_penalty(model: str, generation: Any) -> None:

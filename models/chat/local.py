@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.batched_vision import batched_vision
-from models.chat.decoding import NO_PENALTY, say_penalty
+from models.chat.decoding import GREEDY, say_penalty
 from models.chat.protocol import ChatRequest
 from models.weights.trust import admit
 
@@ -132,8 +132,7 @@ class TransformersChat:
             inputs_embeds=self.embed(inputs["input_ids"], [path for request in batch for path in request.images]),
             attention_mask=inputs["attention_mask"],
             max_new_tokens=max(request.max_tokens for request in batch),
-            do_sample=False,
-            repetition_penalty=NO_PENALTY,
+            **GREEDY,
         )
         return [strip_thinking(text) for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
 

@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.image_size import read_header
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.decoding import NO_PENALTY, say_penalty
+from models.chat.decoding import GREEDY, say_penalty
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.protocol import ChatRequest
 from models.weights.trust import Admitted
@@ -148,7 +148,7 @@ class SwiftChat:
         for limit in sorted({request.max_tokens for request in requests}):
             chosen = [index for index, request in enumerate(requests) if request.max_tokens == limit]
             asked = [_ask(requests[index]) for index in chosen]
-            settings = RequestConfig(max_tokens=limit, temperature=0, repetition_penalty=NO_PENALTY)
+            settings = RequestConfig(max_tokens=limit, temperature=0, repetition_penalty=GREEDY["repetition_penalty"])
             responses = self.engine.infer(asked, settings, use_tqdm=False)
             for index, response in zip(chosen, responses, strict=True):
                 replies[index] = strip_thinking(response.choices[0].message.content)

@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.decoding import NO_PENALTY, say_penalty
+from models.chat.decoding import GREEDY, say_penalty
 from models.chat.protocol import ChatRequest
 from models.device import Placement
 from models.weights.trust import Admitted
@@ -68,7 +68,7 @@ class VLM:
             batch = requests[start : start + self.batch_size]
             inputs = self.encode(batch)
             limit = max(request.max_tokens for request in batch)
-            output = self.model.generate(**inputs, max_new_tokens=limit, do_sample=False, repetition_penalty=NO_PENALTY)
+            output = self.model.generate(**inputs, max_new_tokens=limit, **GREEDY)
             new = output[:, inputs["input_ids"].shape[1] :]
             replies += self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [strip_thinking(reply) for reply in replies]

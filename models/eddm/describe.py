@@ -1,7 +1,7 @@
 """Writes EDDM's descriptions of a dataset or a folder: in batches, resumable, by one process or by many.
 
-Under `torchrun` every rank has a replica of the model and a log of its own beside the run's, `<name>.rank<N>.jsonl`,
-which the main rank takes into `<name>.jsonl` at the end, or at the next start where they were interrupted.
+Under `torchrun` every rank has a replica of the model and a log of its own (`data.row_log`); at the end one is left,
+with its rows in the order in which one process writes them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 from data.content import hash_files
 from data.errors import UserError
-from data.files import append_jsonl, read_jsonl
 from data.image_size import read_size
 from data.ranks import Ranks, join_ranks
 from data.readers.listing import list_images
+from data.row_log import own_log, take_in
 from data.run import open_run
 from data.source import DataConfig, Source, load_samples
 from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, description_key
+from models.chat.decoding import GREEDY
 from models.device import DeviceConfig
 from models.eddm.eddm import EDDM, load_eddm
 
@@ -141,35 +142,32 @@ def describe_items(
         ranks: The processes that share the images.
     """
     waiting = ranks.once(lambda: _list_waiting(eddm, items, manner, path))
-    own = path if ranks.world == 1 else path.with_name(f"{path.stem}.rank{ranks.rank}.jsonl")
     if ranks.is_main:
         log.info("Descriptions: %d of %d images to describe (%s)", len(waiting), len(items), manner.mode.value)
-    _describe(eddm, ranks.share(waiting), manner, DescriptionLog(own), batch_size)
+    _describe(eddm, ranks.share(waiting), manner, DescriptionLog(own_log(path, ranks)), batch_size)
     ranks.wait()
-    ranks.once(lambda: _take_in(path))
+    ranks.once(lambda: take_in(path, [item.key for item in waiting]))
     return len(waiting)
 
 
 def _list_waiting(eddm: EDDM, items: Sequence[tuple[str, Path]], manner: Manner, path: Path) -> list[Item]:
     """What is left to describe, images of one size together: they are padded to the largest of their batch."""
-    _take_in(path)
+    take_in(path)
     done, hashes = DescriptionLog(path).latest, hash_files(image for _, image in items)
     waiting = []
     for name, image in items:
         digest = hashes[image]
         key = description_key(
-            model=eddm.model, adapter=eddm.adapter, manner=manner, names=eddm.defects, image_hash=digest
+            model=eddm.model,
+            adapter=eddm.adapter,
+            manner=manner,
+            names=eddm.defects,
+            image_hash=digest,
+            decoding=GREEDY,
         )
         if done.get(name) != key:
             waiting.append(Item(name, image, digest, key))
     return sorted(waiting, key=lambda item: read_size(item.image))
-
-
-def _take_in(path: Path) -> None:
-    """Moves what ranks have written on their own to the end of the log."""
-    for part in sorted(path.parent.glob(f"{path.stem}.rank*.jsonl")):
-        append_jsonl(path, read_jsonl(part))
-        part.unlink()
 
 
 def _describe(eddm: EDDM, items: Sequence[Item], manner: Manner, done: DescriptionLog, batch_size: int) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from data.classes.texts import GOOD, Product, plain_name
 from data.errors import UserError
 from models.chat.answers import parse_letter
+from models.chat.decoding import GREEDY
 from models.chat.load import load_scorer
 from models.chat.protocol import ChatModel, ChatRequest, Failure, OptionScorer, StreamingChat
 from models.eddm.eddm import LETTER_TOKENS, knock_out
@@ -85,6 +87,11 @@ class Classifier:
     def mode(self) -> ChoiceMode:
         """How it chooses in fact."""
         return ChoiceMode.generate if self.scorer is None else ChoiceMode.likelihood
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How its replies are generated; empty where letters are scored."""
+        return GREEDY if self.scorer is None else {}
 
     def classify(self, cases: Sequence[Case]) -> Iterator[tuple[int, Answer | Failure]]:
         """Yields (index, answer) as they come, each case once.

@@ -61,9 +61,11 @@ def test_no_log_or_an_empty_one_is_a_user_error(tmp_path: Path) -> None:
 
 def test_the_key_depends_on_every_cause() -> None:
     causes = {"model": "m", "adapter": "a", "manner": Manner(), "names": ["hole"], "image_hash": "i"}
+    causes["decoding"] = {"repetition_penalty": 1.0}
     others = {"model": "n", "adapter": "b", "manner": FREE, "names": ["dent"], "image_hash": "j"}
+    others["decoding"] = {"repetition_penalty": 1.05}
     keys = {description_key(**(causes | {name: value})) for name, value in others.items()}
-    assert len(keys | {description_key(**causes)}) == 6
+    assert len(keys | {description_key(**causes)}) == 7
     longer = {description_key(**(causes | {"manner": Manner(DescribeMode.free, n)})) for n in (48, 256)}
     assert len(longer) == 2
 

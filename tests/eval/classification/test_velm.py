@@ -19,6 +19,7 @@ from eval.classification.evaluate import run_classification
 from eval.classification.names import Names
 from eval.classification.velm import LOG, Row, summarise_gate
 from models.chat.config import ApiConfig, Backend, ChatConfig
+from models.chat.decoding import GREEDY
 from models.chat.protocol import ChatRequest, Failure
 from models.contour import RED
 from models.velm.draw import ThresholdPolicy, VisualPromptConfig
@@ -127,6 +128,14 @@ def answered(request: pytest.FixtureRequest, config: ClassificationConfig, stand
     assert len(stand.requests) == 4
     stand.requests.clear()
     return config
+
+
+def test_another_way_of_decoding_asks_again(
+    answered: ClassificationConfig, stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GREEDY, "repetition_penalty", 1.05)
+    run_classification(answered)
+    assert len(stand.requests) == 4
 
 
 def test_a_moved_dataset_asks_nothing(answered: ClassificationConfig, stand: Stand) -> None:

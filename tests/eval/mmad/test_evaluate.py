@@ -15,8 +15,10 @@ from eval.mmad import evaluate as module
 from eval.mmad.answers import read_answers
 from eval.mmad.evaluate import EvalMMADConfig, evaluate_mmad
 from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
-from models.chat.config import ApiConfig, Backend
+from models.chat.config import ApiConfig, Backend, VLMConfig
+from models.chat.decoding import GREEDY
 from models.chat.protocol import ChatRequest, Failure
+from models.device import Precision
 from tests.eval.mmad.mmad_tree import write_mmad
 from tests.models.chat.fake_server import Server
 
@@ -124,6 +126,57 @@ def test_asks_logs_and_scores(root: Path, chat: FakeChat) -> None:
         text = (root.parent / "out" / name).read_text()
         assert "MVTec-LOCO" in text
         assert f"{mean['average']:.1f}" in text
+
+
+def test_another_way_of_decoding_asks_again(root: Path, chat: FakeChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config(root, mllm="m", mode="generate")
+    evaluate_mmad(settings)
+    chat.requests.clear()
+    evaluate_mmad(settings)
+    assert not chat.requests
+    for change in ({"repetition_penalty": 1.05}, {"do_sample": True}):
+        with monkeypatch.context() as patch:
+            for name, value in change.items():
+                patch.setitem(GREEDY, name, value)
+            evaluate_mmad(settings)
+        assert len(chat.requests) == 47
+        chat.requests.clear()
+    evaluate_mmad(config(root, mllm="m", mode="generate", max_tokens=17))
+    assert len(chat.requests) == 47
+
+
+def test_what_ranks_wrote_before_an_interruption_is_taken_in(root: Path, chat: FakeChat) -> None:
+    settings = config(root, mllm="m", mode="generate")
+    whole = evaluate_mmad(settings)
+    log = root.parent / "out" / "answers.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.unlink()
+    log.with_name("answers.rank0.jsonl").write_text("".join(lines[:7]))
+    log.with_name("answers.rank1.jsonl").write_text("".join(lines[7:12]) + '{"torn')
+    chat.requests.clear()
+    assert evaluate_mmad(settings) == whole
+    assert len(chat.requests) == 35
+    assert [path.name for path in log.parent.glob("answers*")] == [log.name]
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_each_rank_has_its_own_device(root: Path, monkeypatch: pytest.MonkeyPatch, local: bool) -> None:
+    placed: list[str] = []
+    asked, number = {"run": str(root)} if local else {"mllm": "m"}, Precision.float32
+
+    def load(*arguments: Any, where: Any = None, **others: Any) -> Any:
+        placed.append((where or arguments[1].local).place().where)
+        raise UserError("seen")
+
+    monkeypatch.setattr(module, "load_eddm" if local else "load_chat", load)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        with pytest.raises(UserError, match="seen"):
+            evaluate_mmad(config(root, **asked, precision=number, local=VLMConfig(precision=number)))
+    assert placed == ["cuda:0", "cuda:1"]
 
 
 def test_an_interrupted_run_goes_on(root: Path, chat: FakeChat, monkeypatch: pytest.MonkeyPatch) -> None:

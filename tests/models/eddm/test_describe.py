@@ -14,6 +14,7 @@ from data.errors import UserError
 from data.ranks import Ranks
 from data.source import DataConfig
 from data.training.descriptions import DescribeMode, Manner, load_descriptions
+from models.chat.decoding import GREEDY
 from models.chat.protocol import ChatRequest
 from models.eddm.describe import DescribeConfig, describe_items, list_items
 from models.eddm.eddm import EDDM
@@ -70,6 +71,8 @@ def test_finished_batches_survive_an_interruption(folder: Path, tmp_path: Path) 
     chat = Counter()
     assert run(chat, folder, log) == 3
     assert chat.seen == ["2.png", "3.png", "4.png"]
+    run(Counter(), folder, tmp_path / "whole.jsonl")
+    assert log.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_another_image_or_adapter_is_described_again(folder: Path, tmp_path: Path) -> None:
@@ -80,6 +83,14 @@ def test_another_image_or_adapter_is_described_again(folder: Path, tmp_path: Pat
     assert run(Counter(), folder, log, adapter="b") == 5
     assert run(Counter(), folder, log, adapter="b", length=256) == 5
     assert all("key" in json.loads(line) for line in log.read_text().splitlines())
+
+
+def test_another_way_of_decoding_describes_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "x.jsonl"
+    run(Counter(), folder, log)
+    for setting, value in (("repetition_penalty", 1.05), ("do_sample", True)):
+        monkeypatch.setitem(GREEDY, setting, value)
+        assert run(Counter(), folder, log) == 5
 
 
 def test_a_missing_or_empty_folder_is_a_user_error(tmp_path: Path) -> None:
@@ -106,6 +117,8 @@ def test_ranks_share_the_images_and_leave_one_log(folder: Path, tmp_path: Path) 
     assert {len(chat.seen) for chat in chats} == {2, 3}
     assert len(load_descriptions(log)) == 5
     assert list(tmp_path.glob("*.jsonl")) == [log]
+    run(Counter(), folder, tmp_path / "alone.jsonl")
+    assert log.read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
     assert run(Counter(), folder, log) == 0
 
 
