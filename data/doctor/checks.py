@@ -67,7 +67,8 @@ def check_samples(listed: Listed, seen: Seen, root: Path) -> Iterator[Problem]:
             continue
         size = seen.get((Role.IMAGE, image), {}).get("size")
         if sample.defect is not None and sample.mask is None and not told:
-            yield problem("missing-mask", image, f"Shows '{sample.defect}', but no mask says where.")
+            code = "no-mask" if listed.optional_masks else "missing-mask"
+            yield problem(code, image, f"Shows '{sample.defect}', but no mask says where.")
         elif isinstance(sample.mask, Polygons):
             yield from _check_polygons(sample, size, seen, root)
         elif sample.mask is not None:

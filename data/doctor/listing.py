@@ -30,6 +30,7 @@ class Listed:
         blank: Masks that the layout gives to normal images.
         extras: Number of images that belong to the download but are no samples, by rule.
         skipped: Samples that the reader leaves out by rule, with its reason.
+        optional_masks: Whether a defective image may come without a mask.
         problems: What the reader reports, and files that it does not use.
     """
 
@@ -38,6 +39,7 @@ class Listed:
     blank: set[str] = field(default_factory=set)
     extras: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    optional_masks: bool = False
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -49,7 +51,7 @@ def list_dataset(found: Recognition, tree: Tree, options: dict[str, Any] | None 
         tree: Its files.
         options: Options for its reader, for readers that take them.
     """
-    listed = Listed()
+    listed = Listed(optional_masks=found.signature is not None and found.signature.by_meaning)
     if found.reader is None:
         return listed
     with collect_faults() as faults:

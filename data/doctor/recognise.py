@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.doctor.problems import Problem, problem
 from data.doctor.signatures import Signature, find, forget, signatures
+from data.readers.photos import LAYOUT
 
 LEVELS = 2  # how far above and below the given path a root is looked for
 BREADTH = 200  # folders a level that are looked into
@@ -99,7 +100,7 @@ def _match(folder: Path, group: list[Signature]) -> Match | None:
 def _unrecognised(path: Path, reader: str | None) -> Recognition:
     if reader is None:
         known = ", ".join(sorted({item.reader for item in signatures()}))
-        message = f"Has the layout of none of: {known}."
+        message = f"Has the layout of none of: {known}. For photos of your own, make {LAYOUT}."
         return Recognition(path, problems=[problem("unknown-dataset", path, message)])
     own = next(item for item in signatures() if item.reader == reader)
     layout = " or ".join(", ".join(patterns) for patterns in own.layouts)
@@ -126,7 +127,8 @@ def _case_mistakes(root: Path, signature: Signature) -> Iterator[Problem]:
     """Names that match a signature only when upper and lower case are taken for the same."""
     official = {name.lower(): name for name in signature.names}
     renamed: dict[Path, str] = {}
-    for pattern in sorted({pattern for layout in signature.layouts for pattern in layout}):
+    patterns = () if signature.by_meaning else signature.layouts
+    for pattern in sorted({pattern for layout in patterns for pattern in layout}):
         for found in find(root, pattern):
             for depth, (have, want) in enumerate(zip(found.parts, pattern.split("/"), strict=True)):
                 right = official.get(have.lower(), have) if want == "*" and depth == 0 else _spell(have, want)

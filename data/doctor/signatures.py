@@ -11,7 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from data.readers.listing import is_junk
+from data.faults import collect_faults
+from data.readers.listing import is_junk, list_folders
+from data.readers.photos import find_products
 
 SIGNATURES = Path(__file__).with_name("signatures.yaml")
 
@@ -31,6 +33,8 @@ class Signature:
         masks: Where masks lie; a file there that no sample uses is an orphan.
         blank: Masks of normal images; must be all zero.
         extras: Files that belong to the download but are neither images nor masks for us.
+        by_meaning: Recognised by what the folders are called (`data.readers.photos`), not by the patterns; masks are
+            optional.
         variants: Top folders of which a reader uses one, such as resolutions; the files of the others are extras.
     """
 
@@ -45,11 +49,18 @@ class Signature:
     blank: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    by_meaning: bool = False
 
     def fit(self, root: Path) -> tuple[str, ...] | None:
         """The patterns of the first layout that a folder has; None when it has none of them."""
         if any(has(root, pattern) for pattern in self.lacks):
             return None
+        if self.by_meaning:
+            with collect_faults():  # of links and permissions: the tree's, told later
+                products = find_products(root)
+                alone = products == [root]
+                whole = len(products) > 1 and products == list_folders(root)  # not just any folder that holds products
+            return tuple(f"{product.name}: sound photos" for product in products) if alone or whole else None
         return next((layout for layout in self.layouts if self._has_layout(root, layout)), None)
 
     def _has_layout(self, root: Path, layout: tuple[str, ...]) -> bool:
@@ -71,6 +82,7 @@ def signatures() -> tuple[Signature, ...]:
             title=row["title"],
             weak=row.get("weak", False),
             published=row.get("published", True),
+            by_meaning=row.get("by_meaning", False),
             layouts=tuple(tuple(layout) for layout in row["layouts"]),
             **{key: tuple(row.get(key, ())) for key in lists},
         )

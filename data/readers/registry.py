@@ -21,6 +21,7 @@ from data.readers.mvtec_3d import read_mvtec_3d
 from data.readers.mvtec_layout import read_mvtec_layout
 from data.readers.mvtec_loco import read_mvtec_loco
 from data.readers.pd_real import read_pd_real
+from data.readers.photos import read_photos
 from data.readers.real_iad import read_real_iad
 from data.readers.rsdd import read_rsdd
 from data.readers.visa import read_visa
@@ -53,6 +54,7 @@ READERS: dict[str, Reader] = {
     "mvtec_ad": _in_mvtec_layout("mvtec_ad"),  # Bergmann et al., 2019
     "mvtec_loco": read_mvtec_loco,
     "pd_real": read_pd_real,
+    "photos": read_photos,
     "real_iad": read_real_iad,
     "rsdd": read_rsdd,
     "visa": read_visa,

@@ -240,6 +240,17 @@ def write_folder(root: Path) -> None:
     mask(root / "gear/masks/c ü_mask.png")
 
 
+def write_photos(root: Path) -> None:
+    """Two products, named as people name folders; every defective photo has a mask, wherever it may lie."""
+    for name in ("gear/OK parts/a ü.JPG", "gear/OK parts/Monday/a.png", "gear/not ok/b.png", "gear/not ok/dent/c.png"):
+        image(root / name)
+    mask(root / "gear/Masks/not ok/b.png")
+    mask(root / "gear/Masks/not ok/dent/c_mask.png", 1)
+    for name in ("nut/good/a.bmp", "nut/bad/a.png"):
+        image(root / name)
+    mask(root / "nut/bad/a_mask.png")
+
+
 TREES = {name.removeprefix("write_"): write for name, write in list(globals().items()) if name.startswith("write_")}
 
 
