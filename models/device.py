@@ -4,20 +4,24 @@
     precision   auto: the checkpoint's own format where it names one, else float32 on a CPU and bf16 on a GPU ·
                 float32 · bf16 · fp16
 
-Under torchrun every rank has one replica on the GPU of its local rank, never a model spread over all of them. Nothing
-else chooses a device: loaders take a `Placement`. Light: torch is imported when a device is asked for.
+Under torchrun every rank has one replica on the GPU of its local rank, or, where the launcher shows each rank one GPU,
+on that; never a model spread over all of them, and never two ranks on one. Nothing else chooses a device: loaders take
+a `Placement`. Light: torch is imported when a device is asked for.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from data.errors import UserError
+from data.files import hash_value
 
 if TYPE_CHECKING:
     import torch
@@ -147,15 +151,41 @@ def choose_device(device: str, environment: Mapping[str, str]) -> str:
     if kind == "auto" and not count:
         return "cpu"
     ranks = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    if count and ranks > count:
+    shows_one_each = count == 1 and ranks > 1 and _is_own_gpu(environment)
+    if count and ranks > count and not shows_one_each:
         raise UserError(
             f"{ranks} ranks were started on this machine, which shows {count} GPU{'s' * (count > 1)}: two would share "
             f"one. Start at most {count} (torchrun --nproc_per_node {count}), or set device=cpu."
         )
-    if number and ranks > 1:
+    if number and ranks > 1 and not shows_one_each:
         raise UserError(f"device={device} would put all {ranks} ranks on one GPU. Set device=cuda: each takes its own.")
-    index = int(number or environment.get("LOCAL_RANK", "0"))
+    index = int(number or ("0" if shows_one_each else environment.get("LOCAL_RANK", "0")))
     if index >= count:
         there = f"only {count} of them" if count else "none"
         raise UserError(f"device={device} asks for GPU {index}, but torch sees {there} here. Set device=auto or cpu.")
     return f"cuda:{index}"
+
+
+_held: dict[tuple[str, str], IO[str]] = {}  # locks by file and rank, open as long as this process lives
+
+
+def _is_own_gpu(environment: Mapping[str, str]) -> bool:
+    """Whether the one GPU that this rank sees is seen by no other rank of its launch: the first to ask locks it."""
+    import fcntl
+
+    import torch
+
+    launch = [environment.get(name) for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")]
+    gpu = str(torch.cuda.get_device_properties(0).uuid)
+    path = Path(tempfile.gettempdir()) / f"eiad-gpu-{hash_value([os.getuid(), launch, gpu])[:16]}.lock"
+    key = str(path), environment.get("RANK", "0")
+    if key in _held:
+        return True
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _held[key] = lock
+    return True

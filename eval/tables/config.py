@@ -8,6 +8,7 @@ from pathlib import Path
 from data.errors import UserError
 from eval.metrics.pixels import Engine
 from eval.mmad.prompt import WordingConfig
+from models.device import DeviceConfig
 
 GET = {
     "bsdata": "git clone https://github.com/2Obe/BSData {root}",
@@ -28,8 +29,8 @@ TRAIN = "python -m scripts.run_all preset=paper data=paper run_dir=RUN trains on
 
 
 @dataclass(kw_only=True, slots=True)
-class ReproduceConfig:
-    """Which table, and what there is to make it from.
+class ReproduceConfig(DeviceConfig):
+    """Which table, and what there is to make it from; where models run as `DeviceConfig` says.
 
     Attributes:
         table: `eiad.1` to `eiad.7`, `velm.1` to `velm.5`, or `all`.

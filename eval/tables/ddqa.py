@@ -67,7 +67,7 @@ def _on_ddqa(config: ReproduceConfig) -> Ours:
         rows += [row for row in read_jsonl(_layout(config, name).rows) if row["task"] in TASKS]
     rows = _spread(rows, config.questions)
     trusted = config.trust_remote_code
-    eddm = load_eddm(run, use_adapter=False, batch_size=config.batch_size, trust_remote_code=trusted)
+    eddm = load_eddm(run, use_adapter=False, batch_size=config.batch_size, trust_remote_code=trusted, where=config)
     marks = grade(rows, ask_all(eddm.chat, rows, config.batch_size))
     values = {"AD": marks["AD_accuracy"], "DC": marks["DC"], "RDL": marks["RDL"]}
     lost = sum(marks["unparsable"].values())

@@ -59,6 +59,8 @@ def answer_mmad(config: ReproduceConfig, method: str) -> dict[str, Any]:
             wording=config.wording,
             mode=config.mode,
             trust_remote_code=config.trust_remote_code,
+            device=config.device,
+            precision=config.precision,
             out=str(Path(config.out) / "mmad" / method),
             **settings,
         )

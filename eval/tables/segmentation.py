@@ -74,7 +74,17 @@ def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSour
         from models.eddm.describe import DescribeConfig, describe  # slow to import
 
         source = Source(reader=dataset, root=str(root), splits=["test"], categories=config.categories)
-        describe(DescribeConfig(run=run, data=_no_data(), sources=[source], name=name))
+        describe(
+            DescribeConfig(
+                run=run,
+                data=_no_data(),
+                sources=[source],
+                name=name,
+                trust_remote_code=config.trust_remote_code,
+                device=config.device,
+                precision=config.precision,
+            )
+        )
     return evaluate_segmentation(
         _settings(config, dataset, root, text.value, run=run, description=text, descriptions=name, name=text.value)
     )
@@ -100,6 +110,8 @@ def _settings(config: ReproduceConfig, dataset: str, root: Path, row: str, **cha
         out=str(Path(config.out) / "segmentation" / dataset / row),
         engine=config.engine,
         resolution=config.resolution,
+        device=config.device,
+        precision=config.precision,
         batch_size=config.batch_size,
         allow_extra_maps=False,
         **changes,

@@ -62,15 +62,26 @@ def check_swift(place: Path, model_type: str, template: str) -> None:
 
 @contextlib.contextmanager
 def remote_code(trusted: bool) -> Iterator[None]:
-    """Within the block ms-swift runs the code that comes with weights only if `trusted`; its own default is to."""
-    from swift.model.register import ModelLoader  # slow to import
+    """Within the block ms-swift runs the code that comes with weights only if `trusted`, and fetches none.
 
-    before = ModelLoader.default_trust_remote_code
-    ModelLoader.default_trust_remote_code = trusted
+    Its own default is to run it. For some model types it also clones a repository of code, which no pin holds.
+    """
+    from swift.model.register import ModelLoader  # slow to import
+    from swift.utils import hub_utils
+
+    before = ModelLoader.default_trust_remote_code, hub_utils.subprocess_run
+    ModelLoader.default_trust_remote_code, hub_utils.subprocess_run = trusted, _refuse_to_clone
     try:
         yield
     finally:
-        ModelLoader.default_trust_remote_code = before
+        ModelLoader.default_trust_remote_code, hub_utils.subprocess_run = before
+
+
+def _refuse_to_clone(command: Sequence[str], *args: Any, **kwargs: Any) -> None:
+    raise UserError(
+        f"ms-swift would run '{' '.join(command)}' for this model_type, and then the code that it gets, which nothing "
+        "pins. Choose a model that transformers knows, or that brings its code with its weights."
+    )
 
 
 @dataclass(kw_only=True, slots=True)

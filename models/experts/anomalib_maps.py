@@ -21,6 +21,7 @@ from data.errors import UserError
 from data.files import make_dir, read_json, write_json
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
+from models.device import choose
 
 SETTINGS = "maps.json"
 MapMaker = Callable[[ImageArray], NDArray[np.float32]]
@@ -40,7 +41,7 @@ class ExportConfig:
         train_split: Split whose normal images a model is fitted on.
         categories: Categories to keep; empty keeps all.
         batch_size: Images a training step.
-        device: Where it runs: `cpu`, `gpu`, `auto`.
+        device: Where it runs, see `models.device`; in which number format is anomalib's affair.
         seed: Of everything that is random.
     """
 
@@ -53,7 +54,7 @@ class ExportConfig:
     train_split: str = "train"
     categories: list[str] = field(default_factory=list)
     batch_size: int = 8
-    device: str = "cpu"
+    device: str = "auto"
     seed: int = 0
 
     def facts(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def load_map_maker(config: ExportConfig, category: str) -> MapMaker:
         model.setup("predict")
     else:
         _fit(model, config, category)
-    device = torch.device("cuda" if config.device in ("gpu", "cuda") else "cpu")
+    device = choose(config.device).device
     model = model.to(device).eval()
 
     def make_map(image: ImageArray) -> NDArray[np.float32]:
@@ -142,8 +143,11 @@ def _fit(model: Any, config: ExportConfig, category: str) -> None:
     if not normal:
         raise UserError(f"{config.model} needs normal images: {category} has none in split '{config.train_split}'.")
     loader: Any = DataLoader(normal, config.batch_size, shuffle=True, collate_fn=_collate)  # type: ignore[arg-type]
-    accelerator = "gpu" if config.device in ("gpu", "cuda") else config.device
-    trainer = Trainer(**{"accelerator": accelerator, "devices": 1, "barebones": True, **model.trainer_arguments})
+    device = choose(config.device).device
+    place: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
+    if device.type == "cuda":
+        place = {"accelerator": "gpu", "devices": [device.index]}
+    trainer = Trainer(**{**place, "barebones": True, **model.trainer_arguments})
     trainer.fit(model, train_dataloaders=loader)
 
 

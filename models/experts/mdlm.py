@@ -77,12 +77,12 @@ class MDLMExpert:
         self.config, self.gates = config, dict(gates)
         self.weights_hash = hash_value([hash_file(path) for path in _weights(folder)])
         self._manner = choose_manner(folder, config.mode, config.length)
-        self._mdlm = load_mdlm(run, config.description.value, (where or DeviceConfig()).place())
         self._eddm = (
             load_eddm(run, trust_remote_code=trust_remote_code, where=where)
             if config.description is DescriptionMode.eddm
             else None
         )
+        self._mdlm = load_mdlm(run, config.description.value, (where or DeviceConfig()).place())
 
     def check(self, categories: Sequence[str]) -> None:
         """Refuses categories without a gate; see `Expert.check`."""

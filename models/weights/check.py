@@ -181,7 +181,7 @@ def _identify(folder: Path, candidates: Sequence[Checkpoint], found: list[Proble
 
 
 def _check_code(folder: Path, entry: Checkpoint, found: list[Problem]) -> None:
-    for name in [] if entry.remote_code else dict(find_code(folder)):
+    for name in [] if entry.remote_code else find_code(folder):
         text = f"{entry.title} needs no code of its own, but this file names some (auto_map)."
         found.append(problem("unexpected-code", folder / name, text))
 

@@ -62,7 +62,7 @@ def _try_code(folder: Path) -> str:
 
     try:
         with mended(folder, trusted=True):
-            for reference in sorted({name for _, names in find_code(folder) for name in names}):
+            for reference in sorted({name for names in find_code(folder).values() for name in names}):
                 get_class_from_dynamic_module(reference, folder, local_files_only=True)
     except Exception as error:
         return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

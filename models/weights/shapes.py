@@ -28,6 +28,7 @@ from data.errors import UserError
 from data.files import read_json
 from models.mdlm.sam import Sam, SamConfig
 from models.weights.table import checkpoints, find_checkpoint
+from models.weights.trust import KERNEL
 
 REMOTE = "minicpmv"  # model_type of MiniCPM-V 2.6
 
@@ -73,7 +74,10 @@ def build_chat_shape(values: dict[str, Any]) -> nn.Module:
     kind = values.get("model_type")
     with torch.device("meta"):
         if kind == REMOTE:
-            return MiniCPMVShape(values)
+            try:
+                return MiniCPMVShape(values)
+            except KeyError as error:
+                raise UserError(f"MiniCPM-V 2.6's config.json names no {error}. Download it again.") from error
         if kind == "minicpmv4_6":
             config_class: Any = MiniCPMV4_6Config
             return MiniCPMV4_6ForConditionalGeneration(config_class(**_without_type(values)))
@@ -129,6 +133,11 @@ class _Resampler(nn.Module):
 
 
 def _without_type(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy without the keys that transformers' config classes set themselves; nested dictionaries are copied too."""
+    """A copy without the keys that transformers' config classes set themselves, and without any attention kernel."""
     kept = {key: value for key, value in values.items() if key not in ("model_type", "transformers_version")}
-    return {key: dict(value) if isinstance(value, dict) else value for key, value in kept.items()}
+    return _without_kernels(kept)
+
+
+def _without_kernels(values: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in values.items() if not KERNEL.fullmatch(key)}
+    return {key: _without_kernels(value) if isinstance(value, dict) else value for key, value in kept.items()}

@@ -1,8 +1,10 @@
 """Code that comes with weights: it runs only where the user's own command line says so, and only what was read.
 
 A checkpoint names such code as `auto_map` in its JSON files, and libraries run it while they load, ms-swift even where
-it was told not to. Every loader therefore asks `admit` first, and gives the libraries the folder and the answer that it
-returns. No file of a run, an export or a checkpoint can grant this trust; runs and exports only record which it was.
+it was told not to. A JSON file may also name an attention kernel of the hub, which would be downloaded and run, or, as
+an adapter's does, another checkpoint, which would be loaded instead. Every loader therefore asks `admit` first, and
+gives the libraries the folder and the answer that it returns. No file of a run, an export or a checkpoint can grant
+this trust; runs and exports only record which it was.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from models.weights.hub import COMMIT, HUB_ID, find_commit, resolve_checkpoint
 from models.weights.shards import check_format
 
 KEY = "auto_map"
+KERNEL = re.compile(r"_?(attn|experts)_implementation(_internal)?")  # keys; a value `owner/name` is a kernel of the hub
+ADAPTER = "adapter_config.json"
 HASH = re.compile(r"[0-9a-f]{64}")
 REFERENCE = re.compile(r"(\w+)\.\w+")  # module.Class; `owner/name--module.Class` would be fetched from elsewhere
 FLAG = "trust_remote_code"
@@ -68,14 +72,27 @@ def admit(
         pin: The setting of the pin, for messages.
 
     Raises:
-        UserError: If the checkpoint is missing, holds pickles for weights, or names code and that is not allowed, not
-            pinned, another one than the pin says, incomplete, or of another repository.
+        UserError: If the checkpoint is missing; holds pickles for weights; names code and that is not allowed, not
+            pinned, another one than the pin says, incomplete, or of another repository; names a kernel of the hub; or
+            is an adapter.
     """
     found = resolve_checkpoint(place, revision)
     commit = find_commit(found)
+    if (found / ADAPTER).is_file():
+        raise UserError(
+            f"{found} holds an adapter ({ADAPTER}), for which libraries would load the base that it names. Give that "
+            "base's folder, and this one as the adapter."
+        )
     if found.is_dir():
         check_format(found)
-    references = dict(find_code(found))
+    named_in = _read_names(found)
+    if named_in.kernels:
+        file, kernel = named_in.kernels[0]
+        raise UserError(
+            f"{found / file} asks for '{kernel}', a kernel of the hub, which would be downloaded and run, and no pin "
+            "holds it. Remove that line from the file: attention then runs on torch's own."
+        )
+    references = named_in.code
     if not references:
         return Admitted(place=found, revision=commit or revision, code=None)
     named = f"{found} names code of its own ({KEY} in {sorted(references)[0]})"
@@ -88,18 +105,9 @@ def admit(
     return Admitted(place=found, revision=commit or revision, code=digest)
 
 
-def find_code(place: Path) -> Iterator[tuple[str, list[str]]]:
+def find_code(place: Path) -> dict[str, list[str]]:
     """The JSON files of a folder that name code, with what they name; nothing of a single file."""
-    if not place.is_dir():
-        return
-    for path in sorted(place.rglob("*.json")):
-        found: list[Any] = []
-        try:
-            json.loads(path.read_bytes(), object_pairs_hook=partial(_note, found))
-        except (ValueError, RecursionError, OSError):
-            continue  # no library reads it, either
-        if found:
-            yield path.relative_to(place).as_posix(), [name for value in found for name in _names(value)]
+    return _read_names(place).code
 
 
 def hash_code(folder: Path) -> str:
@@ -108,9 +116,40 @@ def hash_code(folder: Path) -> str:
     return hash_value([[path.relative_to(folder).as_posix(), hash_file(path)] for path in files])
 
 
-def _note(found: list[Any], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Keeps what stands under the key, at any depth; a number there is a token of a vocabulary."""
-    found += [value for key, value in pairs if key == KEY and not isinstance(value, int | float)]
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the JSON files of a folder name, at any depth and in any subfolder.
+
+    Attributes:
+        code: File → the classes that it names.
+        kernels: Files, each with a kernel of the hub.
+    """
+
+    code: dict[str, list[str]]
+    kernels: list[tuple[str, str]]
+
+
+def _read_names(place: Path) -> _Named:
+    named = _Named({}, [])
+    for path in sorted(place.rglob("*.json")) if place.is_dir() else []:
+        found: list[tuple[str, Any]] = []
+        try:
+            json.loads(path.read_bytes(), object_pairs_hook=partial(_note, found))
+        except (ValueError, RecursionError, OSError):
+            continue  # no library reads it, either
+        name = path.relative_to(place).as_posix()
+        if any(key == KEY for key, _ in found):
+            named.code[name] = [one for key, value in found if key == KEY for one in _names(value)]
+        kernels = [one for key, value in found if key != KEY for one in _names(value)]
+        named.kernels.extend((name, one) for one in kernels if "/" in one)
+    return named
+
+
+def _note(found: list[tuple[str, Any]], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keeps what stands under the keys; a number there is a token of a vocabulary."""
+    for key, value in pairs:
+        if (key == KEY or KERNEL.fullmatch(key)) and not isinstance(value, int | float):
+            found.append((key, value))
     return dict(pairs)
 
 

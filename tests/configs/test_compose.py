@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from data.ddqa.config import DDQAConfig, resolve
 from data.errors import UserError
 from data.source import Source, load_samples
+from models.device import DeviceConfig
 from scripts.command import CONFIGS, spell_out, to_dataclass
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -75,6 +76,21 @@ def test_the_papers_data_are_asked_for_when_they_are_read(monkeypatch: pytest.Mo
     config = compose_dataclass("train_mdlm", "preset=paper")
     with pytest.raises(UserError, match="Set the environment variable EIAD_DATA first"):
         load_samples(config.data.train)
+
+
+def test_every_command_that_runs_a_model_can_be_told_where_and_in_which_number_format() -> None:
+    without_models = ("build_ac", "build_ddqa", "contact_sheet", "dataset_sheet", "ddqa_stats", "doctor")
+    without_models += ("make_synthetic", "plan", "report", "run_all")  # the last starts the commands of this list
+    trainings = (
+        "train_eddm",
+        "train_mdlm",
+        "train_tiny_base",
+    )  # by optim.use_cpu, loop.precision and model.torch_dtype
+    for name in set(NAMES) - {*without_models, *trainings, "export_maps"}:
+        cfg = compose_config(name)
+        assert (cfg.device, cfg.precision) == ("auto", "auto"), name
+        assert issubclass(importlib.import_module(f"scripts.{name}").main.schema, DeviceConfig), name
+    assert compose_config("export_maps").device == "auto"  # the number format is anomalib's affair
 
 
 @pytest.mark.parametrize("group", DATA)

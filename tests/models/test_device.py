@@ -1,5 +1,11 @@
 """Which device and number format is chosen, on machines with and without GPUs."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -8,9 +14,10 @@ from data.errors import UserError
 from models.device import CPU, Placement, choose
 
 
-def gpus(monkeypatch: pytest.MonkeyPatch, count: int, *, bf16: bool = True) -> None:
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int, *, bf16: bool = True, uuid: str = "GPU-0") -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=uuid))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
 
 
@@ -50,7 +57,7 @@ def test_auto_keeps_the_format_of_a_checkpoint_and_asks_the_gpu_what_it_can(monk
         ("cuda:x", 1, {}, "is none of"),
         ("cuda", 0, {}, "device=cuda asks for GPU 0, but torch sees none here"),
         ("cuda:3", 2, {}, "asks for GPU 3, but torch sees only 2"),
-        ("auto", 1, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}, "2 ranks .* shows 1 GPU: two would share one"),
+        ("auto", 2, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "3"}, "3 ranks .* shows 2 GPUs: two would share one"),
         ("cuda:1", 2, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}, "all 2 ranks on one GPU"),
     ],
 )
@@ -60,6 +67,50 @@ def test_what_cannot_be_is_said(
     gpus(monkeypatch, count)
     with pytest.raises(UserError, match=message):
         choose(device, environment=launcher)
+
+
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.device._held", {})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def launched(rank: int, port: int = 29500) -> dict[str, str]:
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": str(port)}
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_launcher_may_show_each_rank_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in (0, 1, 0, 1):
+        gpus(monkeypatch, 1, uuid=f"GPU-{rank}")
+        for device in ("auto", "cuda", "cuda:0"):
+            assert choose(device, environment=launched(rank)).where == "cuda:0"
+    with pytest.raises(UserError, match="device=cuda:1 asks for GPU 1, but torch sees only 1"):
+        choose("cuda:1", environment=launched(1))
+
+
+@pytest.mark.usefixtures("locks")
+def test_two_ranks_that_see_the_same_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 1)
+    assert choose(environment=launched(0)).where == "cuda:0"
+    for device in ("auto", "cuda", "cuda:0"):
+        with pytest.raises(UserError, match=r"2 ranks .* shows 1 GPU: two would share one"):
+            choose(device, environment=launched(1))
+    assert choose(environment=launched(1, port=29501)).where == "cuda:0"  # of another launch: nothing of ours
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_gpu_is_free_again_when_its_rank_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import torch, types; from models.device import choose; torch.cuda.is_available = lambda: True;"
+        "torch.cuda.device_count = lambda: 1; torch.cuda.is_bf16_supported = lambda including_emulation: True;"
+        "torch.cuda.get_device_properties = lambda device: types.SimpleNamespace(uuid='GPU-0'); print(choose().where)"
+    )
+    environment = os.environ | launched(0) | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "cuda:0"
+    gpus(monkeypatch, 1)
+    assert choose(environment=launched(1)).where == "cuda:0"
 
 
 def test_autocast_and_placing() -> None:

@@ -65,7 +65,9 @@ def meet(timeout: float, environment: Mapping[str, str] | None = None, *, use_gp
         return
     gpu = use_gpu and torch.cuda.is_available()
     if gpu:
-        torch.cuda.set_device(choose("cuda", environment=environment).device)
+        own = choose("cuda", environment=environment).device
+        torch.cuda.set_device(own)
+        os.environ["LOCAL_RANK"] = str(own.index)  # libraries take it for the GPU's number, also where a rank sees one
     place = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=timeout))

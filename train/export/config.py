@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from data.errors import UserError
 from data.training.grounding import DescriptionMode
+from models.device import DeviceConfig
 
 
 class Part(StrEnum):
@@ -26,8 +27,8 @@ class Dtype(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class ExportConfig:
-    """One export.
+class ExportConfig(DeviceConfig):
+    """One export; where it is merged and proven as `DeviceConfig` says, what is written does not depend on `precision`.
 
     Attributes:
         run: The run directory.

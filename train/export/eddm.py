@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.files import read_json, write_json
 from data.run import Run
 from models.device import DeviceConfig
-from models.eddm.eddm import find_base, load_trained_chat, place_trained
+from models.eddm.eddm import find_base, load_trained_chat, own_format
 from models.exported import MODEL
 from models.mdlm.files import ADAPTER, TOKENIZER
 from models.weights.checkpoint import identify
@@ -24,7 +24,8 @@ from train.export.written import (
     PROCESSOR_FILES,
     TOKENIZER_FILES,
     Written,
-    coarser,
+    choose_passes,
+    coarsest,
     copy_files,
     count_bytes,
     name_dtype,
@@ -67,9 +68,10 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
     base = find_base(run, trained, trust_remote_code=config.trust_remote_code)
     identity = identify(str(base.place), base.revision, base.code)
     adapter = run.eddm / "adapter"
+    own = own_format(trained)
+    held, passes = choose_passes(config, own)
     try:
-        placement = place_trained(trained, DeviceConfig(device="cpu"))
-        chat: Any = load_trained_chat(trained, base, adapter, placement, name="run", batch_size=1)
+        chat: Any = load_trained_chat(trained, base, adapter, held, name="run", batch_size=1)
     except (RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise
@@ -78,9 +80,9 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
             f"The adapter {adapter} does not fit the base {base.place}: {reason} Train EDDM again."
         ) from error
     model = chat.model
-    reference = probe_chat(chat) if base.code else probe_eddm(model, load_processor(base.place))
-    own = next(model.parameters()).dtype
-    dtype = getattr(torch, config.dtype) if config.dtype else own
+    with passes:
+        reference = probe_chat(chat) if base.code else probe_eddm(model, load_processor(base.place))
+    dtype = getattr(torch, config.dtype or own)
     code = base.code
     if config.merge:
         whole = model.merge_and_unload(safe_merge=True) if hasattr(model, "merge_and_unload") else model
@@ -106,7 +108,8 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
         kind="eddm",
         folder=folder,
         reference=reference,
-        dtype=coarser(own, dtype),
+        dtype=coarsest(getattr(torch, own), dtype, config.place(own).dtype),
+        where=DeviceConfig(device=config.device, precision=config.precision),
         bases={} if config.merge else {"base": str(base.place)},
         trust_remote_code=base.trust_remote_code,
     )

@@ -14,6 +14,7 @@ from data.errors import UserError
 from data.files import read_json
 from data.run import Run
 from data.training.grounding import DescriptionMode
+from models.device import DeviceConfig
 from models.exported import LLAVA, SAM
 from models.mdlm.files import ADAPTER, HEADS, MANIFEST, load_trained, read_config, save_adapter
 from models.mdlm.llava import SEG_TOKEN
@@ -28,9 +29,10 @@ from train.export.written import (
     CARD_AND_MANIFEST,
     PROCESSOR_FILES,
     Written,
-    coarser,
+    coarsest,
     copy_files,
     count_bytes,
+    exact,
     name_dtype,
     save_model,
     write_manifest,
@@ -89,7 +91,8 @@ def write_mdlm(run: Run, mode: DescriptionMode, folder: Path, config: ExportConf
     places = _find_bases(settings, source)
     bases = {"llava": identify(str(places["llava"]), settings.llava.revision), "sam": identify(str(places["sam"]))}
     settings.heads = None  # only where the projection started; the trained one is in the heads
-    model = load_trained(source, settings)
+    placement = exact(config).place()
+    model = load_trained(source, settings, placement)
     assert model.processor is not None
     reference = probe_mdlm(model)
     llava: Any = model.llava.model
@@ -126,7 +129,8 @@ def write_mdlm(run: Run, mode: DescriptionMode, folder: Path, config: ExportConf
         kind="mdlm",
         folder=folder,
         reference=reference,
-        dtype=coarser(own, dtype),
+        dtype=coarsest(own, dtype, placement.dtype),
+        where=DeviceConfig(device=config.device, precision=config.precision),
         bases={} if config.merge else {name: str(place) for name, place in places.items()},
     )
 

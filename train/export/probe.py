@@ -43,8 +43,8 @@ def probe_mdlm(model: MDLM) -> dict[str, Tensor]:
     assert model.processor is not None
     images = probe_images()
     items = [GroundingItem("", image, [text], []) for image, text in zip(images, TEXTS, strict=True)]
-    device = next(model.projection.parameters()).device
-    logits = model.eval()(model.processor.collate(items).to(device)).float().cpu()
+    with model.placement.autocast():
+        logits = model.eval()(model.processor.collate(items).to(model.placement.device)).float().cpu()
     maps = [torch.from_numpy(prediction.anomaly_map) for prediction in model.predict(images, TEXTS)]
     return {"mask logits": logits} | {f"anomaly map {index}": one for index, one in enumerate(maps)}
 

@@ -97,7 +97,11 @@ def run_fresh(written: Written) -> dict[str, Tensor]:
         "folder": str(written.folder.resolve()),
         "bases": written.bases,
         "trust_remote_code": written.trust_remote_code,
+        "device": written.where.device,
+        "precision": written.where.precision.value,
     }
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # the fresh process needs the room
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with TemporaryDirectory() as work:
         found = Path(work) / "found.safetensors"

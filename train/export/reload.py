@@ -10,22 +10,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from data.errors import UserError
-from models.device import DeviceConfig
+from models.device import DeviceConfig, Placement, Precision
 from models.exported import MODEL, load_exported_eddm, load_exported_mdlm, read_export
 from models.mdlm.files import ADAPTER
 from models.weights.checkpoint import Identity, require
 from models.weights.trust import admit
 from train.export.probe import load_processor, probe_chat, probe_eddm, probe_mdlm
+from train.export.written import choose_passes, exact
 
-ON_CPU = DeviceConfig(device="cpu")  # where the original was probed, in the very same arithmetic
 
-
-def reload(kind: str, folder: Path, bases: dict[str, str], *, trust_remote_code: bool) -> dict[str, Tensor]:
+def reload(
+    kind: str, folder: Path, bases: dict[str, str], *, trust_remote_code: bool, device: str, precision: str
+) -> dict[str, Tensor]:
     """Loads a part and probes it.
 
     Args:
@@ -33,16 +33,23 @@ def reload(kind: str, folder: Path, bases: dict[str, str], *, trust_remote_code:
         folder: The part.
         bases: Where its bases are, by argument of the loader.
         trust_remote_code: Whether code that comes with the weights has to run, and may.
+        device: Where the original was probed, for the very same arithmetic.
+        precision: The number format that it was probed in.
     """
+    where = DeviceConfig(device=device, precision=Precision(precision))
     if kind == "mdlm":
-        return probe_mdlm(load_exported_mdlm(folder, **bases, where=ON_CPU))
-    if trust_remote_code:
-        eddm = load_exported_eddm(folder, **bases, trust_remote_code=True, batch_size=1, where=ON_CPU)
+        return probe_mdlm(load_exported_mdlm(folder, **bases, where=exact(where)))
+    held, passes = choose_passes(where, read_export(folder, "eddm")["dtype"])
+    with passes:
+        if not trust_remote_code:
+            return _probe_plain(folder, bases.get("base"), held)
+        kept = Precision.float32 if held.number == "float32" else Precision.auto
+        where = DeviceConfig(device=device, precision=kept)
+        eddm = load_exported_eddm(folder, **bases, trust_remote_code=True, batch_size=1, where=where)
         return probe_chat(eddm.chat)
-    return _probe_plain(folder, bases.get("base"))
 
 
-def _probe_plain(folder: Path, base: str | None) -> dict[str, Tensor]:
+def _probe_plain(folder: Path, base: str | None, placement: Placement) -> dict[str, Tensor]:
     """EDDM without any code of this project between the files and the logits."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
@@ -52,14 +59,10 @@ def _probe_plain(folder: Path, base: str | None) -> dict[str, Tensor]:
     place = folder / MODEL if merged else require(Identity.from_json(export["bases"]["base"]), base, what="base")
     place = admit(place).place
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        place,
-        dtype=getattr(torch, export["dtype"]),
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
+        place, dtype=placement.dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     whole = model if merged else PeftModel.from_pretrained(model, str(folder / ADAPTER))
-    return probe_eddm(whole, load_processor(place))
+    return probe_eddm(placement.place(whole), load_processor(place))
 
 
 def main() -> None:

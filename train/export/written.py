@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.files import write_json
+from models.device import DeviceConfig, Placement, Precision
 from models.exported import EXPORT_FORMAT, list_files
 from models.mdlm.files import MANIFEST
 
@@ -36,6 +39,7 @@ class Written:
         folder: Where it lies.
         reference: What the run's own model says about the probe, by name.
         dtype: Coarsest number format on either side of the comparison.
+        where: Device and number format of the comparison, on both sides.
         bases: Where its base checkpoints are on this machine, by argument of the loader; empty when merged.
         trust_remote_code: Whether code that comes with the weights has to run, and may.
     """
@@ -44,8 +48,29 @@ class Written:
     folder: Path
     reference: dict[str, Tensor]
     dtype: torch.dtype
+    where: DeviceConfig = field(default_factory=DeviceConfig)
     bases: dict[str, str] = field(default_factory=dict)
     trust_remote_code: bool = False
+
+
+def choose_passes(where: DeviceConfig, own: str) -> tuple[Placement, AbstractContextManager[None]]:
+    """How a proof of EDDM loads its weights, and the block that its passes run in.
+
+    float32 weights are loaded where float32 is asked for, which loses nothing. A coarser format rounds the products
+    alone: what is written keeps the weights' own.
+
+    Args:
+        where: Device and number format that were asked for.
+        own: The weights' number format, as torch names it; `auto` proves in it.
+    """
+    asked = where.place(own)
+    held = Placement(asked.where, "float32" if asked.number == "float32" else own)
+    return held, contextlib.nullcontext() if asked == held else asked.autocast()
+
+
+def exact(where: DeviceConfig) -> DeviceConfig:
+    """`where` with `auto` as the format of the MDLM's weights on every device: on a GPU it predicts in bf16."""
+    return replace(where, precision=Precision.float32) if where.precision is Precision.auto else where
 
 
 def write_manifest(folder: Path, kind: str, export: dict[str, Any], **others: Any) -> None:
@@ -59,9 +84,9 @@ def name_dtype(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def coarser(one: torch.dtype, other: torch.dtype) -> torch.dtype:
-    """The number format of the larger rounding error."""
-    return max(one, other, key=lambda dtype: torch.finfo(dtype).eps)
+def coarsest(*formats: torch.dtype) -> torch.dtype:
+    """The number format of the largest rounding error."""
+    return max(formats, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 def save_model(model: Any, folder: Path, dtype: torch.dtype, shard_gib: float) -> None:

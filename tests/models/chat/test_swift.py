@@ -52,6 +52,16 @@ def test_remote_code_is_refused_unless_allowed() -> None:
     assert loader.default_trust_remote_code is before
 
 
+def test_code_of_a_repository_is_not_cloned_even_where_code_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    utils = pytest.importorskip("swift.utils")
+    started: list[list[str]] = []
+    monkeypatch.setattr("subprocess.run", lambda command, **kwargs: started.append(command))
+    for trusted in (False, True):
+        with remote_code(trusted), pytest.raises(UserError, match=r"ms-swift would run 'git .* clone .*nothing pins"):
+            utils.git_clone_github("https://example.org/owner/code-that-nobody-has-cloned")
+    assert started == []
+
+
 def test_greedy_replies_are_free_of_the_checkpoints_own_penalty(
     tmp_path: Path, images: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:

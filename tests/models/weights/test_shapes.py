@@ -34,3 +34,10 @@ def test_a_folder_says_its_own_sizes(tmp_path: Path) -> None:
         build_llava_shape({"model_type": "bert"})
     with pytest.raises(UserError, match="cannot be planned"):
         build_chat_shape({"model_type": "bert"})
+
+
+def test_no_kernel_of_the_hub_is_asked_for(tmp_path: Path) -> None:
+    text = {"model_type": "llama", "hidden_size": 64, "_attn_implementation": "owner/kernel"}
+    config = {"model_type": "llava_next", "auto_map": {}, "attn_implementation": "owner/kernel", "text_config": text}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert build_llava_shape(architecture(str(tmp_path))).config._attn_implementation == "sdpa"

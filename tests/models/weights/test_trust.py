@@ -1,3 +1,4 @@
+import ast
 import json
 from pathlib import Path
 
@@ -83,9 +84,37 @@ def test_it_is_found_in_any_file_at_any_depth(folder: Path, name: str, text: str
     (folder / "config.json").unlink()
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(text)
-    assert list(find_code(folder)) == [(name, ["helper.X"])]
+    assert find_code(folder) == {name: ["helper.X"]}
     with pytest.raises(UserError, match="names code of its own"):
         admit(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", '{"model_type": "llama", "_attn_implementation": "owner/kernel:attend"}'),
+        ("config.json", '{"attn_implementation": {"text_config": "paged|owner/kernel@main"}}'),
+        ("config.json", '{"text_config": {"_attn_implementation_internal": "owner/kernel"}}'),
+        ("sub/config.json", '{"experts_implementation": "owner/kernel"}'),
+    ],
+)
+@pytest.mark.parametrize("trusted", [True, False])
+def test_kernels_of_the_hub_are_refused_even_where_code_is_trusted(
+    folder: Path, trusted: bool, name: str, text: str
+) -> None:
+    (folder / "config.json").unlink()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    with pytest.raises(UserError, match=rf"{name} asks for '.*owner/kernel.*', a kernel of the hub"):
+        admit(folder, trusted=trusted, revision=COMMIT)
+    (folder / name).write_text('{"_attn_implementation": "sdpa", "attn_implementation": {"": "eager"}}')
+    assert admit(folder).code is None
+
+
+def test_a_folder_that_leads_to_another_base_is_refused(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
+    with pytest.raises(UserError, match=r"holds an adapter \(adapter_config.json\)"):
+        admit(folder, trusted=True, revision=hash_code(folder))
 
 
 def test_code_files_that_are_missing_are_named(folder: Path) -> None:
@@ -116,3 +145,16 @@ def test_a_snapshot_is_pinned_by_its_commit(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(UserError, match="in the hub's cache"):
         admit("a/b", trusted=True, revision=OTHER)
     assert not (tmp_path / "ran").exists()
+
+
+def test_libraries_are_always_told_about_code() -> None:
+    """Not told, one of them asks on stdin."""
+    for path in sorted(path for room in ("models", "eval", "train", "scripts") for path in Path(room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "from_pretrained"
+            ) and ast.unparse(node.func.value).startswith("Auto"):
+                said = {keyword.arg for keyword in node.keywords}
+                assert said & {"trust_remote_code", None}, f"{path}:{node.lineno}"

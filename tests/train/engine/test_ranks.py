@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from data.errors import UserError
+from models.device import Placement
 from train.engine import ranks
 
 TORCHRUN = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
@@ -28,9 +29,22 @@ def test_ranks_that_cannot_see_each_other_are_refused(environment: dict[str, str
 
 def test_two_ranks_on_one_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match="2 ranks were started on this machine, which shows 1 GPU"):
-        ranks.meet(1.0, {**TORCHRUN, "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="3 ranks were started on this machine, which shows 2 GPUs"):
+        ranks.meet(1.0, {**TORCHRUN, "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "3"})
+
+
+def test_libraries_are_told_the_number_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+    for name, value in {**TORCHRUN, "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(str(device)))
+    monkeypatch.setattr(ranks, "choose", lambda *args, **kwargs: Placement("cuda:0", "bfloat16"))
+    monkeypatch.setattr(ranks.dist, "init_process_group", lambda *args, **kwargs: None)
+    monkeypatch.setattr(ranks, "count_ranks", lambda device: 2)
+    ranks.meet(1.0)
+    assert chosen == ["cuda:0"] and os.environ["LOCAL_RANK"] == "0"
 
 
 def test_good_environments_pass() -> None:

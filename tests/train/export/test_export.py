@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 from data.errors import UserError
 from data.files import read_json
 from data.run import Run
+from models.device import Precision
 from models.eddm.eddm import load_eddm
 from models.exported import load_exported_eddm, load_exported_mdlm
 from models.mdlm.files import load_mdlm
@@ -41,6 +42,18 @@ def merged(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("merged") / "out"
     export_adapter(ExportConfig(run=str(run.path), out=str(out), merge=True, dtype=Dtype.bfloat16, shard_gib=0.001))
     return out
+
+
+def test_a_coarse_proof_compares_roughly_and_writes_the_same(adapters: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_adapter(ExportConfig(run=str(run.path), out=str(out), precision=Precision.bf16))
+    for part in ("eddm/adapter/adapter_model.safetensors", "mdlm/heads.safetensors"):
+        assert (out / part).read_bytes() == (adapters / part).read_bytes()
+    rows, exact = read_json(out / "proof.json")["compared"], read_json(adapters / "proof.json")["compared"]
+    assert all(
+        row["allowed"] == pytest.approx(500 * own["allowed"], rel=0.1) for row, own in zip(rows, exact, strict=True)
+    )
+    assert [row["largest_value"] for row in rows] != [row["largest_value"] for row in exact]
 
 
 def elsewhere(export: Path, tmp_path: Path) -> Path:
