@@ -1,8 +1,19 @@
-"""A figure that may have no value: its mean, in percent, and as people read it."""
+"""A figure that may have no value: its name, its mean, in percent, and as people read it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+TITLES = {
+    "pixel_auroc": "Pixel AUROC",
+    "pixel_ap": "Pixel AP",
+    "pixel_f1_max": "Pixel F1-max",
+    "pixel_aupro": "AUPRO",
+    "image_auroc": "Image AUROC",
+    "image_ap": "Image AP",
+    "image_f1_max": "Image F1-max",
+    "pixel_iou": "Pixel IoU",
+}
 
 
 def mean_known(values: Sequence[float | None]) -> float | None:

@@ -10,16 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
-def page_environment(*, escape: bool = True, **filters: Callable[..., str]) -> Environment:
-    """An environment in which a name that the facts lack is an error.
+def page_environment(**filters: Callable[..., str]) -> Environment:
+    """An environment in which a name that the facts lack is an error; values are escaped, but in Markdown.
 
     Args:
-        escape: Whether values are escaped for HTML; Markdown wants them as they are.
         filters: Filters by name.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=escape,
+        autoescape=lambda name: name is None or not name.endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -18,7 +18,7 @@ from data.run import Run, open_run
 from data.sample import Sample
 from data.source import load_samples
 from data.training.descriptions import load_descriptions, read_manner
-from eval.metrics.figures import format_figure
+from eval.metrics.figures import TITLES, format_figure
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
 from eval.report.facts import (
@@ -40,13 +40,8 @@ from models.contour import ContourConfig
 from models.eddm.identity import identify_eddm
 
 log = logging.getLogger(__name__)
-COLUMNS = {
-    "pixel_auroc": "Pixel AUROC",
-    "pixel_f1_max": "Pixel F1-max",
-    "pixel_ap": "Pixel AP",
-    "pixel_aupro": "AUPRO",
-    "image_auroc": "Image AUROC",
-}
+SHOWN = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro", "image_auroc")
+COLUMNS = {name: TITLES[name] for name in SHOWN}
 SECTIONS = {
     "best": ("Best", "The outlines that fit their true defect best, a few of each category."),
     "worst": ("Worst", "The outlines that fit worst, a few of each category."),
@@ -88,15 +83,11 @@ def build_report(config: ReportConfig) -> Path:
     facts["missing"] = find_missing(facts)
     facts["headline"] = headline(facts)
     facts["limits"] = limits(facts)
-    html, markdown = (
-        page_environment(escape=escape, figure=format_figure, delta=format_delta) for escape in (True, False)
-    )
-    page = html.get_template("report.html.j2").render(
+    pages = page_environment(figure=format_figure, delta=format_delta)
+    page = pages.get_template("report.html.j2").render(
         facts=facts, columns=COLUMNS, gallery=gallery, charts=_charts(facts), threshold=config.contour.threshold
     )
-    write_text(
-        run.report.with_suffix(".md"), markdown.get_template("report.md.j2").render(facts=facts, columns=COLUMNS)
-    )
+    write_text(run.report.with_suffix(".md"), pages.get_template("report.md.j2").render(facts=facts, columns=COLUMNS))
     write_json(run.report.with_suffix(".json"), {name: value for name, value in facts.items() if name != "curves"})
     write_text(run.report, page)
     log.info("Report: %s (%.1f MB)", run.report, len(page.encode()) / 1e6)

@@ -13,22 +13,13 @@ import numpy as np
 
 from data.files import write_json, write_text
 from data.sample import Sample, load_image
-from eval.metrics.figures import format_figure
+from eval.metrics.figures import TITLES, format_figure
 from eval.report.cases import GalleryConfig, draw_case
 from eval.report.facts import read_versions
 from eval.report.page import page_environment
 from eval.segmentation.category_scores import METRICS, LoadScored
 from models.contour import ContourConfig
 
-COLUMNS = {
-    "pixel_auroc": "Pixel AUROC",
-    "pixel_ap": "Pixel AP",
-    "pixel_f1_max": "Pixel F1-max",
-    "pixel_aupro": "AUPRO",
-    "image_auroc": "Image AUROC",
-    "image_ap": "Image AP",
-    "image_f1_max": "Image F1-max",
-}
 SECTIONS = {
     "found": ("Defective, highest scores", "Furthest above the image threshold of their category."),
     "missed": ("Defective, lowest scores", "Furthest below it: what is missed first."),
@@ -59,7 +50,7 @@ def write_segmentation_report(
         load: Decodes map and mask of a sample.
     """
     write_json(out / "results.json", results_of(summary))
-    columns = COLUMNS | ({"pixel_iou": "Pixel IoU"} if "pixel_iou" in summary["mean"] else {})
+    columns = {name: title for name, title in TITLES.items() if name in summary["mean"]}
     facts = {
         **summary,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,9 +58,9 @@ def write_segmentation_report(
         "notes": describe_settings(summary),
     }
     gallery = _gallery(summary, samples, scores, load)
-    html, markdown = (page_environment(escape=escape, figure=format_figure) for escape in (True, False))
-    page = html.get_template("segmentation.html.j2").render(facts=facts, columns=columns, gallery=gallery)
-    text = markdown.get_template("segmentation.md.j2").render(facts=facts, columns=columns)
+    pages = page_environment(figure=format_figure)
+    page = pages.get_template("segmentation.html.j2").render(facts=facts, columns=columns, gallery=gallery)
+    text = pages.get_template("segmentation.md.j2").render(facts=facts, columns=columns)
     write_json(out / "report.json", facts)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page)

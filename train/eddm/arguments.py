@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from train.eddm.config import EDDMConfig, Quantize, Tracking, plan_batch, zero_stage
+from train.eddm.config import EDDMConfig, Quantize, plan_batch, zero_stage
 
 
 def to_sft_arguments(
@@ -64,16 +64,13 @@ def to_sft_arguments(
         "add_version": False,
         "save_strategy": "steps",
         "save_steps": optim.save_steps,
-        "save_total_limit": optim.keep,
         "eval_strategy": "no",
         "logging_steps": optim.log_steps,
-        "report_to": [config.tracking.value],
+        "report_to": ["none"],  # `train.eddm.watch` keeps the log
         "disable_tqdm": True,
         "seed": config.seed,
         "data_seed": config.seed,
     }
-    if config.tracking is not Tracking.none:
-        arguments["logging_dir"] = str(output.parent / "tracking")
     if optim.use_cpu and optim.deepspeed is None:
         # DeepSpeed is ignored under use_cpu; without a GPU it takes the CPU by itself
         arguments["use_cpu"] = True

@@ -10,6 +10,7 @@ from data.errors import UserError
 from data.files import read_json
 from data.run import Run
 from train.engine.resume import Resume
+from train.engine.tracking import TrackingConfig
 
 DEEPSPEED = ("zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload")  # ms-swift's own files
 MIN_KEPT = 2  # when the newest checkpoint is damaged there must be one before it
@@ -20,14 +21,6 @@ class Quantize(StrEnum):
 
     none = "none"
     nf4 = "nf4"
-
-
-class Tracking(StrEnum):
-    """Who else gets the log; `RUN/eddm/log.jsonl` is always written."""
-
-    none = "none"
-    tensorboard = "tensorboard"
-    wandb = "wandb"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,7 +137,7 @@ class EDDMConfig:
         optim: Optimisation.
         seed: Seed of everything random.
         resume: `never` throws unfinished work of the stage away; what is finished with these settings stays.
-        tracking: Who else gets the log.
+        tracking: How progress is shown.
     """
 
     preset: str
@@ -156,7 +149,7 @@ class EDDMConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
     seed: int = 0
     resume: Resume = Resume.auto
-    tracking: Tracking = Tracking.none
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from data.content import hash_files
 from data.files import hash_value
 from models.weights.trust import Admitted
 from train.eddm.config import EDDMConfig
-from train.engine.identity import Identity, flatten, is_part_of
+from train.engine.identity import Identity, settings_of
 from train.engine.stage import name_checkpoint
 
 HARMLESS = (  # how training goes along, how fast and in how much memory, not what comes out
@@ -29,9 +29,7 @@ def identify(config: EDDMConfig, rows: list[dict[str, Any]], base: Admitted) -> 
         rows: The DDQA rows to train on, in order.
         base: The checkpoint that `config` names, as it was found.
     """
-    settings = {
-        name: value for name, value in flatten(asdict(config)).items() if not is_part_of(name, (*HARMLESS, *BY_CONTENT))
-    }
+    settings = settings_of(asdict(config), without=(*HARMLESS, *BY_CONTENT))
     settings["model.id"] = name_checkpoint(config.model.id)
     if base.revision != config.model.revision:
         settings["model.revision"] = str(base.revision)  # the commit that a branch, or nothing, has led to

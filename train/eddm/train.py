@@ -24,19 +24,18 @@ from models.chat.swift import check_swift, import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
 from models.weights.trust import Admitted, admit
 from train.eddm.arguments import to_sft_arguments
-from train.eddm.checkpoints import Checkpoint, newest_checkpoint
-from train.eddm.config import EDDMConfig, Quantize, Tracking, check_model
+from train.eddm.config import EDDMConfig, Quantize, check_model
 from train.eddm.identity import identify
 from train.eddm.image_cache import cache_images
 from train.eddm.rows import check_ddqa, to_swift_row
 from train.eddm.watch import Watch
 from train.engine import ranks
 from train.engine.deepspeed import start_on_cpu
-from train.engine.identity import Identity, flatten
+from train.engine.identity import Identity
 from train.engine.launch import fast_products
-from train.engine.manifest import ALONE, check_ranks
-from train.engine.preflight import check_same
-from train.engine.progress import LogRows, talking
+from train.engine.manifest import ALONE, check_ranks, newest_intact, read_manifest
+from train.engine.preflight import begin, check_same
+from train.engine.progress import talking
 from train.engine.stage import Stage, claim, finish
 from train.engine.stop import Stop, stopping
 
@@ -61,16 +60,12 @@ def train_eddm(config: EDDMConfig) -> None:
         flag="model.trust_remote_code",
         pin="model.revision",
     )
-    ranks.meet(TIMEOUT, use_gpu=not config.optim.use_cpu)
-    if not ranks.is_main():
-        for name in ("train", "models"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # the main rank tells everything once
+    begin(config, TIMEOUT, use_gpu=not config.optim.use_cpu)
     if config.optim.deepspeed and not ranks.is_distributed():
         raise UserError(
             f"optim.deepspeed={config.optim.deepspeed} needs a launcher, for one device, too: "
             "torchrun --nproc_per_node N -m scripts.train_eddm …"
         )
-    check_same(flatten(asdict(config)), "configurations")
     ranks.main_decides(lambda: make_dir(run.eddm))
     with stopping() as stop:
         _ensure_adapter(config, run, base, stop)
@@ -153,42 +148,42 @@ def _train_adapter(
         checkpoint = ranks.main_decides(lambda: _prepare_work(config, stage.work, rows, identity))
     if not all(ranks.gather((stage.work / "train.jsonl").is_file())):
         raise UserError(f"Some ranks do not see {stage.work}. Give a run_dir on a disk that all nodes share.")
-    if checkpoint is None or not checkpoint.is_last:
+    if checkpoint is None or not _is_last(checkpoint):
         _run_swift(config, base, stage.work, rows, checkpoint, identity, stop)
-        checkpoint = ranks.main_decides(lambda: newest_checkpoint(stage.work, identity))
-    assert checkpoint is not None and checkpoint.is_last
+        checkpoint = ranks.main_decides(lambda: newest_intact(stage.work, identity.fingerprint))
+    assert checkpoint is not None and _is_last(checkpoint)
     if ranks.is_main():
         _keep(checkpoint, run, _name_base(config, run, seen_from=run.eddm / "adapter"))
-        log.info("EDDM LoRA: %d steps in %.0f s", checkpoint.step, time.monotonic() - started)
+        log.info("EDDM LoRA: %d steps in %.0f s", read_manifest(checkpoint).step, time.monotonic() - started)
 
 
-def _prepare_work(config: EDDMConfig, work: Path, rows: list[dict[str, Any]], identity: Identity) -> Checkpoint | None:
+def _is_last(checkpoint: Path) -> bool:
+    """Whether nothing is left to train."""
+    manifest = read_manifest(checkpoint)
+    return bool(manifest.step >= manifest.more["steps"])
+
+
+def _prepare_work(config: EDDMConfig, work: Path, rows: list[dict[str, Any]], identity: Identity) -> Path | None:
     """Leaves `work` there with the rows that ms-swift reads; returns the checkpoint to go on from.
 
     Raises:
         UserError: If its optimizer state is spread over other ranks.
     """
-    checkpoint = newest_checkpoint(work, identity)
-    if checkpoint is not None and not checkpoint.is_last:
-        check_ranks(checkpoint.path, config.optim.deepspeed or ALONE, key="optim.deepspeed")
+    checkpoint = newest_intact(work, identity.fingerprint)
+    if checkpoint is not None and not _is_last(checkpoint):
+        check_ranks(checkpoint, config.optim.deepspeed or ALONE, key="optim.deepspeed")
     rows = cache_images(rows, work / "images", size=config.optim.image_size)
     write_jsonl(make_dir(work) / "train.jsonl", map(to_swift_row, rows))
     return checkpoint
 
 
-def _keep(checkpoint: Checkpoint, run: Run, base: str) -> None:
-    """Copies adapter and log out of the last checkpoint."""
-    logged = LogRows(run.eddm / "log.jsonl", stage="lora")
-    for entry in checkpoint.history:
-        if "loss" in entry:
-            kept: dict[str, Any] = {key: entry[key] for key in ("loss", "learning_rate", "grad_norm") if key in entry}
-            logged.add({"step": entry["step"], **kept})
-    logged.flush()
+def _keep(checkpoint: Path, run: Run, base: str) -> None:
+    """Copies the adapter out of the last checkpoint."""
     adapter, partial = run.eddm / "adapter", run.eddm / "adapter.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    shutil.copy2(checkpoint.path / "adapter_model.safetensors", partial)
-    details = read_json(checkpoint.path / "adapter_config.json")
+    shutil.copy2(checkpoint / "adapter_model.safetensors", partial)
+    details = read_json(checkpoint / "adapter_config.json")
     write_json(partial / "adapter_config.json", details | {"base_model_name_or_path": base})
     shutil.rmtree(adapter, ignore_errors=True)
     partial.rename(adapter)
@@ -199,7 +194,7 @@ def _run_swift(
     base: Admitted,
     work: Path,
     rows: list[dict[str, Any]],
-    checkpoint: Checkpoint | None,
+    checkpoint: Path | None,
     identity: Identity,
     stop: Stop,
 ) -> None:
@@ -214,11 +209,11 @@ def _run_swift(
         dataset=(work / "train.jsonl").resolve(),
         output=work.resolve(),
         ranks=ranks.world_size(),
-        resume_from=checkpoint.path.resolve() if checkpoint else None,
+        resume_from=checkpoint.resolve() if checkpoint else None,
     )
     if checkpoint is not None:
-        log.info("EDDM LoRA: going on from step %d of %d", checkpoint.step, checkpoint.steps)
-    _set_environment(config, work)
+        log.info("EDDM LoRA: going on from step %d", read_manifest(checkpoint).step)
+    _set_environment(config)
     import_swift()
     check_swift(base.place, config.model.model_type, config.model.template)
     from swift import SftArguments
@@ -236,7 +231,12 @@ def _run_swift(
             check_positions(trainer.model)
             watches.append(Watch(config, stop, identity=identity.fingerprint, rows=rows, said=said))
             watches[0].attach(trainer)
-            with stop.after_step(), fast_products(config.optim.fast_matmul), batched_vision(trainer.model):
+            with (
+                contextlib.closing(watches[0]),
+                stop.after_step(),
+                fast_products(config.optim.fast_matmul),
+                batched_vision(trainer.model),
+            ):
                 return super().train(trainer)
 
     with (
@@ -252,14 +252,10 @@ def _run_swift(
         stop.leave("EDDM's adapter")
 
 
-def _set_environment(config: EDDMConfig, work: Path) -> None:
+def _set_environment(config: EDDMConfig) -> None:
     """What ms-swift and its parts read from the environment, before they are imported."""
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is left to download
     if config.optim.use_cpu and config.optim.deepspeed:
         start_on_cpu()
-    if config.tracking is Tracking.wandb:
-        os.environ.setdefault("WANDB_MODE", "offline")
-        os.environ.setdefault("WANDB_PROJECT", "eiad")
-        os.environ.setdefault("WANDB_DIR", str(work.parent.resolve()))

@@ -1,10 +1,11 @@
-"""What EDDM's training does around ms-swift's trainer: the audit before the first step, seals, SIGTERM, bad losses."""
+"""What EDDM's training does around ms-swift's trainer: audit, log, seals and retention, SIGTERM, bad losses."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from transformers import TrainerCallback
 from data.errors import UserError
 from train.eddm.config import EDDMConfig, Quantize
 from train.engine import preflight, ranks
-from train.engine.durable import MARGIN, check_space
+from train.engine.checkpoint import check_disk
 from train.engine.guard import LossGuard, stop_on
-from train.engine.manifest import ALONE, Manifest, seal
-from train.engine.preflight import check_in_step, size_of
+from train.engine.manifest import ALONE, Keep, Manifest, prune, seal
+from train.engine.preflight import check_in_step
 from train.engine.stop import Stop
+from train.engine.tracking import Tracker
 
 log = logging.getLogger(__name__)
 ROW = "row_number"
+LOGGED = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm"}  # transformers' names and those of our logs
 
 
 class Numbered(Dataset):
@@ -52,7 +55,7 @@ class NumberedCollator:
 
 
 class Watch(TrainerCallback):
-    """Follows a trainer: seals its checkpoints, ends it when asked, stops it on a bad loss.
+    """Follows a trainer: keeps its log, seals and prunes its checkpoints, ends it when asked or on a bad loss.
 
     Attributes:
         stopped: The training was ended by SIGTERM, after a checkpoint.
@@ -77,6 +80,8 @@ class Watch(TrainerCallback):
             said: Called after something was logged.
         """
         self._config, self._stop, self._identity, self._rows, self._said = config, stop, identity, rows, said
+        self._folder = Path(config.run_dir) / "eddm"
+        self._tracker: Tracker | None = None
         self._guard = LossGuard(None, limit=config.optim.loss_limit)
         self._compared = False
         self._losses: list[tuple[Tensor, Tensor]] = []  # of the micro-batches since the last update, with their rows
@@ -104,11 +109,29 @@ class Watch(TrainerCallback):
         trainer.compute_loss = compute_loss
         trainer.add_callback(self)
 
+    def close(self) -> None:
+        """Writes what is left of the log."""
+        if self._tracker:
+            self._tracker.close()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begins the log, or goes on with it."""
+        if ranks.is_main():
+            self._tracker = Tracker(
+                self._folder / "log.jsonl",
+                start=state.global_step,
+                steps=state.max_steps,
+                name="EDDM LoRA",
+                config=self._config.tracking,
+                stage="lora",
+                settings=asdict(self._config),
+            )
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Says where training is."""
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and self._tracker:
             self._said()
-            log.info("EDDM LoRA: step %d of %d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+            self._tracker.add(state.global_step, **{LOGGED[key]: logs[key] for key in LOGGED if key in logs})
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Looks at the losses before they move a weight: once an update, because looking makes the GPU wait."""
@@ -118,8 +141,7 @@ class Watch(TrainerCallback):
         for own, shared, (_, numbers) in zip(losses.tolist(), ranks.mean(losses).tolist(), self._losses, strict=True):
             if problem := self._guard.judge(shared):
                 ids = [_name(int(number), self._rows) for number in numbers]
-                folder = Path(self._config.run_dir) / "eddm"
-                stop_on(problem, name="EDDM LoRA", step=state.global_step + 1, ids=ids, loss=own, folder=folder)
+                stop_on(problem, name="EDDM LoRA", step=state.global_step + 1, ids=ids, loss=own, folder=self._folder)
         self._losses = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -134,14 +156,21 @@ class Watch(TrainerCallback):
             self.stopped = control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Seals the checkpoint when every rank has written its part."""
+        """Seals the checkpoint when every rank has written its part, then removes those that need not stay."""
         ranks.wait()
         if ranks.is_main():
+            if self._tracker:
+                self._tracker.flush()
             strategy = self._config.optim.deepspeed or ALONE
             manifest = Manifest(
-                identity=self._identity, step=state.global_step, world=ranks.world_size(), strategy=strategy
+                identity=self._identity,
+                step=state.global_step,
+                world=ranks.world_size(),
+                strategy=strategy,
+                more={"steps": state.max_steps},
             )
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", manifest)
+            prune(Path(args.output_dir), Keep(self._config.optim.keep))
         ranks.wait()
 
 
@@ -167,8 +196,7 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
     if not trained:
         raise UserError(f"Nothing is trainable in {config.model.id}. Check lora.target_regex.")
     kinds = Counter(name.rsplit(".", 1)[-1] for name in {name.split(".lora_")[0] for name in trained})
-    needed = sum(size_of(value) * (value.element_size() + 8) for value in trained.values())  # AdamW keeps two numbers
-    free = check_space(Path(args.output_dir), 2 * needed, what="the next checkpoint")  # the oldest goes afterwards
+    room = check_disk(Path(args.output_dir), model, Keep(config.optim.keep), key="optim.keep")
     rows_each, times = args.per_device_train_batch_size, args.gradient_accumulation_steps
     preflight.audit(
         model,
@@ -182,8 +210,7 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
             "base": config.model.id + (", linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""),
             "adapted": ", ".join(f"{kind} × {number}" for kind, number in sorted(kinds.items())),
             "data": f"{rows:,} rows",
-            "checkpoint": f"{(needed + MARGIN) / 2**20:.0f} MiB at most, every {args.save_steps} steps; "
-            f"{free / 2**30:.1f} GiB are free",
+            "checkpoint": f"every {args.save_steps} steps, {room}",
         },
     )
 

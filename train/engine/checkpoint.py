@@ -23,15 +23,17 @@ from train.engine.manifest import (
     WRITING,
     Keep,
     Manifest,
+    begin_writing,
     check_ranks,
     find_best,
     list_checkpoints,
+    name_of,
     newest_intact,
-    prune,
     publish,
     read_manifest,
     remove,
 )
+from train.engine.preflight import size_of
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +88,7 @@ def save_checkpoint(
     """Writes `step-<step>/` under a temporary name, flushes it to disk, renames it, then removes what need not stay."""
     temporary = folder / WRITING
     if ranks.is_main():
-        make_dir(folder)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        begin_writing(folder)
     ranks.wait()
     sharded = accelerator.distributed_type.value == "DEEPSPEED"
     accelerator.save_state(str(temporary), **({"exclude_frozen_parameters": True} if sharded else {}))
@@ -98,8 +98,7 @@ def save_checkpoint(
         manifest = Manifest(
             identity=identity, step=progress.step, world=ranks.world_size(), strategy=strategy.value, more=more
         )
-        publish(temporary, folder / name_of(progress.step), manifest)
-        prune(folder, keep)
+        publish(temporary, manifest, keep)
     ranks.wait()
 
 
@@ -115,22 +114,27 @@ def clear_finished(folder: Path, *, keep_best: bool) -> None:
     log.info("The best checkpoint stays: %s.", best)
 
 
-def check_disk(folder: Path, model: nn.Module, keep: Keep) -> None:
+def check_disk(folder: Path, model: nn.Module, keep: Keep, *, key: str) -> str:
     """Refuses to start where the checkpoints would not fit: those that stay and the one being written.
+
+    Args:
+        folder: Where they go.
+        model: Its trainable parameters are what they hold.
+        keep: Which of them stay.
+        key: The setting that says how many, for the message.
+
+    Returns:
+        What a checkpoint takes and how much is free, in words.
 
     Raises:
         UserError: Before the first step.
     """
-    trained = sum(p.numel() * max(4, p.element_size()) for p in model.parameters() if p.requires_grad)
-    each = 4 * trained  # weights, again in a sharded state, and AdamW's two moments
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    each = sum(size_of(p) * (2 * p.element_size() + 8) for p in trained)  # weights, sharded again; AdamW's two moments
     number = max(1, keep.last + int(keep.best) + 1 - len(list_checkpoints(folder)))
-    what = f"{number} checkpoints of {each / 2**20:.0f} MiB (loop.keep_last={keep.last})"
-    check_space(make_dir(folder), number * each, what=what)
-
-
-def name_of(step: int) -> str:
-    """Directory of the checkpoint after a step."""
-    return f"step-{step:06d}"
+    what = f"{number} checkpoints of {each / 2**20:.0f} MiB ({key}={keep.last})"
+    free = check_space(make_dir(folder), number * each, what=what)
+    return f"{each / 2**20:.0f} MiB at most; {free / 2**30:.1f} GiB are free"
 
 
 def register_trainable_only(accelerator: Accelerator) -> None:

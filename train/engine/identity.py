@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,9 +49,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def is_part_of(name: str, groups: Iterable[str]) -> bool:
-    """Whether a dotted name is one of these, or inside one of them: `data.train` is part of `data`."""
-    return any(name == group or name.startswith(f"{group}.") for group in groups)
+def settings_of(values: Mapping[str, Any], *, without: Sequence[str]) -> dict[str, Any]:
+    """Nested settings as `flatten` gives them, without some that do not decide the result.
+
+    Args:
+        values: The settings.
+        without: Dotted names; one that is a group leaves out all of it: `data` also `data.train`.
+    """
+    groups = tuple(f"{name}." for name in without)
+    return {name: value for name, value in flatten(values).items() if not f"{name}.".startswith(groups)}
 
 
 def describe_change(old: Identity, new: Identity) -> str:

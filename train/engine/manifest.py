@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import hash_file, read_json, write_json
+from data.files import hash_file, make_dir, read_json, write_json
 from train.engine import ranks
 from train.engine.durable import replace_durably, sync, sync_tree
 
@@ -62,12 +62,27 @@ def seal(folder: Path, manifest: Manifest) -> None:
     sync(folder.parent)
 
 
-def publish(temporary: Path, final: Path, manifest: Manifest) -> None:
-    """Seals a folder under a temporary name and gives it its own."""
+def begin_writing(folder: Path) -> Path:
+    """An empty folder for the files of the next checkpoint, under a name that is none of a checkpoint."""
+    temporary = make_dir(folder) / WRITING
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    return temporary
+
+
+def publish(temporary: Path, manifest: Manifest, keep: Keep) -> None:
+    """Seals what was written, gives it its name, then removes the checkpoints that need not stay."""
     seal(temporary, manifest)
+    final = temporary.with_name(name_of(manifest.step))
     if final.exists():  # a damaged one of the same step
         remove(final)
     replace_durably(temporary, final)
+    prune(final.parent, keep)
+
+
+def name_of(step: int) -> str:
+    """Directory of the checkpoint after a step."""
+    return f"step-{step:06d}"
 
 
 def read_manifest(checkpoint: Path) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,10 +14,28 @@ from torch import Tensor, nn
 from data.errors import UserError
 from data.files import hash_value
 from train.engine import ranks
+from train.engine.identity import flatten
 
 log = logging.getLogger(__name__)
 ADAPTERS = {"lora_": "LoRA", "trainable_tokens": "token rows"}
 SHOWN = 5
+
+
+def begin(config: Any, timeout: float, *, use_gpu: bool = True) -> None:
+    """How every training begins: the ranks meet, the main one alone talks from then on, and all have one configuration.
+
+    Args:
+        config: The configuration, a dataclass.
+        timeout: Seconds that ranks wait for each other.
+        use_gpu: Exchange tensors between GPUs, where there are any.
+
+    Raises:
+        UserError: If they do not meet, or were started with different settings.
+    """
+    ranks.meet(timeout, use_gpu=use_gpu)
+    if not ranks.is_main():
+        logging.getLogger().setLevel(logging.WARNING)
+    check_same(flatten(asdict(config)), "configurations")
 
 
 def check_same(settings: Mapping[str, Any], what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,19 @@ GROUP = 20
 
 
 class LogRows:
-    """Rows of one training stage in a log that several stages share.
+    """Rows of a training in a log that others may share.
 
-    A stage that starts again, or goes on from a checkpoint, replaces its own rows from that step on.
+    A training that starts again, or goes on from a checkpoint, replaces its own rows from that step on.
     """
 
-    def __init__(self, path: Path, *, stage: str) -> None:
-        """Remembers where to write; nothing is written before the first row."""
-        self.path, self.stage = path, stage
+    def __init__(self, path: Path, *, stage: str = "") -> None:
+        """Remembers where to write; nothing is written before the first row.
+
+        Args:
+            path: The log.
+            stage: What tells the rows from those of others in the same log; empty where it has a log of its own.
+        """
+        self.path, self.mark = path, {"stage": stage} if stage else {}
         self.waiting: list[dict[str, Any]] = []
         self.started = False
 
@@ -34,7 +39,7 @@ class LogRows:
         if not self.started:
             self._drop_from(row["step"])
             self.started = True
-        self.waiting.append({"stage": self.stage, **row})
+        self.waiting.append({**self.mark, **row})
         if len(self.waiting) >= GROUP:
             self.flush()
 
@@ -45,8 +50,23 @@ class LogRows:
 
     def _drop_from(self, step: int) -> None:
         if self.path.is_file():
+            stage = self.mark.get("stage")
             rows = read_jsonl(self.path)
-            write_jsonl(self.path, (row for row in rows if row["stage"] != self.stage or row["step"] < step))
+            write_jsonl(self.path, (row for row in rows if row.get("stage") != stage or row["step"] < step))
+
+
+def join_logs(target: Path, parts: Mapping[str, Path]) -> None:
+    """Puts the logs of the parts of a base into one, each row with its part; rows of other stages stay.
+
+    Args:
+        target: The log that gets them, as stage `base`.
+        parts: Name of a part → its own log, in the order of the training.
+    """
+    logged = LogRows(target, stage="base")
+    for part, path in parts.items():
+        for row in read_jsonl(path):
+            logged.add({"part": part, **row})
+    logged.flush()
 
 
 @contextmanager

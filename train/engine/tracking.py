@@ -1,6 +1,7 @@
-"""Where training numbers go: a JSON-lines log, a line on stderr, TensorBoard, and Weights & Biases if asked.
+"""Where the numbers of all trainings go: a JSON-lines log, a line on stderr, TensorBoard, Weights & Biases if asked.
 
-This is the only importer of `wandb`. In a run of several ranks only the main one has a tracker.
+The two services are accelerate's trackers; this is the only importer of `wandb`. In a run of several ranks only the
+main one has a tracker.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.errors import UserError
-from data.files import append_jsonl, make_dir, read_jsonl, write_jsonl
+from data.files import make_dir
 from data.sample import ImageArray
+from train.engine.progress import LogRows
 
 log = logging.getLogger(__name__)
 QUIET = ("grad_norm", "samples_per_second", "data_share", "memory_gib")  # logged, but not in the line on stderr
@@ -39,6 +43,7 @@ class TrackingConfig:
         wandb: Whether Weights & Biases is told.
         wandb_project: Its project.
         pictures_every: Steps between pictures of predicted masks, for TensorBoard and Weights & Biases; 0 draws none.
+            Trainings without masks have none.
         pictures: Masks to draw each time.
     """
 
@@ -51,15 +56,16 @@ class TrackingConfig:
 
 
 class Tracker:
-    """Writes one row per step to `log.jsonl` and, every few seconds, one line to stderr.
+    """Writes one row per step to a log and, every few seconds, one line to stderr.
 
     Args:
-        folder: Gets `log.jsonl` and `tensorboard/`. Rows of steps after `start` are dropped: a resumed run writes them
-            again.
+        log_to: The log; `tensorboard/` goes beside it. Its rows of steps after `start` are dropped: a resumed run
+            writes them again.
         start: Finished steps when this process began.
         steps: Steps of the whole stage.
         name: Name of the stage, for the progress lines.
         config: How progress is shown.
+        stage: What tells the rows from those of other stages in the same log; empty where it has a log of its own.
         settings: Configuration to send to Weights & Biases.
 
     Raises:
@@ -68,25 +74,24 @@ class Tracker:
 
     def __init__(
         self,
-        folder: Path,
+        log_to: Path,
         *,
         start: int,
         steps: int,
         name: str,
         config: TrackingConfig,
+        stage: str = "",
         settings: dict[str, Any] | None = None,
     ) -> None:
-        self._path, self._steps, self._name, self._config = folder / "log.jsonl", steps, name, config
-        known = read_jsonl(self._path) if self._path.is_file() and start else []
-        write_jsonl(self._path, [row for row in known if row["step"] <= start])
-        self._rows: list[dict[str, Any]] = []
+        self._rows, self._steps, self._name, self._config = LogRows(log_to, stage=stage), steps, name, config
         self._start, self._began, self._shown = start, time.monotonic(), 0.0
-        self._board = _start_tensorboard(folder / "tensorboard", start) if config.tensorboard else None
-        self._remote = None if config.wandb is WandbMode.off else _start_wandb(config, folder, name, settings)
+        self._services = _start_services(config, make_dir(log_to.parent), start, name, settings or {})
 
     def add(self, step: int, **values: float) -> None:
         """Records a finished step, counted from 1."""
-        self._rows.append({"step": step, **values})
+        self._rows.add({"step": step, **values})
+        for service in self._services:
+            service.log(values, step=step)
         now = time.monotonic()
         if now - self._shown >= self._config.seconds or step == self._steps:
             self._shown = now
@@ -102,61 +107,48 @@ class Tracker:
 
     def wants_pictures(self, step: int) -> bool:
         """Whether this step's masks are to be drawn."""
-        shown = self._board is not None or self._remote is not None
-        return shown and self._config.pictures_every > 0 and step % self._config.pictures_every == 0
+        every = self._config.pictures_every
+        return bool(self._services) and every > 0 and step % every == 0
 
     def add_pictures(self, step: int, pictures: Sequence[ImageArray]) -> None:
-        """Shows (H, W, 3) uint8 pictures: image | true mask | predicted mask."""
-        for number, picture in enumerate(pictures):
-            if self._board is not None:
-                self._board.add_image(f"masks/{number}", picture, step, dataformats="HWC")
-        if self._remote is not None and pictures:
-            import wandb
-
-            self._remote.log({"masks": [wandb.Image(picture) for picture in pictures]}, step=step)
+        """Shows (H, W, 3) uint8 pictures of one size: image | true mask | predicted mask."""
+        for service in self._services if pictures else ():
+            more = {"dataformats": "NHWC"} if service.name == "tensorboard" else {}
+            service.log_images({"masks": np.stack(pictures)}, step=step, **more)
 
     def flush(self) -> None:
-        """Hands the rows so far to the disk and to the services."""
-        append_jsonl(self._path, self._rows)
-        for row in self._rows:
-            values = {key: value for key, value in row.items() if key != "step"}
-            if self._board is not None:
-                for key, value in values.items():
-                    self._board.add_scalar(key, value, row["step"])
-            if self._remote is not None:
-                self._remote.log(values, step=row["step"])
-        self._rows = []
+        """Hands the rows so far to the disk."""
+        self._rows.flush()
 
     def close(self) -> None:
         """Writes what is left."""
         self.flush()
-        if self._board is not None:
-            self._board.close()
-        if self._remote is not None:
-            self._remote.finish()
+        for service in self._services:
+            service.finish()
 
 
-def _start_tensorboard(folder: Path, start: int) -> Any:
-    """An event writer; events after `start` of an interrupted run are hidden."""
+def _start_services(config: TrackingConfig, folder: Path, start: int, name: str, settings: dict[str, Any]) -> list[Any]:
+    """Accelerate's trackers; in TensorBoard events after `start` of an interrupted run are hidden."""
+    from accelerate.tracking import TensorBoardTracker, WandBTracker  # slow to import
+
+    services: list[Any] = []
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        if config.tensorboard:
+            services.append(TensorBoardTracker("tensorboard", folder, purge_step=start + 1 if start else None))
+            services[-1].start()
     except ImportError as error:
         raise UserError("tracking.tensorboard=true needs the package tensorboard: install it, or set false.") from error
-    return SummaryWriter(str(make_dir(folder)), purge_step=start + 1 if start else None)
-
-
-def _start_wandb(config: TrackingConfig, folder: Path, name: str, settings: dict[str, Any] | None) -> Any:
+    if config.wandb is WandbMode.off:
+        return services
     import wandb
 
     try:
-        return wandb.init(
-            project=config.wandb_project,
-            name=name,
-            config=settings or {},
-            mode=config.wandb.value,  # type: ignore[arg-type]
-            dir=str(make_dir(folder)),
+        services.append(
+            WandBTracker(config.wandb_project, name=name, config=settings, mode=config.wandb.value, dir=str(folder))
         )
+        services[-1].start()
     except wandb.errors.Error as error:
         raise UserError(
             f"Weights & Biases does not start: {error}. Log in by `wandb login`, or set tracking.wandb=offline or off."
         ) from error
+    return services

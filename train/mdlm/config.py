@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from data.source import DataConfig
 from data.training.descriptions import DescribeMode
@@ -45,11 +43,6 @@ class LoopConfig:
 
 
 INDECISIVE = ("checkpoint_every", "keep_last", "keep_best", "explosion", "workers")  # the weights do not depend on them
-
-
-def decisive(loop: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a loop (as a dictionary) that decide its result."""
-    return {key: value for key, value in loop.items() if key not in INDECISIVE}
 
 
 @dataclass(kw_only=True, slots=True)

@@ -113,7 +113,7 @@ def fit(
         facts=facts or {},
     )
     found = ranks.main_decides(lambda: find_progress(checkpoints, identity.fingerprint, strategy=strategy))
-    ranks.main_decides(lambda: check_disk(checkpoints, model, keep))
+    ranks.main_decides(lambda: check_disk(checkpoints, model, keep, key="loop.keep_last"))
     began = time.process_time()
     optimizer = build_optimizer(model.parameters(), config.optim)
     register_trainable_only(accelerator)
@@ -124,7 +124,14 @@ def fit(
         load_checkpoint(accelerator, checkpoints, found.step)
         log.info("%s: resuming after step %d", name, found.step)
     tracker = (
-        Tracker(folder, start=found.step, steps=config.steps, name=name, config=run.tracking, settings=settings)
+        Tracker(
+            folder / "log.jsonl",
+            start=found.step,
+            steps=config.steps,
+            name=name,
+            config=run.tracking,
+            settings=settings,
+        )
         if ranks.is_main()
         else None
     )
@@ -232,7 +239,7 @@ def _load(
     if config.workers:
         # A fork of this process would inherit the locks of its threads (OpenCV's, torch's) and could wait for ever.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["models.mdlm.processor"])
+        context.set_forkserver_preload([__name__])  # imported once a rank, not once a worker
         workers = {"multiprocessing_context": context, "worker_init_fn": begin_worker}
     return DataLoader(
         dataset,  # type: ignore[arg-type]

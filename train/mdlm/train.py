@@ -29,9 +29,9 @@ from models.mdlm.model import create_mdlm
 from models.mdlm.processor import GroundingBatch
 from train.engine import ranks
 from train.engine.checkpoint import clear_finished
-from train.engine.identity import Identity, flatten, is_part_of
+from train.engine.identity import Identity, flatten, settings_of
 from train.engine.launch import check_launch, whole_parameters
-from train.engine.preflight import check_same
+from train.engine.preflight import begin, check_same
 from train.engine.stage import Stage, claim, finish, name_checkpoint
 from train.mdlm.config import INDECISIVE, RunConfig, TrainMDLMConfig
 from train.mdlm.loop import StepLoss, fit
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 HOW = (  # change how training goes along, how fast and in how much memory, not what comes out
     *("preset", "run_dir", "tracking", "launch", "resume", "keep_decoded"),
     *("mdlm.gradient_checkpointing", "mdlm.llava.attention", "mdlm.sam.attention"),
+    *(f"loop.{name}" for name in INDECISIVE),
 )
 BY_CONTENT = (  # what they hold enters the identity, not where it lies
     *("data", "description", "descriptions", "mode", "length", "mix.items"),
@@ -56,15 +57,12 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
         UserError: If an input is missing or bad, or the loss stops being finite.
     """
     check_launch(config.launch)
-    ranks.meet(config.launch.timeout)
-    if not ranks.is_main():
-        logging.getLogger().setLevel(logging.WARNING)  # the main rank tells everything once
-    check_same(flatten(asdict(config)), "configurations")
+    begin(config, config.launch.timeout)
     run = Run(Path(config.run_dir))
-    samples, prompts = _read_data(config, run)
+    samples, prompts, drawn = _read_data(config, run)
     stage = _stage(config, run)
     with ranks.patient(config.launch.timeout):
-        identity = _identity(config, samples, prompts)
+        identity = _identity(config, samples, prompts, drawn)
     if ranks.main_decides(lambda: claim(stage, identity, config.resume)):
         log.info("%s: already trained in %s.", stage.name, stage.done.parent)
     else:
@@ -84,8 +82,8 @@ def _stage(config: TrainMDLMConfig, run: Run) -> Stage:
     )
 
 
-def _read_data(config: TrainMDLMConfig, run: Run) -> tuple[list[Sample], list[str]]:
-    """The training samples and what is said about each; nothing is said about those that are never drawn.
+def _read_data(config: TrainMDLMConfig, run: Run) -> tuple[list[Sample], list[str], list[Sample]]:
+    """The training samples, what is said about each, and those that are drawn; of the others nothing is said.
 
     Raises:
         UserError: If they share products or images with what stays unseen, or one that is drawn has no description.
@@ -96,11 +94,11 @@ def _read_data(config: TrainMDLMConfig, run: Run) -> tuple[list[Sample], list[st
         check_weights(config.data.weights, {sample.dataset for sample in samples})
     if config.data.zero_shot:
         check_disjoint(samples, load_samples(config.data.zero_shot).samples)
-    drawn = drawn_ids(config, samples)
-    told = [sample for sample in samples if sample.id in drawn]
-    texts = grounding_prompts(told, config.description, _descriptions(config, run, told))
-    by_id = dict(zip((sample.id for sample in told), texts, strict=True))
-    return samples, [by_id.get(sample.id, "") for sample in samples]
+    ids = drawn_ids(config, samples)
+    drawn = [sample for sample in samples if sample.id in ids]
+    texts = grounding_prompts(drawn, config.description, _descriptions(config, run, drawn))
+    by_id = dict(zip((sample.id for sample in drawn), texts, strict=True))
+    return samples, [by_id.get(sample.id, "") for sample in samples], drawn
 
 
 def _descriptions(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample]) -> dict[str, str]:
@@ -127,21 +125,24 @@ def _manner(config: TrainMDLMConfig) -> Manner:
     return Manner(config.mode, config.length)
 
 
-def _identity(config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str]) -> Identity:
+def _identity(
+    config: TrainMDLMConfig, samples: Sequence[Sample], prompts: Sequence[str], drawn: Sequence[Sample]
+) -> Identity:
     """All that decides the result: settings, and by content prompts, base weights, replay items, images and masks.
+
+    Which images are drawn is a pure function of the seed and of the list of all; what the others hold does not matter,
+    so 1,600 draws do not cost the reading of 130,000 images.
 
     Raises:
         UserError: If the ranks see different data.
     """
-    sizes = {sample.id: str(sample.image.stat().st_size) for sample in samples}
-    check_same(sizes, "training data")  # a glance of every rank; one of them reads everything
-    settings = {
-        name: value for name, value in flatten(asdict(config)).items() if not is_part_of(name, (*HOW, *BY_CONTENT))
-    }
-    settings = {name: value for name, value in settings.items() if name not in {f"loop.{key}" for key in INDECISIVE}}
+    listed = f"{len(samples)}, {hash_value([(s.id, s.dataset, s.is_normal) for s in samples])[:16]}"
+    sizes = {sample.id: str(sample.image.stat().st_size) for sample in drawn}
+    check_same({"images": listed, **sizes}, "training data")  # a glance of every rank; one of them reads everything
+    settings = settings_of(asdict(config), without=(*HOW, *BY_CONTENT))
     settings |= flatten({"data.weights": config.data.weights}) if config.data.weights else {}
-    settings["what is said about the images"] = hash_value(list(prompts))
-    return ranks.main_decides(lambda: Identity(settings | _name_inputs(config), _name_samples(samples)))
+    settings |= {"images to draw from": listed, "what is said about the images": hash_value(list(prompts))}
+    return ranks.main_decides(lambda: Identity(settings | _name_inputs(config), _name_samples(drawn)))
 
 
 def _name_inputs(config: TrainMDLMConfig) -> dict[str, str]:

@@ -20,14 +20,14 @@ from transformers import PreTrainedTokenizerFast
 from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import LETTERS
 from data.ddqa.vocabulary import all_names
-from data.files import make_dir, read_jsonl
+from data.files import make_dir
 from data.tiny.captions import KINDS, corpus
 from models.chat.batched_vision import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
 from train.engine.durable import replace_durably, sync_tree
-from train.engine.identity import Identity, flatten
+from train.engine.identity import Identity, settings_of
 from train.engine.launch import fast_products
-from train.engine.progress import LogRows
+from train.engine.progress import join_logs
 from train.engine.resume import Resume
 from train.engine.stage import Stage, claim, finish
 from train.engine.stop import Stop
@@ -127,11 +127,7 @@ def train_base(
     bench = _Bench(config, folder, seed, stop=stop)
     with fast_products(config.fast_matmul), batched_vision(bench.model):
         bench.train_reading()
-    logged = LogRows(log_to, stage="base")
-    for name in (*Part, READING):
-        for row in read_jsonl(bench.log_of(name)):
-            logged.add(row)
-    logged.flush()
+    join_logs(log_to, {name: bench.log_of(name) for name in (*Part, READING)})
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_checkpoint(partial, bench.model, build_processor(config.model, bench.tokenizer))
@@ -144,9 +140,7 @@ def train_base(
 
 
 def _identity(config: BaseConfig, seed: int) -> Identity:
-    settings = flatten({"eddm": asdict(config), "seed": seed})
-    del settings["eddm.save_every"]
-    return Identity(settings)
+    return Identity(settings_of({"eddm": asdict(config), "seed": seed}, without=["eddm.save_every"]))
 
 
 def _base_stage(folder: Path) -> Stage:

@@ -18,8 +18,8 @@ The replay items are scenes of the last stage, for the adapter's training to mix
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from data.files import read_jsonl, write_jsonl
 from data.tiny.reading import DescriptionReading, reading_corpus
 from data.tiny.referring import KINDS, ReferringScenes, SceneMarks
 from data.training.batches import MixedDataset, Part
@@ -41,10 +40,11 @@ from models.mdlm.sam import Sam, build_sam
 from models.tiny.llava_sam import build_tiny_llava, build_tiny_tokenizer
 from train.engine import ranks
 from train.engine.checkpoint import clear_finished
-from train.engine.identity import Identity, flatten
+from train.engine.identity import Identity, settings_of
+from train.engine.progress import join_logs
 from train.engine.resume import Resume
 from train.engine.stage import Stage, claim, finish
-from train.mdlm.config import LoopConfig, RunConfig, decisive
+from train.mdlm.config import INDECISIVE, RunConfig
 from train.mdlm.loop import StepLoss, fit
 from train.mdlm.losses import mask_loss
 from train.tiny.config import BaseMDLMConfig
@@ -61,7 +61,11 @@ from train.tiny.warmup import (
 )
 
 log = logging.getLogger(__name__)
-HARMLESS = ("mdlm.sam.checkpoint", "mdlm.sam.attention")  # where the result goes; a kernel
+STAGES = ("language", "encoder", "decoder", "referring")
+HARMLESS = (
+    *("mdlm.sam.checkpoint", "mdlm.sam.attention"),  # where the result goes; a kernel
+    *(f"mdlm.{stage}.{name}" for stage in STAGES for name in INDECISIVE),
+)
 
 
 def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfig, resume: Resume) -> None:
@@ -90,41 +94,32 @@ def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfi
         return
     torch.manual_seed(seed)
     model, processor = _build(config, seed)
-    stages: Sequence[tuple[str, LoopConfig, Callable[..., None]]] = (
-        ("language", config.language, _language),
-        ("encoder", config.encoder, _encoder),
-        ("decoder", config.decoder, _decoder),
-        ("referring", config.referring, _referring),
-    )
     scenes = ReferringScenes(config.scenes, size=processor.sam_size, seed=seed)
-    head = nn.Linear(model.sam.channels, len(KINDS) + 1)
-    for name, loop, train_stage in stages:
+    bench = _Bench(config, model, nn.Linear(model.sam.channels, len(KINDS) + 1), processor, scenes)
+    for name in STAGES:
         fit_stage = partial(
             fit,
-            config=loop,
+            config=getattr(config, name),
             run=run,
             folder=stage.work / name,
             name=f"MDLM base, {name}",
             seed=seed,
             identity=identity,
         )
-        train_stage(config, loop, model, head, processor, scenes, fit_stage)
+        getattr(bench, name)(fit_stage)
     if ranks.is_main():
         _save(model, processor, folder)
         replay = ReferringScenes(config.replay, size=processor.sam_size, seed=seed)
         write_replay(folder / "replay", (replay.get(0, index) for index in range(len(replay))))
-        _join_logs(folder, [name for name, *_ in stages])
+        join_logs(folder / "log.jsonl", {name: stage.work / name / "log.jsonl" for name in STAGES})
         finish(stage, identity, {"base": asdict(config), "seed": seed})
-        for name, loop, _ in stages:
-            clear_finished(stage.work / name / "checkpoints", keep_best=loop.keep_best)
+        for name in STAGES:
+            clear_finished(stage.work / name / "checkpoints", keep_best=getattr(config, name).keep_best)
     ranks.wait()
 
 
 def _identity(config: BaseMDLMConfig, seed: int) -> Identity:
-    values = asdict(config)
-    loops = {name: decisive(values.pop(name)) for name in ("language", "encoder", "decoder", "referring")}
-    settings = flatten({"mdlm": values | loops, "seed": seed})
-    return Identity({name: value for name, value in settings.items() if name not in HARMLESS})
+    return Identity(settings_of({"mdlm": asdict(config), "seed": seed}, without=HARMLESS))
 
 
 def _build(config: BaseMDLMConfig, seed: int) -> tuple[MDLM, MDLMProcessor]:
@@ -155,124 +150,100 @@ def _prepare_sam(sam: Sam, config: BaseMDLMConfig) -> None:
             attention.k_proj.bias.copy_(attention.q_proj.bias)
 
 
-def _language(
-    config: BaseMDLMConfig,
-    loop: LoopConfig,
-    model: MDLM,
-    head: nn.Module,
-    processor: MDLMProcessor,
-    scenes: ReferringScenes,
-    fit_stage: Callable[..., None],
-) -> None:
-    reader = Reader(model.llava, model.projection)
-    model.requires_grad_(False)
-    model.llava.llava.model.language_model.requires_grad_(True)
-    model.llava.llava.lm_head.requires_grad_(True)
-    model.projection.requires_grad_(True)
-    codes = place_codes(model.sam)
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """The model in the making, and what its stages show it; each method trains the stage of its name."""
 
-    def loss(reader: Reader, batch: ReadingBatch) -> StepLoss:
-        logits, prompts = reader(batch)
-        labels = batch.labels[:, 1:].flatten()
-        words = ranks.weigh(functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels), (labels != -100).sum())
-        places = functional.mse_loss(prompts, codes.to(prompts)[batch.places])
-        return StepLoss(words + config.place_weight * places, {"words": words, "places": places})
+    config: BaseMDLMConfig
+    model: MDLM
+    head: nn.Module
+    processor: MDLMProcessor
+    scenes: ReferringScenes
 
-    fit_stage(
-        reader,
-        MixedDataset([Part(DescriptionReading(scenes.seed), loop.batch_size)]),
-        collate=partial(collate_reading, processor=processor),
-        loss=loss,
-    )
+    def language(self, fit_stage: Callable[..., int]) -> None:
+        """Next tokens on the answers, and places for the [SEG] state."""
+        config, model = self.config, self.model
+        reader = Reader(model.llava, model.projection)
+        model.requires_grad_(False)
+        model.llava.llava.model.language_model.requires_grad_(True)
+        model.llava.llava.lm_head.requires_grad_(True)
+        model.projection.requires_grad_(True)
+        codes = place_codes(model.sam)
 
+        def loss(reader: Reader, batch: ReadingBatch) -> StepLoss:
+            logits, prompts = reader(batch)
+            labels = batch.labels[:, 1:].flatten()
+            words = ranks.weigh(functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels), (labels != -100).sum())
+            places = functional.mse_loss(prompts, codes.to(prompts)[batch.places])
+            return StepLoss(words + config.place_weight * places, {"words": words, "places": places})
 
-def _encoder(
-    config: BaseMDLMConfig,
-    loop: LoopConfig,
-    model: MDLM,
-    head: nn.Module,
-    processor: MDLMProcessor,
-    scenes: ReferringScenes,
-    fit_stage: Callable[..., None],
-) -> None:
-    model.requires_grad_(False)
-    model.sam.image_encoder.requires_grad_(True)
-
-    def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
-        _, cells = finder(batch)
-        found = cell_loss(cells, batch)
-        return StepLoss(found, {"cells": found})
-
-    _fit_finder(loop, model, head, processor, scenes, fit_stage, loss)
-
-
-def _decoder(
-    config: BaseMDLMConfig,
-    loop: LoopConfig,
-    model: MDLM,
-    head: nn.Module,
-    processor: MDLMProcessor,
-    scenes: ReferringScenes,
-    fit_stage: Callable[..., None],
-) -> None:
-    model.requires_grad_(False)
-    model.sam.image_encoder.requires_grad_(True)
-    model.sam.train_decoder()
-    codes = place_codes(model.sam)
-
-    def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
-        even = torch.arange(len(batch.masks), device=batch.masks.device) % 2 == 0
-        prompts = torch.where(
-            even[:, None], point_codes(model.sam, batch.masks), codes.to(batch.masks.device)[batch.regions]
+        fit_stage(
+            reader,
+            MixedDataset([Part(DescriptionReading(self.scenes.seed), config.language.batch_size)]),
+            collate=partial(collate_reading, processor=self.processor),
+            loss=loss,
         )
-        logits, cells = finder(batch, prompts)
-        masks = mask_loss(logits, batch.masks, torch.ones_like(batch.masks), config.loss)
-        found = cell_loss(cells, batch)
-        total = masks.total + config.cell_weight * found
-        return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found}, logits)
 
-    _fit_finder(loop, model, head, processor, scenes, fit_stage, loss)
+    def encoder(self, fit_stage: Callable[..., int]) -> None:
+        """Marks and their types, cell by cell."""
+        self.model.requires_grad_(False)
+        self.model.sam.image_encoder.requires_grad_(True)
 
+        def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
+            _, cells = finder(batch)
+            found = cell_loss(cells, batch)
+            return StepLoss(found, {"cells": found})
 
-def _fit_finder(
-    loop: LoopConfig,
-    model: MDLM,
-    head: nn.Module,
-    processor: MDLMProcessor,
-    scenes: ReferringScenes,
-    fit_stage: Callable[..., None],
-    loss: Callable[[Finder, MarkBatch], StepLoss],
-) -> None:
-    """Trains what is left trainable of SAM, and the throw-away head, on the marks of the scenes."""
-    fit_stage(
-        Finder(model.sam, head),
-        MixedDataset([Part(SceneMarks(scenes), loop.batch_size)]),
-        collate=partial(collate_marks, processor=processor),
-        loss=loss,
-    )
+        self._fit_finder(fit_stage, loss, self.config.encoder.batch_size)
 
+    def decoder(self, fit_stage: Callable[..., int]) -> None:
+        """The mark at a point or in a region."""
+        config, model = self.config, self.model
+        model.requires_grad_(False)
+        model.sam.image_encoder.requires_grad_(True)
+        model.sam.train_decoder()
+        codes = place_codes(model.sam)
 
-def _referring(
-    config: BaseMDLMConfig,
-    loop: LoopConfig,
-    model: MDLM,
-    head: nn.Module,
-    processor: MDLMProcessor,
-    scenes: ReferringScenes,
-    fit_stage: Callable[..., None],
-) -> None:
-    model.requires_grad_(False)
-    model.sam.train_decoder()
-    model.projection.requires_grad_(True)
-    model.llava.llava.model.language_model.requires_grad_(True)
-    model.llava.llava.model.multi_modal_projector.requires_grad_(True)
+        def loss(finder: Finder, batch: MarkBatch) -> StepLoss:
+            even = torch.arange(len(batch.masks), device=batch.masks.device) % 2 == 0
+            prompts = torch.where(
+                even[:, None], point_codes(model.sam, batch.masks), codes.to(batch.masks.device)[batch.regions]
+            )
+            logits, cells = finder(batch, prompts)
+            masks = mask_loss(logits, batch.masks, torch.ones_like(batch.masks), config.loss)
+            found = cell_loss(cells, batch)
+            total = masks.total + config.cell_weight * found
+            return StepLoss(total, {"bce": masks.bce, "dice": masks.dice, "cells": found}, logits)
 
-    def loss(mdlm: nn.Module, batch: GroundingBatch) -> StepLoss:
-        logits = mdlm(batch)
-        masks = mask_loss(logits, batch.masks, batch.valid, config.loss)
-        return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice}, logits)
+        self._fit_finder(fit_stage, loss, config.decoder.batch_size)
 
-    fit_stage(model, MixedDataset([Part(scenes, loop.batch_size)]), collate=processor.collate, loss=loss)
+    def _fit_finder(
+        self, fit_stage: Callable[..., int], loss: Callable[[Finder, MarkBatch], StepLoss], batch_size: int
+    ) -> None:
+        """Trains what is left trainable of SAM, and the throw-away head, on the marks of the scenes."""
+        fit_stage(
+            Finder(self.model.sam, self.head),
+            MixedDataset([Part(SceneMarks(self.scenes), batch_size)]),
+            collate=partial(collate_marks, processor=self.processor),
+            loss=loss,
+        )
+
+    def referring(self, fit_stage: Callable[..., int]) -> None:
+        """The marks that a sentence means."""
+        config, model = self.config, self.model
+        model.requires_grad_(False)
+        model.sam.train_decoder()
+        model.projection.requires_grad_(True)
+        model.llava.llava.model.language_model.requires_grad_(True)
+        model.llava.llava.model.multi_modal_projector.requires_grad_(True)
+
+        def loss(mdlm: nn.Module, batch: GroundingBatch) -> StepLoss:
+            logits = mdlm(batch)
+            masks = mask_loss(logits, batch.masks, batch.valid, config.loss)
+            return StepLoss(masks.total, {"bce": masks.bce, "dice": masks.dice}, logits)
+
+        scenes = MixedDataset([Part(self.scenes, config.referring.batch_size)])
+        fit_stage(model, scenes, collate=self.processor.collate, loss=loss)
 
 
 def _save(model: MDLM, processor: MDLMProcessor, folder: Path) -> None:
@@ -281,9 +252,3 @@ def _save(model: MDLM, processor: MDLMProcessor, folder: Path) -> None:
     processor.tokenizer.save_pretrained(llava)
     save_file({k: v.contiguous() for k, v in model.sam.state_dict().items()}, folder / "sam.safetensors")
     save_file({k: v.contiguous() for k, v in model.projection.state_dict().items()}, folder / "heads.safetensors")
-
-
-def _join_logs(folder: Path, names: list[str]) -> None:
-    """One `log.jsonl` for all stages, with the stage in each row."""
-    rows = [{"stage": name, **row} for name in names for row in read_jsonl(folder / "stages" / name / "log.jsonl")]
-    write_jsonl(folder / "log.jsonl", [{**row, "step": step} for step, row in enumerate(rows, 1)])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,13 +14,12 @@ from torch import Tensor, nn
 from data.errors import UserError
 from data.files import make_dir
 from train.engine.durable import check_space
-from train.engine.manifest import WRITING, Keep, Manifest, newest_intact, prune, publish, read_manifest
-from train.engine.progress import LogRows
+from train.engine.manifest import Keep, Manifest, begin_writing, newest_intact, publish, read_manifest
 from train.engine.stop import Stop
+from train.engine.tracking import Tracker, TrackingConfig
 
 log = logging.getLogger(__name__)
 WARMUP = 30
-SPEAK_SECONDS = 5.0
 STATE = "state.pt"  # weights and optimizers
 Losses = dict[str, tuple[float, Tensor]]  # name → (weight, loss)
 
@@ -55,7 +52,7 @@ class Steps:
             identity: Fingerprint of the training that they belong to.
             seed: Seed of the draws.
             save_every: Steps between checkpoints.
-            log_to: Log file of the part; one row every ten steps.
+            log_to: Log of the part; one row every ten steps.
             stop: Whether SIGTERM came; None never ends early.
 
         Raises:
@@ -63,11 +60,17 @@ class Steps:
         """
         self.part, self.count, self.module, self.optimizers = part, count, module, optimizers
         self._checkpoints, self._identity, self._save_every = checkpoints, identity, save_every
-        self._log = LogRows(log_to, stage="base")
         self._stop = stop or Stop()
         self._seed = [seed, *part.encode()]
         self.done = 0
         self._resume()
+        self._tracker = Tracker(
+            log_to,
+            start=self.done,
+            steps=count,
+            name=f"EDDM base, {part}",
+            config=TrackingConfig(tensorboard=False),
+        )
         numbers = sum(value.numel() * value.element_size() for value in self.module.state_dict().values())
         check_space(make_dir(checkpoints), 3 * numbers, what=f"the state of {part}")  # weights, and AdamW's two moments
 
@@ -90,8 +93,6 @@ class Steps:
     def _run(
         self, losses: Callable[[np.random.Generator, float], Losses], rates: Callable[[float], Sequence[float]]
     ) -> None:
-        running: dict[str, float] = {}
-        spoken = time.monotonic()
         while self.done < self.count:
             rng = np.random.default_rng([*self._seed, self.done])
             share = self.done / self.count
@@ -99,19 +100,14 @@ class Steps:
             values = self._step(losses(rng, share))
             self._check(values)
             self.done += 1
-            running = {name: 0.95 * running.get(name, value) + 0.05 * value for name, value in values.items()}
             if self.done % 10 == 0 or self.done == self.count:
-                self._log.add({"part": self.part, "step": self.done, **values})
-            if time.monotonic() - spoken > SPEAK_SECONDS or self.done == self.count:
-                spoken = time.monotonic()
-                text = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
-                log.info("EDDM base, %s: step %d of %d, %s", self.part, self.done, self.count, text)
+                self._tracker.add(self.done, **values)
             if (self.done % self._save_every == 0 or self._stop.requested) and self.done < self.count:
-                self._log.flush()
+                self._tracker.flush()
                 self._save()
                 if self._stop.requested:
                     self._stop.leave(f"EDDM's base, {self.part}, step {self.done}")
-        self._log.flush()
+        self._tracker.close()
 
     def _check(self, values: dict[str, float]) -> None:
         if all(math.isfinite(value) for value in values.values()):
@@ -138,14 +134,11 @@ class Steps:
         return {name: loss.item() for name, (_, loss) in losses.items()}
 
     def _save(self) -> None:
-        temporary = self._checkpoints / WRITING
-        shutil.rmtree(temporary, ignore_errors=True)
-        make_dir(temporary)
+        temporary = begin_writing(self._checkpoints)
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
         torch.save({"module": self.module.state_dict(), "optimizers": optimizers}, temporary / STATE)
         manifest = Manifest(identity=self._identity, step=self.done, world=1)
-        publish(temporary, self._checkpoints / f"step-{self.done:06d}", manifest)
-        prune(self._checkpoints, Keep())
+        publish(temporary, manifest, Keep())
 
     def _resume(self) -> None:
         checkpoint = newest_intact(self._checkpoints, self._identity)

@@ -6,17 +6,14 @@ other checkpoint.
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict
 from pathlib import Path
 
 from data.errors import UserError
 from data.files import make_dir
 from data.run import Run
 from train.engine import ranks
-from train.engine.identity import flatten
 from train.engine.launch import check_launch
-from train.engine.preflight import check_same
+from train.engine.preflight import begin
 from train.engine.stop import Stop, stopping
 from train.mdlm.config import RunConfig
 from train.tiny import eddm, mdlm
@@ -30,10 +27,7 @@ def train_tiny_base(config: TinyBaseConfig) -> None:
         UserError: If several ranks are to train EDDM's base.
     """
     check_launch(config.launch)
-    ranks.meet(config.launch.timeout)
-    if not ranks.is_main():
-        logging.getLogger().setLevel(logging.WARNING)  # the main rank tells everything once
-    check_same(flatten(asdict(config)), "configurations")
+    begin(config, config.launch.timeout)
     run = Run(Path(config.run_dir))
     if config.part is not BasePart.mdlm:
         if ranks.world_size() > 1:

@@ -1,12 +1,14 @@
 import pytest
-from jinja2 import UndefinedError
+from jinja2 import DictLoader, UndefinedError
 
 from eval.report.page import TEMPLATES, page_environment
 
 
-def test_values_are_escaped_unless_told_otherwise() -> None:
+def test_values_are_escaped_but_in_markdown() -> None:
     assert page_environment().from_string("{{ x }}").render(x="<b>") == "&lt;b&gt;"
-    assert page_environment(escape=False).from_string("{{ x }}").render(x="<b>") == "<b>"
+    for suffix, shown in (("html", "&lt;b&gt;"), ("md", "<b>")):
+        environment = page_environment().overlay(loader=DictLoader({f"page.{suffix}.j2": "{{ x }}"}))
+        assert environment.get_template(f"page.{suffix}.j2").render(x="<b>") == shown
 
 
 def test_filters_have_their_names_and_a_missing_fact_is_an_error() -> None:

@@ -222,5 +222,5 @@ def test_descriptions_of_another_eddm_manner_or_image_are_not_shown_but_named(ru
 def test_a_report_hashes_no_image_twice(full_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.content.SETTLED_SECONDS", -1.0)
     make_report(full_run)
-    monkeypatch.setattr("data.content.hash_file", lambda path: pytest.fail(f"{path} is known"))
+    monkeypatch.setattr("hashlib.file_digest", lambda file, name: pytest.fail(f"{file.name} is known"))
     make_report(full_run)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import pytest
 
 from data.errors import UserError
 from data.files import read_jsonl
+from data.ranks import Ranks
 from data.run import Run
 from data.sample import ImageArray, Sample, load_image
-from data.source import DataConfig, Source, load_samples
+from data.source import DataConfig, Listing, Source, load_samples
 from eval.metrics.pixels import Engine
 from eval.segmentation.config import ImageScore, SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
@@ -42,15 +44,19 @@ def redness(image: ImageArray) -> np.ndarray:
 class Eye:
     """A model and an expert that see red; counts the images that it looked at."""
 
-    looked: int = 0
+    looks: list[int] = field(default_factory=list)
     name: str = "eye"
     sees_truth: bool = False
     gates: dict[str, Gate] = field(default_factory=lambda: dict.fromkeys(("tile", "washer"), Gate(0.3, 0.3)))
 
+    @property
+    def looked(self) -> int:
+        return sum(self.looks)
+
     def check(self, categories: Sequence[str]) -> None: ...
 
     def predict(self, images: Sequence[ImageArray], texts: Sequence[str]) -> list[Detection]:
-        self.looked += len(images)
+        self.looks.append(len(images))
         return [Detection(found := redness(image), float(np.median(found)), Gate(0.3, 0.3)) for image in images]
 
     def detect(self, samples: Sequence[Sample], images: Sequence[ImageArray]) -> list[Detection]:
@@ -272,6 +278,59 @@ def test_a_new_gate_needs_no_new_maps(bench: Bench) -> None:
     second = bench.evaluate("expert")
     assert second["new_maps"] == 0 and second["gate"] != first["gate"]
     assert second["gate"]["tile"]["normal_passed"] == 0
+
+
+class Meeting:
+    """Where two ranks, threads of this process, exchange values."""
+
+    def __init__(self) -> None:
+        self.barrier, self.values = threading.Barrier(2, timeout=60), [None, None]
+
+    def exchange(self, rank: int, value: Any) -> list[Any]:
+        self.values[rank] = value
+        self.barrier.wait()
+        found = list(self.values)
+        self.barrier.wait()
+        return found
+
+
+@dataclass(frozen=True)
+class ThreadRanks(Ranks):
+    meeting: Meeting = field(default_factory=Meeting)
+
+    def wait(self) -> None:
+        self.gather(None)
+
+    def broadcast(self, value: Any) -> Any:
+        return self.gather(value)[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        return self.meeting.exchange(self.rank, value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_rank_prepares_and_all_share_the_images(bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = bench.evaluate(kind, out="alone", engine=Engine.streaming)
+    bench.eye.looks.clear()
+    own, prepared, meeting = threading.local(), [], Meeting()
+
+    def load(sources: Sequence[Source]) -> Listing:
+        prepared.append(own.ranks.rank)
+        return load_samples(sources)
+
+    def work(rank: int) -> dict[str, Any]:
+        own.ranks = ThreadRanks(rank, 2, meeting)
+        return bench.evaluate(kind, engine=Engine.streaming)
+
+    for module in ("evaluate", "expert"):
+        monkeypatch.setattr(f"eval.segmentation.{module}.join_ranks", lambda: own.ranks)
+        monkeypatch.setattr(f"eval.segmentation.{module}.load_samples", load)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(work, range(2)))
+    assert found[0]["categories"] == found[1]["categories"] == alone["categories"]
+    assert set(prepared) == {0}, "the other rank is told"
+    assert bench.eye.looked == (0 if kind == "maps" else IMAGES), "no image is looked at twice"
+    assert len(read_jsonl(next((bench.folder / kind / "out").rglob("images.jsonl")))) == IMAGES
 
 
 @pytest.mark.slow

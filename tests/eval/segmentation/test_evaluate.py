@@ -301,5 +301,5 @@ def test_the_questions_are_read_once(run: Run, monkeypatch: pytest.MonkeyPatch) 
 def test_what_did_not_change_is_not_hashed_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.content.SETTLED_SECONDS", -1.0)
     evaluate_segmentation(make_config(run), lambda run, model: Redness())
-    monkeypatch.setattr("data.content.hash_file", lambda path: pytest.fail(f"{path} is known"))
+    monkeypatch.setattr("hashlib.file_digest", lambda file, name: pytest.fail(f"{file.name} is known"))
     assert evaluate_segmentation(make_config(run), lambda run, model: Redness())["new_maps"] == 0

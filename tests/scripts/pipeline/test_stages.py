@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +72,18 @@ def test_what_is_deleted_or_changed_is_made_again_with_what_needs_it(
     assert done_of(stages, tmp_path, capsys) == ["a", "b", "c"]
     stages[2] = writer(tmp_path, "c", rate=2)  # the same words under an edited preset
     assert done_of(stages, tmp_path, capsys) == ["a", "b"]
+
+
+def test_a_copied_run_is_done_wherever_it_lies_and_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [writer(tmp_path, "a"), writer(tmp_path, "b", ("a",))]
+    done_of(stages, tmp_path, capsys)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    before = {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()}
+    Pipeline(stages, Path(os.path.relpath(tmp_path / "copy")), jobs=1).run()
+    assert capsys.readouterr().err == "[a] already done\n[b] already done\n"
+    assert {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()} == before
 
 
 def test_what_was_made_again_as_before_costs_the_others_nothing(

@@ -79,11 +79,6 @@ def test_zero_3_composes_with_4_bits_for_gpus(tmp_path: Path) -> None:
     assert (arguments["per_device_train_batch_size"], arguments["gradient_accumulation_steps"]) == (2, 1)
 
 
-def test_who_gets_the_log(tmp_path: Path) -> None:
-    presets = ("tiny", "paper", "minicpm-v-4.6")
-    assert [compose_config(f"preset={one}").tracking for one in presets] == ["none", "tensorboard", "tensorboard"]
-    for name in ("none", "tensorboard", "wandb"):
-        config = compose_config(f"tracking={name}")
-        arguments = to_sft_arguments(config, model="m", dataset=tmp_path / "d.jsonl", output=tmp_path / "lora")
-        assert arguments["report_to"] == [name]
-        assert arguments.get("logging_dir") == (None if name == "none" else str(tmp_path / "tracking"))
+def test_ms_swift_neither_logs_nor_removes_checkpoints(tmp_path: Path) -> None:
+    arguments = to_sft_arguments(compose_config(), model="m", dataset=tmp_path / "d.jsonl", output=tmp_path / "lora")
+    assert arguments["report_to"] == ["none"] and "save_total_limit" not in arguments

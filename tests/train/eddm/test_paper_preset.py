@@ -110,7 +110,7 @@ def settings(place: Place, questions: Path) -> Callable[..., list[str]]:
             *(
                 "optim.workers=0",
                 "optim.log_steps=1",
-                "tracking=none",
+                "tracking.tensorboard=false",
                 f"questions={questions}",
                 f"run_dir={run}",
                 *others,

@@ -11,11 +11,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from data.errors import UserError
+from data.files import append_jsonl, read_jsonl
 from scripts.command import CONFIGS, to_dataclass
 from train.eddm.config import EDDMConfig
 from train.eddm.watch import Numbered, NumberedCollator, Watch, audit
 from train.engine import ranks
-from train.engine.manifest import find_damage, read_manifest
+from train.engine.manifest import find_damage, list_checkpoints, read_manifest
 from train.engine.stop import Stop
 
 
@@ -98,7 +99,7 @@ def test_the_audit_refuses_a_model_with_nothing_to_train(tmp_path: Path) -> None
 
 def test_too_little_disk_is_found_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.engine.durable.MARGIN", 1 << 60)
-    with pytest.raises(UserError, match="Too little disk for the next checkpoint"):
+    with pytest.raises(UserError, match=r"Too little disk for 3 checkpoints of 0 MiB \(optim\.keep=2\)"):
         audit(make_trainer(tmp_path), configure(tmp_path), rows=1)
 
 
@@ -159,10 +160,32 @@ def test_when_asked_to_end_it_saves_and_stops_but_not_after_the_last_step(tmp_pa
         assert (control.should_save, control.should_training_stop, watch.stopped) == (expected,) * 3
 
 
-def test_a_saved_checkpoint_is_sealed(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoint-3"
-    folder.mkdir()
-    (folder / "trainer_state.json").write_text("{}")
-    make_watch(tmp_path).on_save(SimpleNamespace(output_dir=str(tmp_path)), SimpleNamespace(global_step=3), None)
-    assert find_damage(folder) is None
-    assert (read_manifest(folder).identity, read_manifest(folder).step) == ("own", 3)
+def test_a_saved_checkpoint_is_sealed_before_the_oldest_goes(tmp_path: Path) -> None:
+    watch = make_watch(tmp_path)
+    for step in (2, 3, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text("{}")
+        watch.on_save(SimpleNamespace(output_dir=str(tmp_path)), SimpleNamespace(global_step=step, max_steps=12), None)
+        assert find_damage(folder) is None
+        assert (read_manifest(folder).identity, read_manifest(folder).step) == ("own", step)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-3", "checkpoint-10"]
+
+
+def test_the_log_is_written_as_the_steps_come_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    base = {"stage": "base", "part": "vision", "step": 9, "loss": 4.0}
+    append_jsonl(tmp_path / "eddm" / "log.jsonl", [base])
+
+    def train(start: int, stop: int) -> list[dict[str, Any]]:
+        watch = make_watch(tmp_path)
+        watch.on_train_begin(None, SimpleNamespace(global_step=start, max_steps=6), None)
+        for step in range(start + 1, stop + 1):
+            logs = {"loss": 1.0 / step, "grad_norm": 0.5, "learning_rate": 0.1, "epoch": 0.3}
+            watch.on_log(None, SimpleNamespace(global_step=step), None, logs)
+        watch.close()
+        return read_jsonl(tmp_path / "eddm" / "log.jsonl")
+
+    train(0, 5)  # killed: its last checkpoint was after 4
+    rows = train(4, 6)
+    assert rows[0] == base and [row["step"] for row in rows[1:]] == [1, 2, 3, 4, 5, 6]
+    assert rows[1] == {"stage": "lora", "step": 1, "loss": 1.0, "lr": 0.1, "grad_norm": 0.5}

@@ -37,11 +37,11 @@ def test_progress_comes_from_the_newest_checkpoint_of_this_training(folder: Path
 def test_a_small_disk_is_noticed_before_the_first_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "free")
     network = nn.Linear(1000, 1000)
-    check_disk(folder, network, Keep())
+    check_disk(folder, network, Keep(), key="loop.keep_last")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(40 * 2**20))
     with pytest.raises(UserError, match=r"for 3 checkpoints of 15 MiB \(loop.keep_last=2\).*40 MiB free"):
-        check_disk(folder, network, Keep())
-    check_disk(folder, network, Keep(last=0))
+        check_disk(folder, network, Keep(), key="loop.keep_last")
+    check_disk(folder, network, Keep(last=0), key="loop.keep_last")
 
 
 def test_a_checkpoint_of_another_architecture_is_refused() -> None:

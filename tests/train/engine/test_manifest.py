@@ -14,12 +14,12 @@ from train.engine import manifest as module
 from train.engine.manifest import (
     Keep,
     Manifest,
+    begin_writing,
     check_ranks,
     clear_leftovers,
     find_best,
     find_damage,
     newest_intact,
-    prune,
     publish,
     read_manifest,
     seal,
@@ -33,14 +33,12 @@ class Killed(BaseException):
 
 
 def write(folder: Path, step: int, smoothed: float = 1.0, keep: Keep | None = None) -> Path:
-    temporary = folder / "writing"
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "shard").mkdir(parents=True)
+    temporary = begin_writing(folder)
+    (temporary / "shard").mkdir()
     (temporary / "trained-0.safetensors").write_bytes(bytes(range(256)) * step)
     (temporary / "shard" / "optimizer.bin").write_bytes(b"moments" * step)
     manifest = Manifest(identity=OWN, step=step, world=1, more={"smoothed": smoothed})
-    publish(temporary, folder / f"step-{step:06d}", manifest)
-    prune(folder, keep or Keep())
+    publish(temporary, manifest, keep or Keep())
     return folder / f"step-{step:06d}"
 
 

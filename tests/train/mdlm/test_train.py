@@ -128,6 +128,25 @@ def test_moved_images_are_the_same_and_other_pixels_another_training(
     assert "already trained" not in caplog.text and "6 training images" in caplog.text
 
 
+def test_images_that_are_never_drawn_are_not_read(make_config: MakeConfig, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config()
+    config.loop.steps = 1
+    samples = load_samples(config.data.train).samples
+    drawn = drawn_ids(config, samples)
+    seen, unseen = (next(s for s in samples if (s.id in drawn) is wanted) for wanted in (True, False))
+    train_mdlm(config)
+    unseen.image.write_bytes(b"no image at all")
+    with caplog.at_level(logging.INFO):
+        train_mdlm(config)
+    assert "already trained" in caplog.text
+    cv2.imwrite(str(seen.image), np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(UserError, match="1 images are changed"):
+        train_mdlm(config)
+    unseen.image.unlink()
+    with pytest.raises(UserError, match=r"images to draw from is 5, \w+ instead of 6, "):
+        train_mdlm(config)
+
+
 def test_memory_and_kernel_settings_go_on_with_the_same_training(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

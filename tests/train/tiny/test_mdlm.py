@@ -29,7 +29,7 @@ class Killed(BaseException):
 def test_the_stages_follow_each_other_and_are_trained_once(
     trained_base: Path, make_base_config: MakeBaseConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stages = [row["stage"] for row in read_jsonl(trained_base / "mdlm" / "base" / "log.jsonl")]
+    stages = [row["part"] for row in read_jsonl(trained_base / "mdlm" / "base" / "log.jsonl")]
     assert stages == ["language"] * 3 + ["encoder"] * 3 + ["decoder"] * 3 + ["referring"] * 3
     config = make_base_config("run")
     config.run_dir = str(trained_base)

@@ -1,0 +1,19 @@
+from pathlib import Path
+
+import pytest
+
+from data.errors import UserError
+from data.files import write_json
+from tests.train.eddm.test_watch import configure  # type: ignore[import-not-found]
+from train.eddm.train import train_eddm
+from train.engine import ranks
+
+
+def test_ranks_give_up_after_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that hangs must not burn a node for hours; where one rank works alone, `ranks.patient` waits longer."""
+    write_json(tmp_path / "run" / "eddm" / "base" / "config.json", {})
+    waits: list[float] = []
+    monkeypatch.setattr(ranks, "meet", lambda timeout, **how: waits.append(timeout))
+    with pytest.raises(UserError, match=r"train\.jsonl"):
+        train_eddm(configure(tmp_path / "run"))
+    assert waits == [600.0]
