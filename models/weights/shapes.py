@@ -139,5 +139,5 @@ def _without_type(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_kernels(values: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in values.items() if not KERNEL.fullmatch(key)}
+    kept = {key: value for key, value in values.items() if not KERNEL.fullmatch(str(key))}
     return {key: _without_kernels(value) if isinstance(value, dict) else value for key, value in kept.items()}

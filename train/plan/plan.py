@@ -18,8 +18,9 @@ from train.plan.report import PartPlan, compose_document, compose_text
 
 
 def plan(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[PartPlan]:
-    """Predicts memory and time of both trainings and prints them; see `plan_parts`."""
+    """Predicts memory and time of both trainings, times the input of one here, and prints it; see `plan_parts`."""
     parts = plan_parts(config, eddm, mdlm)
+    parts[1] = replace(parts[1], image_seconds=time_image(mdlm))
     if config.json:
         print(json.dumps(compose_document(config, parts), ensure_ascii=False), flush=True)
     else:
@@ -45,7 +46,6 @@ def plan_parts(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> l
     if config.measure:
         check_measurable(drafts[1][0])
     parts = [complete(config, *draft) for draft in drafts]
-    parts[1] = replace(parts[1], image_seconds=time_image(mdlm))
     if config.measure:
         measured = measure_mdlm(mdlm, parts[1].blueprint, text_tokens=config.text_tokens)
         parts[1] = replace(parts[1], measured=measured)

@@ -16,7 +16,7 @@ from train.plan.blueprint import eddm_blueprint, mdlm_blueprint
 from train.plan.config import PlanConfig, flatten_overrides
 from train.plan.footprint import Footprint
 from train.plan.options import GIB, Strategy, list_options, predict_memory, recommend, share_batch
-from train.plan.plan import complete, draft_eddm, plan
+from train.plan.plan import complete, draft_eddm, plan, plan_parts
 from train.plan.report import PartPlan, compose_document, compose_text
 from train.tiny.config import TinyBaseConfig
 from train.tiny.untrained import write_architectures
@@ -134,6 +134,19 @@ def test_the_native_successor(paper: Configs) -> None:
     assert part.blueprint.total == pytest.approx(1.3e9, rel=0.02)
     plain, checkpointed = (option.memory.activations for option in part.options[:2])
     assert 0 < checkpointed < 0.5 * plain
+
+
+def test_what_others_ask_for_is_predicted_without_timing_images(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[TrainMDLMConfig] = []
+
+    def time_image(config: TrainMDLMConfig) -> float:
+        timed.append(config)
+        return 0.1
+
+    monkeypatch.setattr("train.plan.plan.time_image", time_image)
+    config = replace(tiny[0], text_tokens=40, json=True)
+    assert [part.image_seconds for part in plan_parts(config, *tiny[1:])] == [None, None] and not timed
+    assert [part.image_seconds for part in plan(config, *tiny[1:])] == [None, 0.1] and len(timed) == 1
 
 
 def test_a_real_step_of_the_tiny_preset_beside_its_prediction(tiny: Configs, tiny_parts: list[PartPlan]) -> None:
