@@ -1,18 +1,21 @@
 """Scores the letters of multiple-choice options by next-token logits, with the image and what precedes it encoded once.
 
 Per image: the tokens that all its questions share (template images, query image, instruction) run through the language
-model once; what the previous image shares with this one (its templates) is not run again. Then all questions run as
-one sequence: each sees the shared part and, causally, itself, but no other question, and has the positions that it
-would have alone. Logits equal those of one question at a time up to rounding.
+model once; what images share (their templates) is run once for all of them, and not again for the next ones. Then all
+questions run as one sequence: each sees the shared part and, causally, itself, but no other question, and has the
+positions that it would have alone. Images of about the same length form a batch, padded on the right. Logits equal
+those of one question at a time up to rounding.
 
-Shape legend: Q questions, P shared tokens, R tokens of all questions without P, D text width.
+Shape legend: B images, Q questions of an image, P shared tokens and R tokens of all questions without them
+(both of the longest image of a batch).
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,9 @@ from models.chat.batched_vision import batched_vision
 from models.chat.local import TransformersChat
 from models.chat.protocol import ChatRequest
 
-IMAGES_AT_ONCE = 16
+IMAGES_AT_ONCE = 16  # encoded
+TOKENS_AT_ONCE = 4096  # in a batch, padding included: more leave the processor's cache
+WORTH_A_PASS = 32  # tokens that images share are run by themselves if they are so many
 Key = int | tuple[Path, int]  # a token, or a place in an image
 
 
@@ -33,6 +38,30 @@ def can_pack(config: Any) -> bool:
     """Whether a language model's attention can be masked by blocks: recurrent or windowed layers cannot."""
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     return all(kind == "full_attention" for kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The questions about one image.
+
+    Attributes:
+        places: Their places among all requests.
+        images: Paths of the images of the turn.
+        ids: Tokens that they share.
+        keys: What each of these places holds: equal keys at equal places have equal keys and values in the cache.
+        tails: The tokens of each question behind the shared ones.
+    """
+
+    places: list[int]
+    images: list[Path]
+    ids: list[int]
+    keys: list[Key]
+    tails: list[list[int]]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each question without the shared ones."""
+        return [len(tail) for tail in self.tails]
 
 
 class PackedScorer:
@@ -49,80 +78,130 @@ class PackedScorer:
         self.chat, self.name = chat, chat.name
         self.letters = letter_tokens(chat.processor.tokenizer)
         self._cache = DynamicCache(config=chat.model.config.text_config)
-        self._cached: list[Key] = []
+        self._cached: list[list[Key]] = []  # of each row of the cache
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ChatRequest], counts: Sequence[int]) -> list[list[float]]:
         """Scores the letters of each question; see `OptionScorer`."""
         groups = group_by_image(requests)
-        scores: list[list[float]] = []
+        scores: dict[int, list[float]] = {}
         for start in range(0, len(groups), IMAGES_AT_ONCE):
             chunk = groups[start : start + IMAGES_AT_ONCE]
             self.chat.look({path for group in chunk for path in requests[group[0]].images})
-            for group in chunk:
+            for batch in _batches([self._pack(requests, group) for group in chunk]):
                 with batched_vision(self.chat.model):  # its fused norms serve the language model, too
-                    logits = self._score_image([requests[index] for index in group])
-                scores += [
-                    read_letters(row, self.letters, counts[index]) for row, index in zip(logits, group, strict=True)
-                ]
-        return scores
+                    self._prefill(batch)
+                    logits = self._ask(batch)
+                places = [place for packed in batch for place in packed.places]
+                for place, row in zip(places, logits, strict=True):
+                    scores[place] = read_letters(row, self.letters, counts[place])
+        return [scores[place] for place in range(len(requests))]
 
-    def _score_image(self, requests: Sequence[ChatRequest]) -> Tensor:
-        """Next-token logits of the questions about one image, (Q, vocabulary)."""
-        texts = [self.chat.expand(request) for request in requests]
+    def _pack(self, requests: Sequence[ChatRequest], places: list[int]) -> Packed:
+        texts = [self.chat.expand(requests[place]) for place in places]
         ids = self.chat.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        keys = self._keys(ids[0], requests[0].images)
+        images = requests[places[0]].images
+        keys = self._keys(ids[0], images)
         shared = min(common_length(ids), *(len(row) - 1 for row in ids))
         shared = max(shared, _last_image(keys) + 1)
-        self._prefill(ids[0][:shared], keys[:shared], requests[0].images)
-        return self._ask([row[shared:] for row in ids])
+        return Packed(places, images, ids[0][:shared], keys[:shared], [row[shared:] for row in ids])
 
     def _keys(self, ids: Sequence[int], images: Sequence[Path]) -> list[Key]:
-        """What each place holds: equal keys at equal places have equal keys and values in the cache."""
         places = iter([(path, place) for path in images for place in range(self.chat.visual_tokens(path))])
         mark = self.chat.processor.tokenizer.image_token_id
         return [next(places) if token == mark else token for token in ids]
 
-    def _prefill(self, ids: Sequence[int], keys: list[Key], images: Sequence[Path]) -> None:
-        """Makes the cache hold exactly the shared part."""
-        known = common_length([keys, self._cached])
-        if surplus := self._cache.get_seq_length() - known:  # the last image's questions among it
-            self._cache.crop(-surplus)
-        self._cached = self._cached[:known]  # stays true if the forward pass below is interrupted
-        if known < len(keys):
-            embedded = self.chat.embed(torch.tensor([list(ids)]), images)[:, known:]
-            self._forward(inputs_embeds=embedded, position_ids=torch.arange(known, len(keys))[None])
+    def _prefill(self, batch: Sequence[Packed]) -> None:
+        """Makes the cache hold the shared part of each image, padded to P."""
+        alike = common_length([packed.keys for packed in batch])
+        if len(batch) > 1 and alike - self._known([batch[0].keys[:alike]])[0] > WORTH_A_PASS:
+            self._fill(batch[:1], alike)
+        self._fill(batch, max(len(packed.keys) for packed in batch))
+
+    def _fill(self, batch: Sequence[Packed], length: int) -> None:
+        """Makes the cache hold the first `length` shared tokens of each image, or as many as it has."""
+        keys = [packed.keys[:length] for packed in batch]
+        known, rows = self._known(keys)
+        self._cached = []  # stays true if the forward pass below is interrupted
+        if not known:
+            self._cache = DynamicCache(config=self.chat.model.config.text_config)
+        else:
+            if surplus := self._cache.get_seq_length() - known:  # the last images' questions among it
+                self._cache.crop(-surplus)
+            self._cache.batch_select_indices(torch.tensor(rows))
+        if known < length:
+            ids = _pad([packed.ids[:length] for packed in batch])
+            embedded = self.chat.embed(ids, [path for packed in batch for path in packed.images])[:, known:]
+            self._forward(inputs_embeds=embedded, position_ids=torch.arange(known, length)[None])
         self._cached = keys
 
-    def _ask(self, tails: Sequence[Sequence[int]]) -> Tensor:
-        """Runs all questions on top of the cache: (Q, vocabulary)."""
-        shared = len(self._cached)
-        lengths = [len(tail) for tail in tails]
-        mask = block_mask(shared, lengths)
-        positions = torch.cat([torch.arange(shared, shared + length) for length in lengths])
+    def _known(self, keys: Sequence[list[Key]]) -> tuple[int, list[int]]:
+        """How many tokens of each row need not be run again, and which rows of the cache hold them."""
+        if not self._cached:
+            return 0, []
+        found = []
+        for row in keys:
+            alike = [common_length([row, cached]) for cached in self._cached]
+            found.append(max(zip(alike, range(len(alike)), strict=True), key=lambda pair: pair[0]))
+        return min(length for length, _ in found), [row for _, row in found]
+
+    def _ask(self, batch: Sequence[Packed]) -> Tensor:
+        """Runs all questions on top of the cache: next-token logits, (sum of Q, vocabulary)."""
+        shared = [len(packed.ids) for packed in batch]
+        starts = [
+            torch.cat([torch.arange(start, start + length) for length in packed.lengths])
+            for packed, start in zip(batch, shared, strict=True)
+        ]
         hidden = self._forward(
-            input_ids=torch.tensor([[token for tail in tails for token in tail]]),
-            attention_mask=mask[None, None],
-            position_ids=positions[None],
+            input_ids=_pad([[token for tail in packed.tails for token in tail] for packed in batch]),
+            attention_mask=block_mask(shared, [packed.lengths for packed in batch])[:, None],
+            position_ids=torch.nn.utils.rnn.pad_sequence(starts, batch_first=True),
         )
-        last = torch.tensor(lengths).cumsum(0) - 1
-        return self.chat.model.get_output_embeddings()(hidden[0, last])
+        ends = [torch.tensor(list(accumulate(packed.lengths))) - 1 for packed in batch]
+        last = torch.cat([hidden[row, end] for row, end in enumerate(ends)])
+        return self.chat.model.get_output_embeddings()(last)
 
     def _forward(self, **inputs: Any) -> Tensor:
         language = self.chat.model.model.language_model
         return language(past_key_values=self._cache, use_cache=True, **inputs).last_hidden_state
 
 
-def block_mask(shared: int, lengths: Sequence[int]) -> Tensor:
-    """Who sees whom: (R, P + R) bool; a question sees the shared part and its own earlier tokens."""
-    total = sum(lengths)
-    mask = torch.zeros(total, shared + total, dtype=torch.bool)
-    mask[:, :shared] = True
-    start = 0
-    for length in lengths:
-        block = slice(start, start + length)
-        mask[block, shared + start : shared + start + length] = torch.ones(length, length, dtype=torch.bool).tril()
-        start += length
+def _batches(packs: Sequence[Packed]) -> Iterator[list[Packed]]:
+    """Images of about the same length, at most `TOKENS_AT_ONCE` tokens with their padding."""
+    batch: list[Packed] = []
+    for packed in sorted(packs, key=lambda packed: (len(packed.ids), sum(packed.lengths))):
+        wider = [*batch, packed]
+        size = max(len(one.ids) for one in wider) + max(sum(one.lengths) for one in wider)
+        if batch and len(wider) * size > TOKENS_AT_ONCE:
+            yield batch
+            wider = [packed]
+        batch = wider
+    yield batch
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
+    """(B, longest) token ids; what is added on the right is seen by nobody."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+
+
+def block_mask(shared: Sequence[int], lengths: Sequence[Sequence[int]]) -> Tensor:
+    """Who sees whom: (B, R, P + R) bool; a question sees the shared part and its own earlier tokens.
+
+    Args:
+        shared: Shared tokens of each image.
+        lengths: Tokens of each question of each image without the shared ones.
+
+    Padding sees the shared part, too: what sees nothing becomes NaN.
+    """
+    total, most = max(map(sum, lengths)), max(shared)
+    mask = torch.zeros(len(shared), total, most + total, dtype=torch.bool)
+    for row, (seen, questions) in enumerate(zip(shared, lengths, strict=True)):
+        mask[row, :, :seen] = True
+        start = 0
+        for length in questions:
+            own = torch.ones(length, length, dtype=torch.bool).tril()
+            mask[row, start : start + length, most + start : most + start + length] = own
+            start += length
     return mask
 
 

@@ -91,6 +91,23 @@ def test_packed_questions_equal_one_at_a_time(folder: Path, chat: TransformersCh
     assert_close(PackedScorer(chat).score(requests, COUNTS * 2), one_by_one(chat, requests))
 
 
+def test_images_of_different_lengths_share_a_batch(
+    folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [ask(folder, 0, 2, 3), ask(folder, 1)[:2], ask(folder, 2, 3)[:1], ask(folder, 3)]
+    requests = [request for part in parts for request in part]
+    counts = [count for part in parts for count in COUNTS[: len(part)]]
+    expected = [row for part in parts for row in one_by_one(chat, part)]
+    batches: list[int] = []
+    run = PackedScorer._ask
+    monkeypatch.setattr(PackedScorer, "_ask", lambda self, batch: (batches.append(len(batch)), run(self, batch))[1])
+    assert_close(PackedScorer(chat).score(requests, counts), expected)
+    assert batches == [4]
+    monkeypatch.setattr("models.chat.letters.TOKENS_AT_ONCE", 200)
+    assert_close(PackedScorer(chat).score(requests, counts), expected)
+    assert len(batches) > 2
+
+
 def test_the_cache_survives_other_images_templates_and_repeats(folder: Path, chat: TransformersChat) -> None:
     scorer = PackedScorer(chat)
     for image, templates in [(0, (3,)), (1, (3,)), (1, (3,)), (1, ()), (0, (2, 3))]:
@@ -108,13 +125,21 @@ def test_a_shared_template_and_image_run_once(
         scorer,
         "_forward",
         lambda **inputs: (
-            (fed.append(inputs["inputs_embeds"].shape[1]) if "inputs_embeds" in inputs else None) or run(**inputs)
+            (fed.append(inputs["inputs_embeds"].shape[:2].numel()) if "inputs_embeds" in inputs else None)
+            or run(**inputs)
         ),
     )
     for image in (0, 1, 1):
         scorer.score(ask(folder, image, 3), COUNTS)
     assert len(fed) == 2  # nothing for the same image again
     assert fed[1] < fed[0] / 1.5  # the template is not run for the second image
+    fed.clear()
+    monkeypatch.setattr("models.chat.letters.WORTH_A_PASS", 8)
+    scorer.score(ask(folder, 0, 2) + ask(folder, 1, 2) + ask(folder, 3, 2), COUNTS * 3)
+    assert len(fed) == 2 and fed[1] < 3 * fed[0]  # the new template once, then the three images together
+    fed.clear()
+    scorer.score(ask(folder, 3, 2) + ask(folder, 0, 2), COUNTS * 2)
+    assert not fed  # of two images seen before, in another order, nothing is run again
 
 
 def test_an_interrupted_image_does_not_spoil_the_next(
@@ -175,7 +200,9 @@ def test_both_ways_to_chat_reply_alike(folder: Path, chat: TransformersChat) -> 
 
 def test_block_mask_shows_the_prefix_and_the_own_past() -> None:
     expected = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
-    assert block_mask(2, [2, 1]).int().tolist() == expected
+    assert block_mask([2], [[2, 1]])[0].int().tolist() == expected
+    shorter = [[1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # padded; no row sees nothing, which would be NaN
+    assert block_mask([2, 1], [[2, 1], [1]]).int().tolist() == [expected, shorter]
 
 
 def test_neighbours_of_one_image_form_a_group(folder: Path) -> None:
