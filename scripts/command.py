@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -24,8 +24,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError, printable
+from scripts.terminal.page import compose_page
+from scripts.terminal.source import is_command, read_command, read_names
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs"
+HELP = {"--help", "-h"}
+REGISTRIES = {  # settings whose text must be a name that a file lists
+    **dict.fromkeys(("dataset", "reader", "reference_dataset"), ("data/readers/registry.py", "READERS")),
+    "expert": ("models/experts/load.py", "ExpertName"),
+}
 Config = TypeVar("Config")
 
 
@@ -57,6 +65,8 @@ def command(
         entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
 
         def start() -> None:
+            if HELP & set(sys.argv[1:]):
+                _print_help(name, sys.argv[1:])
             sys.argv[1:] = [spell_out(argument, schema, aliases or {}) for argument in sys.argv[1:]]
             entry()
 
@@ -133,6 +143,67 @@ def _means_something(argument: str) -> bool:
         return False
 
 
+def help_page(name: str, words: list[str]) -> str:
+    """What a command's `--help` prints; imports nothing heavy, not even the command.
+
+    Args:
+        name: Name of the command.
+        words: The other words of its command line, such as `preset=paper`: the page shows the values with them.
+
+    Raises:
+        UserError: If a word is no setting of that command.
+    """
+    source = read_command(ROOT / "scripts" / f"{name}.py")
+    words = [_readable(word) for word in words if not word.startswith("-")]
+    renamed = [source.aliases.get(word.partition("=")[0], word.partition("=")[0]) for word in words]
+    words = [f"{key}={word.partition('=')[2]}" for key, word in zip(renamed, words, strict=True)]
+    cfg = _compose(name, words, with_groups=True)
+    chosen = cfg.hydra.runtime.choices
+    choices: dict[str, list[str]] = {}
+    for setting in source.all():
+        leaf = setting.name.rpartition(".")[2]
+        if (group := source.aliases.get(setting.name, setting.name)) in chosen:
+            choices[setting.name] = group_names(group)
+        elif leaf in REGISTRIES and setting.kind.startswith("text"):
+            file, registry = REGISTRIES[leaf]
+            choices[setting.name] = read_names(ROOT / file, registry)
+    shown = {*(setting.name for setting in source.settings), *source.aliases.values(), name}
+    groups = {group: str(chosen[group]) for group in chosen if group not in shown and not group.startswith("hydra/")}
+    choices |= {group: group_names(group) for group in groups}
+    values = OmegaConf.to_container(cfg, resolve=False)
+    return compose_page(source, values, choices, groups)  # type: ignore[arg-type]
+
+
+def group_names(group: str) -> list[str]:
+    """What may be chosen of a group of configs; of `data`, without the files that only lead a preset to another one."""
+    presets = {path.stem for path in (CONFIGS / "preset").glob("*.yaml")} if group == "data" else set()
+    names = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+    return [name for name in names if name not in presets or name == "paper"]
+
+
+def answer_help(arguments: list[str]) -> None:
+    """Prints the page of a command and ends, where a Python was started for that: before anything heavy is imported.
+
+    Args:
+        arguments: The whole command line, from `python` on.
+    """
+    at = next((index for index, word in enumerate(arguments) if word == "-m"), len(arguments))
+    module, words = "".join(arguments[at + 1 : at + 2]), arguments[at + 2 :]
+    name = module.removeprefix("scripts.")
+    if HELP & set(words) and is_command(ROOT / "scripts" / f"{name}.py"):
+        _print_help(name, words)
+
+
+def _print_help(name: str, words: list[str]) -> NoReturn:
+    with readable_errors():
+        page = help_page(name, words)
+    try:
+        print(page, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
 def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
     """Converts a composed config into its dataclass; past this line nobody sees a `DictConfig`.
 
@@ -177,12 +248,12 @@ def compose_settings(name: str, overrides: list[str]) -> dict[str, Any]:
     return OmegaConf.to_container(_compose(name, [_readable(word) for word in overrides]), resolve=True)  # type: ignore[return-value]
 
 
-def _compose(name: str, overrides: list[str]) -> DictConfig:
+def _compose(name: str, overrides: list[str], *, with_groups: bool = False) -> DictConfig:
     inside = GlobalHydra.instance().is_initialized()  # a benchmark is no command
     ready = nullcontext() if inside else hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS))
     try:
         with ready:
-            return hydra.compose(name, overrides)
+            return hydra.compose(name, overrides, return_hydra_config=with_groups)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"scripts.{name} does not take {' '.join(overrides)}: {reason}") from error
