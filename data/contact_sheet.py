@@ -25,7 +25,7 @@ class DatasetSheetConfig:
     """What the sheet shows.
 
     Attributes:
-        dataset: Key of `data.readers.READERS`.
+        dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
         out: PNG to write.
         options: Options of the reader.

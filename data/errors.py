@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -12,6 +14,18 @@ class UserError(ValueError):
 
     The message says what is wrong, where (file or value), and how to fix it.
     """
+
+
+def suggest(word: str, names: Iterable[str], *, alike: bool = True) -> str:
+    """The end of a message about an unknown name: ` Did you mean X?`; empty where nothing is like it.
+
+    Args:
+        word: What was written.
+        names: What could have been meant.
+        alike: Only names that are written much like the word; False takes them all, three at most.
+    """
+    found = get_close_matches(word, list(names), n=1, cutoff=0.6) if alike else list(names)[:3]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
 LONGEST = 240  # characters of a quotation

@@ -25,7 +25,7 @@ class Source:
     """One dataset, or a part of it.
 
     Attributes:
-        reader: Key of `data.readers.READERS`.
+        reader: Name of the reader that knows the dataset's layout.
         root: Folder of the official download.
         options: Options of that reader, by name; its docstring tells them.
         splits: Splits to keep; empty keeps all.

@@ -1,4 +1,4 @@
-"""The commands. Ctrl-C ends quietly, and `--help` answers, before the heavy libraries are imported."""
+"""The commands. Help, mistyped words and Ctrl-C are answered even before the heavy libraries are imported."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ def _quiet_interrupt(kind: type[BaseException], error: BaseException, trace: Tra
 sys.excepthook = _quiet_interrupt
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advertises a kernel at every import
 
-if sys.argv[0] == "-m" and {"--help", "-h"} & set(sys.argv[1:]):  # Python is still looking for the command's module
-    from scripts.command import answer_help
+if sys.argv[0] == "-m":  # Python is still looking for the command's module, which will import a heavy library
+    from scripts.command import answer_python
 
-    answer_help(sys.orig_argv)
+    answer_python(sys.orig_argv)

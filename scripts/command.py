@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -23,9 +23,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data.errors import UserError, printable
+from data.errors import UserError, printable, suggest
+from scripts.terminal.mistakes import check_words, describe_missing, settings_among
 from scripts.terminal.page import compose_page
-from scripts.terminal.source import is_command, read_command, read_names
+from scripts.terminal.source import CommandSource, is_command, read_command, read_names
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -60,17 +61,19 @@ def command(
             logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely is interrupted
             with readable_errors():
-                run(to_dataclass(cfg, schema))
+                run(to_dataclass(cfg, schema, name))
 
         entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(main)
 
         def start() -> None:
-            if HELP & set(sys.argv[1:]):
-                _print_help(name, sys.argv[1:])
+            answer_at_once(name, sys.argv[1:])
             sys.argv[1:] = [spell_out(argument, schema, aliases or {}) for argument in sys.argv[1:]]
+            with readable_errors():
+                _refuse_unreadable(settings_among(sys.argv[1:]))
             entry()
 
         def parse(arguments: list[str]) -> Config:
+            check_line(name, arguments)
             return compose_config(name, schema, [spell_out(argument, schema, aliases or {}) for argument in arguments])
 
         start.schema = schema  # type: ignore[attr-defined]  # for the tests that compose every YAML …
@@ -83,25 +86,35 @@ def command(
 def spell_out(argument: str, schema: type, aliases: dict[str, str]) -> str:
     """Writes an argument as Hydra needs it; what is written so already stays as it is.
 
-    An alias becomes its key. A key below a field that is a dictionary of free names, such as `paths.bsdata=DIR`, gets
-    `++`, without which Hydra accepts only names that are in the YAML. The value of a text is quoted, and so is each
-    text of a list, whatever spaces, brackets, signs and scripts it holds. Where any value may stand, one that means
-    nothing to Hydra is taken for a text.
+    An alias becomes its key. A key of a section gets `++`, without which Hydra accepts only names that are in the YAML.
+    The value of a text is quoted, and so is each text of a list, whatever spaces, brackets, signs and scripts it holds.
+    A list may come without its brackets: `sources=bsdata`, `categories=gear,screw`. Where any value may stand, one
+    that means nothing to Hydra is taken for a text.
     """
     key, separator, value = argument.partition("=")
     name = key.lstrip("+")
-    if not separator or key.startswith("~") or (name not in aliases and (CONFIGS / name).is_dir()):
+    if not separator or key.startswith(("~", "-")) or (name not in aliases and (CONFIGS / name).is_dir()):
         return argument
     name = aliases.get(name, name)
     kind, optional = _type_of(name, schema)
-    plus = key[: len(key) - len(key.lstrip("+"))] or ("++" if "." in name and _is_free(name, schema) else "")
+    in_section = kind is not None and ("." in name or is_dataclass(kind))
+    plus = key[: len(key) - len(key.lstrip("+"))] or ("++" if in_section else "")
     if kind is str and not (optional and value == "null"):
         value = _quote(value)
-    elif kind == list[str] and re.fullmatch(r"\[[^\[\]{}'\"]*\]", value):
-        value = f"[{','.join(_quote(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
+    elif get_origin(kind) is list and not is_dataclass(get_args(kind)[0]):
+        value = _list_of(value, is_text=kind == list[str]) if value and value != "null" else value
     elif kind is Any and not _means_something(f"{name}={value}"):
         value = _quote(value)
     return f"{plus}{name}={value}"
+
+
+def _list_of(value: str, *, is_text: bool) -> str:
+    """A list in brackets, its texts in quotes; what holds brackets or quotes within is left to Hydra."""
+    inside = re.fullmatch(r"\[([^\[\]{}'\"]*)\]|([^\[\]{}'\"$]*)", value)
+    if inside is None:
+        return value
+    items = [item.strip() for item in (inside[1] or inside[2] or "").split(",") if item.strip()]
+    return f"[{','.join(_quote(item) if is_text else item for item in items)}]"
 
 
 def _type_of(name: str, schema: type) -> tuple[Any, bool]:
@@ -121,11 +134,6 @@ def _type_of(name: str, schema: type) -> tuple[Any, bool]:
     return kind, optional
 
 
-def _is_free(name: str, schema: type) -> bool:
-    """Whether the first part of a dotted name is a dictionary of free names."""
-    return get_origin(_type_of(name.partition(".")[0], schema)[0]) is dict
-
-
 def _quote(value: str) -> str:
     """A text in quotes, unless it is already, or empty."""
     if not value or (
@@ -143,6 +151,38 @@ def _means_something(argument: str) -> bool:
         return False
 
 
+def answer_at_once(name: str, words: list[str]) -> None:
+    """Ends here, before anything heavy is imported, where the words ask for help or cannot be what was meant.
+
+    Args:
+        name: Name of the command.
+        words: Its command line.
+    """
+    with readable_errors():
+        if HELP & set(words):
+            page = help_page(name, words)
+        else:
+            check_line(name, words)
+            return
+    try:
+        print(page, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
+def answer_python(arguments: list[str]) -> None:
+    """The same where Python was started for a command and is still looking for its module.
+
+    Args:
+        arguments: The whole command line, `python … -m scripts.<name> …`.
+    """
+    at = arguments.index("-m") if "-m" in arguments else len(arguments)
+    name = "".join(arguments[at + 1 : at + 2]).removeprefix("scripts.")
+    if is_command(ROOT / "scripts" / f"{name}.py"):
+        answer_at_once(name, arguments[at + 2 :])
+
+
 def help_page(name: str, words: list[str]) -> str:
     """What a command's `--help` prints; imports nothing heavy, not even the command.
 
@@ -153,11 +193,9 @@ def help_page(name: str, words: list[str]) -> str:
     Raises:
         UserError: If a word is no setting of that command.
     """
-    source = read_command(ROOT / "scripts" / f"{name}.py")
-    words = [_readable(word) for word in words if not word.startswith("-")]
-    renamed = [source.aliases.get(word.partition("=")[0], word.partition("=")[0]) for word in words]
-    words = [f"{key}={word.partition('=')[2]}" for key, word in zip(renamed, words, strict=True)]
-    cfg = _compose(name, words, with_groups=True)
+    source = _source(name)
+    check_words(name, words, source, _groups())
+    cfg = _compose(name, _readable(settings_among(words), source), with_groups=True)
     chosen = cfg.hydra.runtime.choices
     choices: dict[str, list[str]] = {}
     for setting in source.all():
@@ -181,35 +219,48 @@ def group_names(group: str) -> list[str]:
     return [name for name in names if name not in presets or name == "paper"]
 
 
-def answer_help(arguments: list[str]) -> None:
-    """Prints the page of a command and ends, where a Python was started for that: before anything heavy is imported.
+def _source(name: str) -> CommandSource:
+    return read_command(ROOT / "scripts" / f"{name}.py")
+
+
+def _groups() -> dict[str, list[str]]:
+    return {folder.name: group_names(folder.name) for folder in CONFIGS.iterdir() if folder.is_dir()}
+
+
+def check_line(name: str, words: list[str]) -> None:
+    """Checks a command line as far as that is possible without importing the command.
 
     Args:
-        arguments: The whole command line, from `python` on.
+        name: Name of the command.
+        words: Its command line.
+
+    Raises:
+        UserError: If a word is no setting, a name does not exist, or a value that must be given is not.
     """
-    at = next((index for index, word in enumerate(arguments) if word == "-m"), len(arguments))
-    module, words = "".join(arguments[at + 1 : at + 2]), arguments[at + 2 :]
-    name = module.removeprefix("scripts.")
-    if HELP & set(words) and is_command(ROOT / "scripts" / f"{name}.py"):
-        _print_help(name, words)
+    source = _source(name)
+    check_words(name, words, source, _groups())
+    if len(settings := settings_among(words)) == len(words):  # else it is Hydra that was asked something
+        _check_given(_compose(name, _readable(settings, source)), name)
 
 
-def _print_help(name: str, words: list[str]) -> NoReturn:
-    with readable_errors():
-        page = help_page(name, words)
-    try:
-        print(page, flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+def _check_given(cfg: DictConfig, name: str) -> None:
+    missing = [key for key in cfg if OmegaConf.is_missing(cfg, key)]
+    if missing and is_command(ROOT / "scripts" / f"{name}.py"):
+        raise UserError(describe_missing(name, map(str, missing), _source(name)))
 
 
-def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
+def to_dataclass(cfg: DictConfig, schema: type[Config], name: str = "") -> Config:
     """Converts a composed config into its dataclass; past this line nobody sees a `DictConfig`.
+
+    Args:
+        cfg: The composed config.
+        schema: The dataclass.
+        name: Name of the command, for what its help says about a missing value.
 
     Raises:
         UserError: If a key is unknown, a mandatory value is missing, or a type is wrong.
     """
+    _check_given(cfg, name)
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))  # type: ignore[return-value]
     except OmegaConfBaseException as error:
@@ -217,8 +268,10 @@ def to_dataclass(cfg: DictConfig, schema: type[Config]) -> Config:
         if variable := re.search(r"Environment variable '(\w+)' not found", reason):
             name = variable[1]
             raise UserError(f"Set the environment variable {name} first, for example: export {name}=/path") from error
-        key = f" (key: {error.full_key})" if error.full_key else ""
-        raise UserError(f"Bad configuration{key}: {reason}") from error
+        if key := re.match(r"Key '(\w+)' not in", reason):
+            reason += f".{suggest(key[1], get_type_hints(schema))}"
+        key_text = f" (key: {error.full_key})" if error.full_key else ""
+        raise UserError(f"Bad configuration{key_text}: {reason}") from error
 
 
 def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Config:
@@ -232,7 +285,9 @@ def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Con
     Raises:
         UserError: If a word is no setting of that command, or a value is missing or of a wrong type.
     """
-    return to_dataclass(_compose(name, [spell_out(word, schema, {}) for word in overrides]), schema)
+    if is_command(script := ROOT / "scripts" / f"{name}.py"):
+        check_words(name, overrides, read_command(script), _groups())
+    return to_dataclass(_compose(name, [spell_out(word, schema, {}) for word in overrides]), schema, name)
 
 
 def compose_settings(name: str, overrides: list[str]) -> dict[str, Any]:
@@ -245,7 +300,8 @@ def compose_settings(name: str, overrides: list[str]) -> dict[str, Any]:
     Raises:
         UserError: If a word is no setting of that command.
     """
-    return OmegaConf.to_container(_compose(name, [_readable(word) for word in overrides]), resolve=True)  # type: ignore[return-value]
+    check_words(name, overrides, source := _source(name), _groups())
+    return OmegaConf.to_container(_compose(name, _readable(overrides, source)), resolve=True)  # type: ignore[return-value]
 
 
 def _compose(name: str, overrides: list[str], *, with_groups: bool = False) -> DictConfig:
@@ -255,14 +311,35 @@ def _compose(name: str, overrides: list[str], *, with_groups: bool = False) -> D
         with ready:
             return hydra.compose(name, overrides, return_hydra_config=with_groups)
     except (HydraException, OmegaConfBaseException) as error:
+        _refuse_unreadable(overrides)
+        if key := re.search(r"Could not override '([\w/.]+)'", str(error)):
+            raise UserError(f"scripts.{name} has no setting {key[1]}. See python -m scripts.{name} --help") from error
         reason = " ".join(str(error).split())
         raise UserError(f"scripts.{name} does not take {' '.join(overrides)}: {reason}") from error
 
 
-def _readable(word: str) -> str:
-    """A word whose value Hydra would not understand, with that value as a text."""
-    key, separator, value = word.partition("=")
-    return word if not separator or _means_something(word) else f"{key}={_quote(value)}"
+def _refuse_unreadable(words: list[str]) -> None:
+    for word in words:
+        try:
+            OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise UserError(f"Cannot read {word}: a bracket or a quote is open or out of place.") from error
+
+
+def _readable(words: list[str], source: CommandSource) -> list[str]:
+    """Words as Hydra needs them, of a command that is not imported: without the types that `spell_out` goes by."""
+    sections = {setting.name for setting in source.all() if setting.inner or "." in setting.name} - _groups().keys()
+    spelled = []
+    for word in words:
+        key, separator, value = word.partition("=")
+        key = source.aliases.get(key, key)
+        value = value if not separator or _means_something(f"{key}={value}") else _quote(value)
+        spelled.append(f"{'++' if key in sections or _is_below_free(key, source) else ''}{key}{separator}{value}")
+    return spelled
+
+
+def _is_below_free(key: str, source: CommandSource) -> bool:
+    return "." in key and any(setting.is_free and key.startswith(f"{setting.name}.") for setting in source.all())
 
 
 class readable_errors:  # noqa: N801  (a context manager, used like a function)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from scripts.command import help_page
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ["data", "models", "eval", "train", "scripts"]
@@ -138,7 +139,10 @@ def test_every_printed_line_is_known_and_its_files_exist(line: Line) -> None:
 def test_every_printed_command_is_taken_by_its_parser(
     line: Line, name: str, arguments: list[str], configs: Path
 ) -> None:
-    importlib.import_module(f"scripts.{name}").main.parse(without_flags(arguments))
+    if "--help" in arguments:
+        assert help_page(name, arguments)
+    else:
+        importlib.import_module(f"scripts.{name}").main.parse(without_flags(arguments))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Signature:
     """One dataset as `signatures.yaml` describes it. Patterns are relative to the root; `*` is one name.
 
     Attributes:
-        reader: Key of `data.readers.READERS`.
+        reader: Name of the reader that knows the dataset's layout.
         title: Name of the dataset.
         layouts: Alternatives; of one of them, every pattern must match.
         lacks: Patterns that must not match.

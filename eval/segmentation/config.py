@@ -40,7 +40,7 @@ class ScoringConfig(DeviceConfig):
     Where and in which number format the maps are made: `DeviceConfig`.
 
     Attributes:
-        dataset: Key of `data.readers.READERS`.
+        dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
         splits: Splits of `dataset` to keep; empty keeps all.
         categories: Categories of `dataset` to keep; empty keeps all.

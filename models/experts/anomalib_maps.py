@@ -34,7 +34,7 @@ class ExportConfig:
     Attributes:
         model: Class in `anomalib.models`, for example `WinClip`, `Padim`, `Patchcore`.
         options: Arguments of its constructor.
-        dataset: Key of a reader.
+        dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
         out: Folder for the maps, at the path of their image below `data_root`.
         split: Split whose images get maps.

@@ -77,7 +77,7 @@ def test_every_setting_has_a_meaning_and_the_value_that_the_command_gets(name: s
         node = OmegaConf.select(structure, parent, throw_on_missing=False) if parent else structure
         shown = value_of(setting, values)
         if shown == MANDATORY:
-            assert node is None or OmegaConf.is_missing(node, leaf), setting.name
+            assert node is None or OmegaConf.is_missing(node, leaf) or values[leaf] == MANDATORY, setting.name
         elif node is not None and not (isinstance(shown, str) and "${" in shown):
             real = OmegaConf.to_container(OmegaConf.create({"x": node}), resolve=False, enum_to_str=True)["x"][leaf]
             if isinstance(shown, list) and shown and isinstance(shown[0], dict):

@@ -32,7 +32,7 @@ class FitExpertConfig(DeviceConfig):
 
     Attributes:
         expert: Which one; of `precomputed` and `mdlm` only the gate is fitted.
-        dataset: Key of `data.readers.READERS`.
+        dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
         splits: Splits with the normal images to fit on; anomalous ones among them are left out, and counted.
         categories: Categories to fit; empty fits all.

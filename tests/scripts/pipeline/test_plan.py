@@ -47,7 +47,7 @@ def test_settings_do_not_depend_on_how_the_run_directory_is_spelled(tmp_path: Pa
     }
     changed = settings_of("runs/demo", extra=["eddm: optim.lr=1e-3"])
     assert [name for name in first if changed[name] != first[name]] == ["eddm"]
-    with pytest.raises(UserError, match=r"scripts\.train_eddm does not take .*optim\.lrr"):
+    with pytest.raises(UserError, match=r"scripts\.train_eddm has no setting optim\.lrr\. Did you mean optim\.lr\?"):
         settings_of("runs/demo", extra=["eddm: optim.lrr=1"])
 
 
