@@ -15,7 +15,10 @@ def _quiet_interrupt(kind: type[BaseException], error: BaseException, trace: Tra
 sys.excepthook = _quiet_interrupt
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advertises a kernel at every import
 
-if sys.argv[0] == "-m":  # Python is still looking for the command's module, which will import a heavy library
-    from scripts.command import answer_python
+if sys.argv[0] == "-m":  # Python is still looking for the module of a command, which will import a heavy library
+    from scripts.terminal.source import started_command
 
-    answer_python(sys.orig_argv)
+    if name := started_command(sys.orig_argv):
+        from scripts.command import answer_at_once
+
+        answer_at_once(name, sys.argv[1:])

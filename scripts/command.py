@@ -171,18 +171,6 @@ def answer_at_once(name: str, words: list[str]) -> None:
     sys.exit(0)
 
 
-def answer_python(arguments: list[str]) -> None:
-    """The same where Python was started for a command and is still looking for its module.
-
-    Args:
-        arguments: The whole command line, `python … -m scripts.<name> …`.
-    """
-    at = arguments.index("-m") if "-m" in arguments else len(arguments)
-    name = "".join(arguments[at + 1 : at + 2]).removeprefix("scripts.")
-    if is_command(ROOT / "scripts" / f"{name}.py"):
-        answer_at_once(name, arguments[at + 2 :])
-
-
 def help_page(name: str, words: list[str]) -> str:
     """What a command's `--help` prints; imports nothing heavy, not even the command.
 

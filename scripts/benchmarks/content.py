@@ -6,6 +6,7 @@ seconds (of the wall clock; of the CPU beside them), the peak memory, imports in
 unchanged files; exit code 1 past them. The files take 600 MB and are removed.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,15 +22,18 @@ LIMIT_SECONDS, LIMIT_MB = 20.0, 500.0
 FOLDER, RUNS = 1000, 3  # files a folder; passes
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the files and hashes them in processes of their own."""
-    if len(sys.argv) == 3 and sys.argv[1] == "pass":
-        measure(Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="?", type=int, default=150_000)
+    parser.add_argument("--pass", dest="folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.folder:
+        measure(given.folder)
         return
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 150_000
     print(f"{'pass':<12}{'files':>9}{'seconds':>9}{'CPU':>7}{'peak MB':>9}")
     with tempfile.TemporaryDirectory(prefix="eiad-content-") as folder:
-        write_files(Path(folder) / "files", files)
+        write_files(Path(folder) / "files", given.files)
         time.sleep(3)  # a file that changed a moment ago is not trusted
         first, *later = (run_pass(folder) for _ in range(1 + RUNS))
     again = min(later, key=lambda found: found["s"])
@@ -40,7 +45,7 @@ def main() -> None:
 
 def run_pass(folder: str) -> dict[str, float]:
     """One pass in a new process, with a memory of its own."""
-    command = [sys.executable, __file__, "pass", folder]
+    command = [sys.executable, __file__, "--pass", folder]
     environment = os.environ | {"EIAD_CACHE": f"{folder}/cache"}
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, env=environment)
     return dict(json.loads(done.stdout))

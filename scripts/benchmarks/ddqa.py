@@ -34,7 +34,7 @@ SIDE = 1024
 ANOMALOUS = 0.41  # Real-IAD's share
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs all parts and prints one line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
@@ -42,13 +42,13 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=128_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--build", nargs=2, metavar=("ROOT", "WORKERS"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.build:
-        build(Path(arguments.build[0]), int(arguments.build[1]))
+    given = parser.parse_args(arguments)
+    if given.build:
+        build(Path(given.build[0]), int(given.build[1]))
         return
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="eiad-ddqa-") as temporary:
-        passed = compare(arguments.folder or Path(temporary), arguments.masks, arguments.large, arguments.repeats)
+        passed = compare(given.folder or Path(temporary), given.masks, given.large, given.repeats)
     sys.exit(0 if passed else 1)
 
 

@@ -4,12 +4,14 @@ Prints the seconds and the peak memory of each stage and of the whole, with the 
 FOLDER (default: a temporary one) keeps the environment, the run and the log.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -18,9 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT_MINUTES, LIMIT_GIB, LIMIT_SILENCE = 15.0, 8.0, 10.0
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the demo once and prints the table."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="eiad-demo-")).resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?")
+    folder = Path(parser.parse_args(arguments).folder or tempfile.mkdtemp(prefix="eiad-demo-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"EIAD_VENV": str(folder / "venv"), "EIAD_RUN_DIR": str(folder / "run")}
     started = last_line = time.monotonic()

@@ -24,7 +24,7 @@ from eval.metrics.image import image_metrics
 from eval.metrics.pixels import ScoredImage, pixel_metrics
 from models.experts.coreset import covering_radius, select_coreset
 from models.experts.patchcore import PatchCore, PatchCoreConfig
-from scripts.benchmarks.gate import compare_gate
+from scripts.benchmarks.gate import compare_gate, read_arguments
 from scripts.command import readable_errors
 
 CATEGORY = "benchmark"
@@ -40,17 +40,14 @@ class Inputs:
     samples: list[Sample]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs both sides and prints one table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    given = read_arguments(__doc__, arguments)
     with readable_errors():
-        if len(sys.argv) < 3:
-            raise UserError(f"Usage: {(__doc__ or '').splitlines()[0]}")
-        fit_images, test_images = (int(value) for value in (sys.argv[3:5] + ["40", "80"][len(sys.argv[3:5]) :]))
-        source = Source(reader=sys.argv[1], root=sys.argv[2], skip_empty_masks=True)
         _import_anomalib()  # before anything takes time
-        compare_gate(source, fit_images, test_images)
-        compare(source, fit_images, test_images)
+        compare_gate(given.source, given.fit_images, given.test_images)
+        compare(given.source, given.fit_images, given.test_images)
 
 
 def compare(source: Source, fit_images: int, test_images: int) -> None:

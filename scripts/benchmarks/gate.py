@@ -5,6 +5,7 @@ compared with asking about every image. The MLLM is a tiny MiniCPM-V with random
 time does; a real MLLM takes longer, so its ratio is nearer to the limit that is printed beside.
 """
 
+import argparse
 import logging
 import sys
 import tempfile
@@ -56,14 +57,24 @@ class Gateless:
         return [replace(one, gate=replace(one.gate, score=float("-inf"))) for one in found]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the comparison."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    given = read_arguments(__doc__, arguments)
     with readable_errors():
-        if len(sys.argv) < 3:
-            raise UserError(f"Usage: {(__doc__ or '').splitlines()[0]}")
-        fit_images, test_images = (int(value) for value in (sys.argv[3:5] + ["40", "80"][len(sys.argv[3:5]) :]))
-        compare_gate(Source(reader=sys.argv[1], root=sys.argv[2], skip_empty_masks=True), fit_images, test_images)
+        compare_gate(given.source, given.fit_images, given.test_images)
+
+
+def read_arguments(usage: str | None, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """A dataset as `source`, and how many of its images are used: `fit_images`, `test_images`."""
+    parser = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reader")
+    parser.add_argument("root")
+    parser.add_argument("fit_images", nargs="?", type=int, default=40)
+    parser.add_argument("test_images", nargs="?", type=int, default=80)
+    given = parser.parse_args(arguments)
+    given.source = Source(reader=given.reader, root=given.root, skip_empty_masks=True)
+    return given
 
 
 def compare_gate(source: Source, fit_images: int, test_images: int) -> dict[str, float]:

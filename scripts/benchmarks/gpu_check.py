@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.device import choose
+from scripts.benchmarks.words import read_words
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, FLOP/s
 WARMUP, STEPS = 2, 5
@@ -346,14 +347,9 @@ def check_eddm(check: Check, folder: Path) -> None:
     check.add("EDDM (4.6), MMAD's options", score)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs what time allows."""
-    known = {"minutes": "4", "out": "", "device": "", "sizes": ""}
-    for argument in arguments:
-        key, separator, value = argument.partition("=")
-        if not separator or key not in known:
-            sys.exit(f"error: '{argument}' is not one of minutes=, out=, device=cuda|cpu, sizes=full|tiny.")
-        known[key] = value
+    known = read_words(__doc__, {"minutes": "4", "out": "", "device": "", "sizes": ""}, arguments)
     device = known["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
     sizes = known["sizes"] or ("full" if device == "cuda" else "tiny")
     if device not in ("cuda", "cpu") or sizes not in IMAGES:
@@ -371,4 +367,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -3,8 +3,10 @@
 FOLDER (default runs/learning) keeps one run directory a seed; finished ones are not run again.
 """
 
+import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -32,13 +34,15 @@ GAINS = [
 ]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs every seed and prints one table."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/learning")
-    seeds = [int(argument) for argument in sys.argv[2:]] or [0, 1, 2]
-    results = []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("runs/learning"))
+    parser.add_argument("seeds", nargs="*", type=int)
+    given = parser.parse_args(arguments)
+    seeds, results = given.seeds or [0, 1, 2], []
     for seed in seeds:
-        run_dir = folder / f"seed{seed}"
+        run_dir = given.folder / f"seed{seed}"
         subprocess.run([sys.executable, "-m", "scripts.run_all", f"run_dir={run_dir}", f"seed={seed}"], check=True)
         results.append(read_json(run_dir / "results.json"))
     print(f"{'unseen categories, percent':<32}" + "".join(f"{f'seed {seed}':>9}" for seed in seeds), end="")

@@ -15,6 +15,7 @@ Collating (resizing, tokenising) counts on both sides. SAM's share of the plain 
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from models.mdlm.preprocess import normalise_for_tower
 from models.mdlm.processor import GroundingBatch
 from models.mdlm.sam import Sam, SamAttention, SamConfig
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
+from scripts.benchmarks.words import read_words
 from scripts.command import compose_config
 from train.engine.optim import OptimConfig, build_optimizer
 from train.mdlm.config import TrainMDLMConfig
@@ -69,16 +71,15 @@ MIDDLE = Sizes(
 )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one row a side; exit code 1 if a target is missed or the losses differ."""
-    options = dict(argument.split("=") for argument in sys.argv[1:])
-    names = options.get("sizes", "tiny,middle").split(",")
+    options = read_words(__doc__, {"sizes": "tiny,middle", "steps": "4", "images": ""}, arguments)
     failed = False
-    for name in names:
+    for name in options["sizes"].split(","):
         sizes = {"tiny": tiny_sizes, "middle": lambda: MIDDLE}[name]()
-        count = int(options.get("images", sizes.images))
+        count = int(options["images"] or sizes.images)
         print(f"{name}: ", end="", flush=True)
-        failed |= print_rows(measure(sizes, int(options.get("steps", 4)), count), count)
+        failed |= print_rows(measure(sizes, int(options["steps"]), count), count)
     sys.exit(failed)
 
 

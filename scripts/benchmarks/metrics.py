@@ -5,10 +5,11 @@ ratios with the project's limits beside them. anomalib and ADEval are optional: 
 PEERS picks sides by the start of their names, for example scikit,ADEval. All times are CPU seconds of one thread.
 """
 
+import argparse
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,14 @@ def worst(figures: Figures, truth: Figures) -> str:
     return "  ".join(f"{name} {abs(figures[name] - truth[name]):.1e}" for name in FIGURES if name in figures)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one table for each kind of maps."""
-    arguments = [*sys.argv[1:], *("100", "512", "")[len(sys.argv) - 1 :]]
-    count, side, wanted = int(arguments[0]), int(arguments[1]), tuple(arguments[2].split(","))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, default=100)
+    parser.add_argument("side", nargs="?", type=int, default=512)
+    parser.add_argument("peers", nargs="?", default="")
+    given = parser.parse_args(arguments)
+    count, side, wanted = given.count, given.side, tuple(given.peers.split(","))
     exact, streaming = ours(Engine.exact), ours(Engine.streaming)
     streaming(make_images(2, 64, "smooth"))  # compiles the loops
     peers = {

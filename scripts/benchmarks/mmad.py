@@ -10,6 +10,7 @@ language model, theirs over ours.
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from models.tiny.minicpmv import (
     build_tokenizer,
     save_checkpoint,
 )
+from scripts.benchmarks.words import read_words
 
 HEADS = [("theirs q/s", 11), ("ours q/s", 11), ("ratio", 8), ("(CPU)", 8), ("target", 8), ("bound", 8)]
 TARGETS = {"0-shot": 4.0, "1-shot": 4.3}
@@ -63,10 +65,10 @@ QUESTIONS = [
 ]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one row a setting; exit code 1 if a target is missed or an answer differs."""
-    options = dict(argument.split("=") for argument in sys.argv[1:])
-    images, rounds = int(options.get("images", 8)), int(options.get("rounds", 3))
+    options = read_words(__doc__, {"images": "8", "rounds": "3"}, arguments)
+    images, rounds = int(options["images"]), int(options["rounds"])
     missed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

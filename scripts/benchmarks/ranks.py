@@ -5,10 +5,12 @@ row. STEPS (default 60) steps at the same batch in all; the first third warms up
 and loads its images itself; the share of data time is measured apart, with one worker. Needs a quiet machine.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -31,10 +33,13 @@ class Measured:
     optimizer_bytes: int
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs every row and prints the table."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/benchmark_ranks")
-    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 60
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("runs/benchmark_ranks"))
+    parser.add_argument("steps", nargs="?", type=int, default=60)
+    given = parser.parse_args(arguments)
+    folder, steps = given.folder, given.steps
     with readable_errors():
         prepare(folder)
         one = measure(folder, 1, steps)

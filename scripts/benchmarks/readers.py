@@ -7,6 +7,7 @@ wall clock; of the CPU beside them), the peak memory, imports included, and the 
 trees take 200,000 inodes each and are removed.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,23 @@ LIMIT_SECONDS, LIMIT_MB = 10.0, 500.0
 CATEGORIES, VIEWS, RUNS = 30, 5, 3
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the trees and reads each in a process of its own."""
-    if len(sys.argv) == 4 and sys.argv[1] == "read":
-        read(sys.argv[2], sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", nargs="?", type=int, default=150_000)
+    parser.add_argument("--read", nargs=2, metavar=("READER", "FOLDER"), help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.read:
+        read(*given.read)
         return
-    samples = int(sys.argv[1]) if len(sys.argv) > 1 else 150_000
+    samples = given.samples
     print(f"{'reader':<12}{'images':>9}{'read':>9}{'skipped':>9}{'seconds':>9}{'CPU':>7}{'peak MB':>9}")
     within = True
     writers: dict[str, Callable[[Path, int], None]] = {"real_iad": write_real_iad, "mvtec_ad": write_mvtec_ad}
     for reader, write in writers.items():
         with tempfile.TemporaryDirectory(prefix="eiad-readers-") as folder:
             write(Path(folder), samples)
-            command = [sys.executable, __file__, "read", reader, folder]
+            command = [sys.executable, __file__, "--read", reader, folder]
             runs = [subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE) for _ in range(RUNS)]
         found = min((json.loads(done.stdout) for done in runs), key=lambda run: run["s"])
         counts = f"{samples:>9}{found['read']:>9}{found['skipped']:>9}"

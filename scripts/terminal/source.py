@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -92,6 +93,17 @@ def read_names(file: Path, name: str) -> list[str]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict) and ast.unparse(node.target) == name:
             return [ast.literal_eval(key) for key in node.value.keys if key is not None]
     raise ValueError(f"{file}: no enum or dictionary {name}")
+
+
+def started_command(arguments: Sequence[str]) -> str:
+    """The command that a Python was started for, `python … -m scripts.<name> …`; empty where it is none.
+
+    Args:
+        arguments: The whole command line, from `python` on.
+    """
+    at = arguments.index("-m") if "-m" in arguments else len(arguments)
+    name = "".join(arguments[at + 1 : at + 2]).removeprefix("scripts.")
+    return name if is_command(ROOT / "scripts" / f"{name}.py") else ""
 
 
 def is_command(script: Path) -> bool:

@@ -108,3 +108,10 @@ def test_help_answers_before_the_library_is_imported(words: list[str]) -> None:
     )
     assert "\n  run_dir=" in done.stdout
     assert not re.search(r"\| +(torch|numpy|data\.source)$", done.stderr, re.MULTILINE)
+
+
+def test_a_benchmark_is_started_without_what_commands_need() -> None:
+    start = "import sys; sys.modules['hydra'] = None; sys.argv[0] = '-m'; sys.orig_argv = ['-m', '{}']; import scripts"
+    for module, code in (("scripts.benchmarks.gpu_check", 0), ("scripts.train_mdlm", 1)):
+        done = subprocess.run([sys.executable, "-c", start.format(module)], cwd=ROOT, capture_output=True)
+        assert done.returncode == code
