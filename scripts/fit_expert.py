@@ -1,6 +1,8 @@
-"""python -m scripts.fit_expert dataset=mvtec_ad data_root=DIR out=DIR [expert=patchcore|precomputed].
+"""python -m scripts.fit_expert images=FOLDER out=DIR [false_alarms=0.05] [good=NAME].
 
-Fits a vision expert on normal images, sets its gate on held-out ones, and writes both to `out`.
+python -m scripts.fit_expert dataset=mvtec_ad data_root=DIR out=DIR [expert=patchcore|precomputed].
+Fits a vision expert on normal images and writes it to `out`: on your own photos with a threshold at a stated rate of
+false alarms, on a dataset with a gate from held-out images.
 """
 
 from scripts.command import command

@@ -132,6 +132,11 @@ def expert_digest(name: str, folder: str) -> str:
     return hash_value([name, *hash_files(files).values()])
 
 
+def identify_expert(name: str, folder: str, category: str) -> str:
+    """Identity of what an expert knows about one category, which a calibration is of."""
+    return hash_value([expert_digest(name, folder), category])
+
+
 def hash_seen(expert: Expert, samples: Sequence[Sample]) -> dict[str, str]:
     """Sample id → hash of what an expert sees: the image, for the oracle its mask as well."""
     hashes = hash_files(sample.image for sample in samples)

@@ -69,7 +69,7 @@ def quantile_gate(scores: Sequence[float], maps: Sequence[MapArray], config: Gat
     """
     if not scores:
         raise UserError("No held-out normal images to set the gate on. Raise gate.held_out, or add normal images.")
-    pixels = np.concatenate([_thin(anomaly_map).ravel() for anomaly_map in maps])
+    pixels = np.concatenate([thin_map(anomaly_map).ravel() for anomaly_map in maps])
     # nextafter: the quantile itself is a normal image's score, which must pass
     score = np.nextafter(np.quantile(scores, config.image_quantile, method="higher"), np.inf)
     return Gate(float(score), float(np.nextafter(np.quantile(pixels, config.pixel_quantile), np.float32(np.inf))))
@@ -91,8 +91,8 @@ def f1_max_gate(
     """
     if not any(anomalous) or all(anomalous):
         raise UserError("gate.method=f1_max needs normal and anomalous images in `validation`. Use quantile without.")
-    pixels = np.concatenate([_thin(anomaly_map).ravel() for anomaly_map in maps])
-    defects = np.concatenate([_thin(mask).ravel() for mask in masks])
+    pixels = np.concatenate([thin_map(anomaly_map).ravel() for anomaly_map in maps])
+    defects = np.concatenate([thin_map(mask).ravel() for mask in masks])
     return Gate(
         best_threshold(np.asarray(scores, np.float64), np.asarray(anomalous, bool)), best_threshold(pixels, defects)
     )
@@ -108,6 +108,7 @@ def best_threshold(values: NDArray[np.floating], positive: NDArray[np.bool_]) ->
     return float(values[last[int(f1.argmax())]])
 
 
-def _thin(pixels: NDArray) -> NDArray:
+def thin_map(pixels: NDArray) -> NDArray:
+    """Every few pixels of a map, (H, W): about `PIXELS_PER_IMAGE` of them."""
     step = max(1, int(np.sqrt(pixels.size / PIXELS_PER_IMAGE)))
     return pixels[::step, ::step]

@@ -18,18 +18,24 @@ from models.experts.gate import GateConfig, GateMethod, f1_max_gate, quantile_ga
 from models.experts.load import ExpertName, parse_expert
 from models.experts.store import EXPERT
 from train.experts.fitting import FitExpertConfig, Fitting, prepare_fitting
+from train.experts.photos import fit_photos
 
 log = logging.getLogger(__name__)
 
 
 def fit_expert(config: FitExpertConfig) -> None:
-    """Fits every category of the data and writes the expert.
+    """Fits every category of the data, or of a folder of photos, and writes the expert.
 
     Raises:
         UserError: If there is nothing to fit, too little to hold out, or the gate's data does not suit its method.
     """
     if parse_expert(config.expert)[0] is ExpertName.oracle:
         raise UserError("The oracle has nothing to fit. Fit another expert.")
+    if config.images:
+        fit_photos(config)
+        return
+    if not config.dataset or not config.data_root:
+        raise UserError("Give images=FOLDER of your own photos, or dataset=READER data_root=DIR.")
     uses_validation = config.gate.method is GateMethod.f1_max
     if uses_validation != bool(config.validation_splits):
         what = "needs validation_splits" if uses_validation else "takes no validation_splits; leave them out"

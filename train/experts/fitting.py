@@ -32,6 +32,12 @@ class FitExpertConfig(DeviceConfig):
 
     Attributes:
         expert: Which one; of `precomputed` and `mdlm` only the gate is fitted.
+        images: Folder of photos of a product, sound and defective ones in folders of their own: layout, split, fit and
+            threshold are found by themselves (`train.experts.photos`). Without it, `dataset` and `data_root` say what.
+        good: What the folder of sound photos is called, where it says something else; `.` takes all that lie in
+            `images` itself for sound.
+        false_alarms: Share of sound photos of `images` that may be flagged; with too few photos, the smallest possible.
+        folds: Parts of the cross-validation, where photos are too few to hold some out.
         dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
         splits: Splits with the normal images to fit on; anomalous ones among them are left out, and counted.
@@ -51,8 +57,12 @@ class FitExpertConfig(DeviceConfig):
     """
 
     expert: str
-    dataset: str
-    data_root: str
+    images: str = ""
+    good: str = ""
+    false_alarms: float = 0.05
+    folds: int = 5
+    dataset: str = ""
+    data_root: str = ""
     splits: list[str] = field(default_factory=lambda: ["train"])
     categories: list[str] = field(default_factory=list)
     train_share: float = 1.0
