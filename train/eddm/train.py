@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data.errors import UserError
 from data.files import hash_file, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
@@ -47,8 +49,8 @@ def train_eddm(config: EDDMConfig) -> None:
     """Trains the adapter unless it is trained with this configuration and data; an interrupted training goes on.
 
     Raises:
-        UserError: If the data are unusable, the configuration contradicts itself, the ranks do not see each other or
-            differ, or checkpoints of other data or settings are in the way.
+        UserError: If the data are unusable, the configuration contradicts itself, there is no GPU or too small a one,
+            the ranks do not see each other or differ, or checkpoints of other data or settings are in the way.
     """
     run = Run(Path(config.run_dir))
     check_model(config)
@@ -60,6 +62,8 @@ def train_eddm(config: EDDMConfig) -> None:
         flag="model.trust_remote_code",
         pin="model.revision",
     )
+    if not (config.optim.use_cpu or torch.cuda.is_available()):
+        raise UserError("EDDM trains on a GPU, and torch sees none here. To train on the CPU, set optim.use_cpu=true.")
     begin(config, TIMEOUT, use_gpu=not config.optim.use_cpu)
     if config.optim.deepspeed and not ranks.is_distributed():
         raise UserError(
@@ -145,6 +149,7 @@ def _train_adapter(
     """Runs ms-swift and keeps the adapter, with a path to its base that survives moving the run."""
     started = time.monotonic()
     with ranks.patient(TIMEOUT):
+        ranks.main_decides(lambda: _check_room(config, base))
         checkpoint = ranks.main_decides(lambda: _prepare_work(config, stage.work, rows, identity))
     if not all(ranks.gather((stage.work / "train.jsonl").is_file())):
         raise UserError(f"Some ranks do not see {stage.work}. Give a run_dir on a disk that all nodes share.")
@@ -155,6 +160,14 @@ def _train_adapter(
     if ranks.is_main():
         _keep(checkpoint, run, _name_base(config, run, seen_from=run.eddm / "adapter"))
         log.info("EDDM LoRA: %d steps in %.0f s", read_manifest(checkpoint).step, time.monotonic() - started)
+
+
+def _check_room(config: EDDMConfig, base: Admitted) -> None:
+    """Refuses a training that is too large for this GPU, before gigabytes are read."""
+    if torch.cuda.is_available() and not config.optim.use_cpu:
+        from train.plan.room import check_eddm_room  # slow to import
+
+        check_eddm_room(config, str(base.place), ranks.world_size())
 
 
 def _is_last(checkpoint: Path) -> bool:

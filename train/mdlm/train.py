@@ -171,6 +171,7 @@ def _train(
     identity: Identity,
 ) -> None:
     """The paper's training: fits the adapter and the heads, and writes them to the stage's folder."""
+    ranks.main_decides(lambda: _check_room(config))
     torch.manual_seed(config.seed)
     model = create_mdlm(config.mdlm)
     if model.processor is None:
@@ -196,6 +197,14 @@ def _train(
             finish(stage, identity, {**asdict(config), "optimizer_bytes_per_rank": held})
             clear_finished(stage.work, keep_best=config.loop.keep_best)
     ranks.wait()
+
+
+def _check_room(config: TrainMDLMConfig) -> None:
+    """Refuses a training that is too large for this GPU, before gigabytes are read."""
+    if torch.cuda.is_available():
+        from train.plan.room import check_mdlm_room  # slow to import
+
+        check_mdlm_room(config, ranks.world_size())
 
 
 def _loss(mdlm: nn.Module, batch: GroundingBatch, config: LossConfig) -> StepLoss:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.errors import UserError
 from data.files import write_json
@@ -17,3 +18,12 @@ def test_ranks_give_up_after_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError, match=r"train\.jsonl"):
         train_eddm(configure(tmp_path / "run"))
     assert waits == [600.0]
+
+
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    write_json(tmp_path / "run" / "eddm" / "base" / "config.json", {})
+    with pytest.raises(UserError, match=r"torch sees none here.*set optim\.use_cpu=true"):
+        train_eddm(configure(tmp_path / "run", "optim.use_cpu=false"))
