@@ -1,100 +1,78 @@
-"""EIAD as one object: an image in, its description, anomaly map, mask and outline out (EIAD, Fig. 2)."""
+"""EIAD as one object: images in, EDDM's words, anomaly maps and scores out (EIAD, Fig. 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
+from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT, read_presence
 from data.errors import UserError
-from data.files import make_dir, write_json
+from data.files import read_json
 from data.run import Run, open_run
-from data.sample import ImageArray, MaskArray, load_image
 from data.training.descriptions import DescribeMode, Manner, choose_manner
 from data.training.grounding import DescriptionMode, build_prompt
-from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
 from models.device import DeviceConfig
-from models.eddm.eddm import load_eddm
-from models.mdlm.files import load_mdlm
+from models.eddm.eddm import EDDM, Description, load_eddm
+from models.exported import load_exported_eddm, load_exported_mdlm
+from models.mdlm.files import MANIFEST, load_mdlm
 from models.predictor import Predictor
-from models.velm.judge import Judge, Verdict, read_product
-
-
-class Overlay(StrEnum):
-    """What the overlay shows: the red outline, the anomaly map as heat, or both."""
-
-    contour = "contour"
-    heat = "heat"
-    both = "both"
 
 
 @dataclass(kw_only=True, slots=True)
-class InspectConfig(DeviceConfig):
-    """One inspection; where it runs as `DeviceConfig` says.
+class EIADConfig(DeviceConfig):
+    """Which EDDM and MDLM, and how they work together; where they run as `DeviceConfig` says.
 
     Attributes:
         run: Run directory with a trained EDDM and MDLM.
-        image: Path of the image.
-        out: Folder for the mask, the overlay and the JSON file.
-        description: `eddm`, or `fixed` to leave EDDM out.
+        export: Folder that `scripts.export_adapter` wrote, of adapters or of merged models.
+        eddm_base: Base of an exported EDDM adapter, a folder or hub id; empty takes the hub id that the export names.
+        llava_base: Base of an exported MDLM adapter, likewise.
+        sam_base: SAM's checkpoint of an exported MDLM adapter, likewise.
+        description: `eddm`, or `fixed` to leave EDDM out; None is `eddm` where it can be, as the MDLM was trained.
         mode: How EDDM describes; None, like what the MDLM was trained with.
         length: Most tokens of a free description; None, likewise.
-        overlay: What the overlay shows.
-        contour: Threshold of the mask (0.5 of a probability unless changed) and width of the outline.
-        classes: Class descriptions (`data/classes/template.yaml`); with them EDDM names the class of what is found.
-        category: Which of their categories; may be left out where there is one.
-        policy: What to do with each class (`data/classes/policies/template.yaml`); needs `classes`.
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
     """
 
-    run: str
-    image: str
-    out: str = "outputs/inspect"
-    description: DescriptionMode = DescriptionMode.eddm
+    run: str = ""
+    export: str = ""
+    eddm_base: str = ""
+    llava_base: str = ""
+    sam_base: str = ""
+    description: DescriptionMode | None = None
     mode: DescribeMode | None = None
     length: int | None = None
-    overlay: Overlay = Overlay.contour
-    contour: ContourConfig = field(default_factory=ContourConfig)
-    classes: str = ""
-    category: str = ""
-    policy: str = ""
     trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """What EIAD says about one image.
+class Look:
+    """What EIAD, or a vision expert, sees in one image.
 
     Attributes:
-        image: The image's path.
-        description: EDDM's words; empty without EDDM.
+        anomaly_map: (H, W) float32 at the image's own size, higher is worse.
         score: Image score, higher is worse.
-        anomaly_map: (H, W) float32 in 0..1, higher is worse.
-        mask: (H, W) bool, True where the map reaches the threshold.
-        overlay: (H, W, 3) uint8 RGB, the image with its outline.
-        verdict: Class and action; None without class descriptions.
+        words: EDDM's own words; empty without EDDM.
+        present: Whether EDDM says that there is a defect; None where it was not asked or cannot be understood.
+        defect: EDDM's name of the defect; None where it names none.
     """
 
-    image: Path
-    description: str
-    score: float
     anomaly_map: NDArray[np.float32]
-    mask: MaskArray
-    overlay: ImageArray
-    verdict: Verdict | None = None
+    score: float
+    words: str = ""
+    present: bool | None = None
+    defect: str | None = None
 
 
 class Describer(Protocol):
     """Describes images; `models.eddm.eddm.EDDM` does."""
 
-    def describe(self, images: Sequence[Path], manner: Manner) -> list[str]:
+    def describe_fully(self, images: Sequence[Path], manner: Manner) -> list[Description]:
         """One description an image."""
         ...
 
@@ -107,115 +85,107 @@ class EIAD:
         eddm: Describes; None gives the MDLM the fixed prompt instead.
         mdlm: Localizes.
         manner: How EDDM describes.
-        overlay: What the overlay shows.
-        contour: Threshold and line width.
-        judge: Names the class and what to do; None leaves both out.
     """
 
     eddm: Describer | None
     mdlm: Predictor
     manner: Manner = field(default_factory=Manner)
-    overlay: Overlay = Overlay.contour
-    contour: ContourConfig = field(default_factory=ContourConfig)
-    judge: Judge | None = None
 
-    def inspect(self, path: Path) -> Inspection:
-        """Inspects one image.
+    def ready(self, image: Any) -> Any:
+        """What a thread can do of an image, (H, W, 3) uint8 RGB, before the MDLM sees it."""
+        return getattr(self.mdlm, "ready", lambda image: image)(image)
 
-        Raises:
-            UserError: If the image is missing or does not decode.
+    def look(self, paths: Sequence[Path], ready: Sequence[Any]) -> list[Look]:
+        """Looks at a batch of images.
+
+        Args:
+            paths: Their files, which EDDM reads.
+            ready: Their pixels, (H, W, 3) uint8 RGB, or what `ready` made of them.
         """
-        image = load_image(path)
-        description = self.eddm.describe([path], self.manner)[0] if self.eddm is not None else ""
-        prompt = build_prompt(FREE_PROMPT, description) if self.eddm is not None else build_prompt(FIXED_PROMPT)
-        prediction = self.mdlm.predict([image], [prompt])[0]
-        mask = find_mask(prediction.anomaly_map, self.contour)
-        overlay = image if self.overlay is Overlay.contour else draw_heat(image, prediction.anomaly_map)
-        if self.overlay is not Overlay.heat:
-            overlay = draw_contour(overlay, mask, self.contour)
-        return Inspection(
-            image=path,
-            description=description,
-            score=float(prediction.score),
-            anomaly_map=prediction.anomaly_map,
-            mask=mask,
-            overlay=overlay,
-            verdict=self.judge.judge(path, image, mask) if self.judge is not None else None,
-        )
+        described = self.eddm.describe_fully(paths, self.manner) if self.eddm is not None else None
+        prompts = [build_prompt(FIXED_PROMPT)] * len(paths)
+        if described is not None:
+            prompts = [build_prompt(FREE_PROMPT, description.text) for description in described]
+        said = described or [Description("")] * len(paths)
+        return [
+            Look(
+                anomaly_map=prediction.anomaly_map,
+                score=float(prediction.score),
+                words=description.text,
+                present=_presence(description),
+                defect=description.answers.get("DC"),
+            )
+            for prediction, description in zip(self.mdlm.predict(ready, prompts), said, strict=True)
+        ]
 
 
-def load_eiad(run: Run, config: InspectConfig) -> EIAD:
-    """Loads both modules of a run.
+def _presence(description: Description) -> bool | None:
+    """Its own answer where it was asked for one, else what its words say."""
+    return description.answers["AD"] if "AD" in description.answers else read_presence(description.text)
+
+
+def load_eiad(config: EIADConfig) -> EIAD:
+    """Loads both modules of a run or of an export.
 
     Raises:
-        UserError: If the run lacks one of them, or the description would come from an annotation.
+        UserError: If one of them is missing or damaged, or the description would come from an annotation.
+    """
+    folder, mode = find_mdlm_folder(config)
+    where, trusted = config, config.trust_remote_code
+    eddm: EDDM | None = None
+    if config.run:
+        run = open_run(config.run)
+        if mode is DescriptionMode.eddm:
+            eddm = load_eddm(run, trust_remote_code=trusted, where=where)
+        mdlm = load_mdlm(run, mode, config.place())
+    else:
+        if mode is DescriptionMode.eddm:
+            part = Path(config.export) / "eddm"
+            eddm = load_exported_eddm(part, base=config.eddm_base or None, trust_remote_code=trusted, where=where)
+        mdlm = load_exported_mdlm(folder, llava=config.llava_base or None, sam=config.sam_base or None, where=where)
+    return EIAD(eddm=eddm, mdlm=mdlm, manner=choose_manner(folder, config.mode, config.length))
+
+
+def find_mdlm_folder(config: EIADConfig) -> tuple[Path, DescriptionMode]:
+    """Folder of the MDLM, and what it is told about an image; loads nothing.
+
+    Raises:
+        UserError: If a module that is needed is not there, or the description would come from an annotation.
     """
     if config.description is DescriptionMode.oracle:
         raise UserError(
             "description=oracle needs an annotation, which a new image does not have. Choose eddm or fixed."
         )
-    if not (run.mdlm / config.description.value).is_dir():
+    return _find_in_run(open_run(config.run), config) if config.run else _find_in_export(config)
+
+
+def _find_in_run(run: Run, config: EIADConfig) -> tuple[Path, DescriptionMode]:
+    mode = config.description or DescriptionMode.eddm
+    if config.description is None and not (run.mdlm / mode.value).is_dir() and (run.mdlm / "fixed").is_dir():
+        mode = DescriptionMode.fixed
+    folder = run.mdlm / mode.value
+    if not folder.is_dir():
         raise UserError(
-            f"No MDLM at {run.mdlm / config.description.value}. Train it first: python -m scripts.train_mdlm "
-            f"run_dir={run.path} description={config.description.value}"
+            f"No MDLM at {folder}. Train it first: python -m scripts.train_mdlm run_dir={run.path} "
+            f"description={mode.value}"
         )
-    if config.description is DescriptionMode.eddm and not run.eddm.is_dir():
+    if mode is DescriptionMode.eddm and not run.eddm.is_dir():
         raise UserError(f"No EDDM at {run.eddm}. Train it first: python -m scripts.train_eddm run_dir={run.path}")
-    product, policy = read_product(config.classes, config.category, config.policy)
-    needs_eddm = config.description is DescriptionMode.eddm or product is not None
-    eddm = load_eddm(run, trust_remote_code=config.trust_remote_code, where=config) if needs_eddm else None
-    return EIAD(
-        eddm=eddm if config.description is DescriptionMode.eddm else None,
-        mdlm=load_mdlm(run, config.description.value, config.place()),
-        manner=choose_manner(run.mdlm / config.description.value, config.mode, config.length),
-        overlay=config.overlay,
-        contour=config.contour,
-        judge=Judge(eddm.chat, product, policy, config.contour) if eddm is not None and product is not None else None,
-    )
+    return folder, mode
 
 
-def inspect_image(config: InspectConfig) -> dict[str, Any]:
-    """Inspects one image and writes its mask, overlay and JSON file.
-
-    Returns:
-        `description`, `score`, and the paths `mask` and `overlay`; with class descriptions also `class`, with a policy
-        also `action` and `reason`.
-
-    Raises:
-        UserError: If the image, the run or a module is missing, or the folder cannot be written.
-    """
-    run = open_run(config.run)
-    load_image(Path(config.image))
-    folder = make_dir(Path(config.out))
-    return save_inspection(load_eiad(run, config).inspect(Path(config.image)), folder)
-
-
-def save_inspection(inspection: Inspection, folder: Path) -> dict[str, Any]:
-    """Writes `<image name>_mask.png`, `_overlay.png` and `.json`; returns what the JSON file holds.
-
-    Raises:
-        UserError: If the folder cannot be written.
-    """
-    stem = inspection.image.stem
-    mask, overlay = folder / f"{stem}_mask.png", folder / f"{stem}_overlay.png"
-    result = {
-        "description": inspection.description,
-        "score": inspection.score,
-        "mask": str(mask),
-        "overlay": str(overlay),
-        "image": str(inspection.image),
-        "defect_share": float(inspection.mask.mean()),
-    }
-    if inspection.verdict is not None:
-        result |= inspection.verdict.as_json()
-    try:
-        _write_png(mask, inspection.mask.astype(np.uint8) * 255)
-        _write_png(overlay, cv2.cvtColor(inspection.overlay, cv2.COLOR_RGB2BGR))
-        write_json(folder / f"{stem}.json", result)
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(f"Cannot write to {folder}: {error}. Choose another out=.") from error
-    return result
-
-
-def _write_png(path: Path, pixels: NDArray[Any]) -> None:
-    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+def _find_in_export(config: EIADConfig) -> tuple[Path, DescriptionMode]:
+    export = Path(config.export)
+    folder, eddm = export / "mdlm", export / "eddm"
+    if not (folder / MANIFEST).is_file():
+        raise UserError(
+            f"No exported MDLM at {folder}. Give export= the out= of scripts.export_adapter, with the MDLM in it."
+        )
+    trained = (read_json(folder / MANIFEST).get("export") or {}).get("description")
+    mode = config.description or (DescriptionMode.fixed if trained == "fixed" else DescriptionMode.eddm)
+    if mode is DescriptionMode.eddm and not (eddm / MANIFEST).is_file():
+        raise UserError(
+            f"No exported EDDM at {eddm}, whose words this MDLM was trained with. Export both modules, or set "
+            "description=fixed."
+        )
+    return folder, mode

@@ -314,7 +314,7 @@ SMALL = {
     "train_eddm": ["optim.max_steps=3"],
     "train_mdlm": ["loop.steps=4"],
     "contact_sheet": ["size=64", "tile=32", "categories=[gear]"],
-    "inspect_image": [f"image=runs/demo{GOOD}"],
+    "inspect": [f"images=runs/demo{GOOD}"],
     "describe": [],
     "doctor": ["data=runs/demo/data/unseen/gear"],
 }
@@ -350,7 +350,7 @@ def test_the_tiny_commands_run_as_printed(tmp_path: Path) -> None:
     ]
     jobs = [[re.sub(r"\bruns/(steps|demo)\b", str(tmp_path / "run"), word) for word in job] for job in jobs]
     ran = [job[0] for job in jobs]
-    assert ran.index("train_tiny_base") < ran.index("train_mdlm") < ran.index("inspect_image")
+    assert ran.index("train_tiny_base") < ran.index("train_mdlm") < ran.index("inspect")
     jobs = [[re.sub(r"\bruns/", f"{tmp_path}/", word) for word in job] for job in jobs]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "EIAD_DATA": str(tmp_path)}
     look = next(snippet for page, snippet in SNIPPETS if page == ROOT / "models" / "README.md")

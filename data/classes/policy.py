@@ -81,6 +81,8 @@ def load_policy(path: Path, product: Product) -> Policy:
         actions[key], because = _read_rule(value, f"{where}, class '{name}'")
         if because:
             reasons[key] = because
+    if actions[UNKNOWN] is Action.accept:
+        raise UserError(f"'unknown: pass' in {where} would let pass what nobody could name. Write ask or scrap.")
     if missing := [key for key in keys.values() if key not in actions]:
         raise UserError(f"No action for {', '.join(missing)} in {where}. Write pass, rework, scrap or ask.")
     return Policy(product.category, actions, reasons)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from data.ddqa.regions import region_of
 from data.masks import defect_regions
 from data.sample import Sample, load_mask
@@ -18,12 +20,24 @@ def compose_description(category: str | None, defect: str | None, region: str | 
         defect: Name of the defect type; None when nothing is wrong.
         region: One of the nine region names; None leaves the place out.
     """
-    product = f"{_article(category)} {category}" if category else "an industrial product"
+    product = with_article(category) if category else "an industrial product"
     shows = f"The image shows {product.replace('_', ' ')}."
     if defect is None:
         return f"{shows} There is no visible defect."
     place = f" at the {region}" if region else ""
-    return f"{shows} There is {_article(defect)} {defect}{place}."
+    return f"{shows} There is {with_article(defect)}{place}."
+
+
+def read_presence(text: str) -> bool | None:
+    """Whether a text in the manner of `compose_description` says that there is a defect; None if it says neither.
+
+    >>> read_presence("The image shows a gear. There is a crack at the left.")
+    True
+    """
+    plain = " ".join(text.casefold().split())
+    if "no visible defect" in plain:
+        return False
+    return True if re.search(r"\bthere is an? \w", plain) else None
 
 
 def oracle_description(sample: Sample, size: tuple[int, int]) -> str:
@@ -41,5 +55,6 @@ def oracle_description(sample: Sample, size: tuple[int, int]) -> str:
     return compose_description(None, sample.defect, region_of(largest.centroid, size))
 
 
-def _article(noun: str) -> str:
-    return "an" if noun[0].lower() in "aeiou" else "a"
+def with_article(noun: str) -> str:
+    """A noun with its indefinite article."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"

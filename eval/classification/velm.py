@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from data.classes.texts import GOOD, Product
 from data.content import hash_files, hash_samples
 from data.errors import UserError
@@ -27,7 +25,7 @@ from data.sample import ImageArray, Sample, load_image
 from models.chat.protocol import Failure
 from models.experts.expert import Detection, Expert
 from models.velm.classify import Answer, Case, Classifier
-from models.velm.draw import VisualPromptConfig, VisualPromptKind, draw_visual_prompt
+from models.velm.draw import VisualPromptConfig, VisualPromptKind, draw_visual_prompt, write_picture
 from models.velm.prompt import Pictures, PromptConfig
 
 log = logging.getLogger(__name__)
@@ -265,19 +263,6 @@ def read_rows(path: Path) -> list[Row]:
         return [Row(**values) for values in read_jsonl(path)]
     except TypeError as error:
         raise UserError(f"Not a log of this pipeline: {path} ({error}). Choose another out=.") from error
-
-
-def write_picture(path: Path, image: ImageArray, side: int | None) -> Path:
-    """Writes an image, resized to a square unless `side` is None."""
-    if side is not None and image.shape[:2] != (side, side):
-        shrinks = max(image.shape[:2]) > side
-        image = cv2.resize(  # type: ignore[assignment]
-            image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
-    temporary.replace(path)
-    return path
 
 
 def summarise_gate(rows: Sequence[Row]) -> dict[str, Any]:

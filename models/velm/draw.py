@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -133,6 +134,19 @@ def crop(image: ImageArray, mask: MaskArray, margin: float) -> ImageArray:
     left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
     x0, y0 = max(0, int(left)), max(0, int(top))
     return image[y0 : max(y0 + 1, int(np.ceil(top + side))), x0 : max(x0 + 1, int(np.ceil(left + side)))].copy()
+
+
+def write_picture(path: Path, image: ImageArray, side: int | None) -> Path:
+    """Writes an image, resized to a square unless `side` is None."""
+    if side is not None and image.shape[:2] != (side, side):
+        shrinks = max(image.shape[:2]) > side
+        image = cv2.resize(  # type: ignore[assignment]
+            image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+    temporary.replace(path)
+    return path
 
 
 def _relative(detection: Detection) -> np.ndarray:

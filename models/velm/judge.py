@@ -1,80 +1,85 @@
-"""The verdict on one inspected image: which class of defect EDDM sees, and what the product's policy says to do."""
+"""Which class of its product's defects an outlined place shows, by a language model: EDDM or another."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from data.classes.policy import UNKNOWN, Decision, Policy, load_policy
+from data.classes.policy import UNKNOWN, Policy, load_policy
 from data.classes.texts import GOOD, Product, check_descriptions, load_products, plain_name
 from data.errors import UserError
-from data.sample import ImageArray, MaskArray
-from models.chat.protocol import ChatModel, Failure
+from data.sample import ImageArray, MaskArray, load_image
+from models.chat.protocol import Failure
 from models.contour import ContourConfig, draw_contour
-from models.velm.classify import Case, ChoiceMode, Classifier
-from models.velm.draw import VisualPromptKind
-from models.velm.prompt import Pictures, PromptConfig, PromptStyle
+from models.velm.classify import Case, Classifier
+from models.velm.draw import write_picture
+from models.velm.prompt import Pictures
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an image shows, and what to do.
+class Marked:
+    """A place to name.
 
     Attributes:
-        name: Key of the class, `good` or `unknown`.
-        decision: What the policy says; None without a policy.
+        path: The image's file.
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, True on the place.
     """
 
-    name: str
-    decision: Decision | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """What the JSON line of an inspection gets."""
-        if self.decision is None:
-            return {"class": self.name}
-        return {"class": self.name, "action": self.decision.action.value, "reason": self.decision.reason}
+    path: Path
+    image: ImageArray
+    mask: MaskArray
 
 
 class Judge:
-    """EDDM with a product's classes and policy.
+    """A language model with a product's classes.
 
     Args:
-        chat: EDDM's model.
+        classifier: The model and how it is asked.
         product: The product in words.
-        policy: What to do; None leaves it open.
-        contour: Line width of the outline that EDDM is shown.
+        contour: Line width of the outline that it is shown.
+        reference: A sound image to compare with; None shows none.
     """
 
-    def __init__(self, chat: ChatModel, product: Product, policy: Policy | None, contour: ContourConfig) -> None:
-        prompt = PromptConfig(style=PromptStyle.ddqa)
-        self.classifier = Classifier(chat, prompt, VisualPromptKind.contour, ChoiceMode.auto)
-        self.product, self.policy, self.contour = product, policy, contour
+    def __init__(
+        self, classifier: Classifier, product: Product, contour: ContourConfig, reference: Path | None = None
+    ) -> None:
+        self.classifier, self.product, self.contour, self.reference = classifier, product, contour, reference
 
-    def judge(self, path: Path, image: ImageArray, mask: MaskArray) -> Verdict:
-        """Names the class of what the mask marks; an empty mask is `good`, and EDDM is not asked.
-
-        Args:
-            path: The image's file.
-            image: (H, W, 3) uint8 RGB.
-            mask: (H, W) bool.
-        """
-        name = self._name(path, image, mask) if mask.any() else GOOD
-        return Verdict(name, self.policy.decide(name) if self.policy is not None else None)
-
-    def _name(self, path: Path, image: ImageArray, mask: MaskArray) -> str:
-        drawn = draw_contour(image, mask, self.contour)
-        with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "outlined.png"
-            picture.write_bytes(cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1].tobytes())
-            _, answer = next(iter(self.classifier.classify([Case(self.product, Pictures(path, None, picture))])))
-        if isinstance(answer, Failure):
-            return UNKNOWN
+    def name(self, places: Sequence[Marked]) -> list[str]:
+        """Names the class of each place: its key in the class file, `good`, or `unknown` where no answer fits."""
+        named = [UNKNOWN] * len(places)
+        if not places:
+            return named
         keys = {plain_name(entry.name): entry.key for entry in self.product.classes}
-        return keys.get(plain_name(answer.name), UNKNOWN)
+        if self.classifier.prompt.offer_good:
+            keys |= {plain_name(GOOD): GOOD}
+        with tempfile.TemporaryDirectory() as folder:
+            reference, side = self.reference, self.classifier.prompt.side
+            if reference is not None and side is not None:
+                reference = write_picture(Path(folder) / "reference.png", load_image(reference), side)
+            pictures = [self._draw(place, reference, Path(folder), index) for index, place in enumerate(places)]
+            cases = [Case(self.product, shown) for shown in pictures]
+            for index, answer in self.classifier.classify(cases):
+                if not isinstance(answer, Failure):
+                    named[index] = keys.get(plain_name(answer.name), UNKNOWN)
+        return named
+
+    def facts(self) -> list[Any]:
+        """What the names depend on, besides image and mask."""
+        prompt = asdict(self.classifier.prompt)
+        return [self.classifier.chat.name, self.classifier.mode.value, prompt, asdict(self.product)]
+
+    def _draw(self, place: Marked, reference: Path | None, folder: Path, index: int) -> Pictures:
+        """The pictures of a question, at the size that the prompt asks for."""
+        side = self.classifier.prompt.side
+        drawn = draw_contour(place.image, place.mask, self.contour)
+        visual = write_picture(folder / f"{index}_outlined.png", drawn, side)
+        query = place.path if side is None else write_picture(folder / f"{index}.png", place.image, side)
+        return Pictures(query, reference, visual)
 
 
 def read_product(classes: str, category: str, policy: str) -> tuple[Product | None, Policy | None]:
@@ -84,8 +89,8 @@ def read_product(classes: str, category: str, policy: str) -> tuple[Product | No
         UserError: If a file is missing or malformed, the category is not clear, or there is a policy without classes.
     """
     if not classes:
-        if policy or category:
-            raise UserError("policy= and category= need classes=FILE, which describes the classes they name.")
+        if policy:
+            raise UserError("policy= needs classes=FILE, which describes the classes that it names.")
         return None, None
     products = load_products(Path(classes))
     check_descriptions(products, Path(classes))

@@ -4,24 +4,32 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT
 from data.errors import UserError
 from data.run import Run
-from data.sample import ImageArray, load_image
+from data.sample import ImageArray
 from data.training.descriptions import DescribeMode, Manner
 from data.training.grounding import DescriptionMode
-from models.contour import RED
-from models.eiad import EIAD, InspectConfig, Overlay, inspect_image, load_eiad, save_inspection
+from models.eddm.eddm import Description
+from models.eiad import EIAD, EIADConfig, find_mdlm_folder, load_eiad
+
+IMAGE = np.full((4, 6, 3), 51, np.uint8)
+PATH = Path("part.png")
 
 
 class Talker:
-    def describe(self, images: Sequence[Path], manner: Manner) -> list[str]:
-        return [f"{path.stem}, {manner.mode.value}." for path in images]
+    """Says the same about every image."""
+
+    def __init__(self, text: str, answers: dict[str, Any] | None = None) -> None:
+        self.description = Description(text, answers or {})
+
+    def describe_fully(self, images: Sequence[Path], manner: Manner) -> list[Description]:
+        return [self.description] * len(images)
 
 
 class Brightness:
@@ -36,81 +44,68 @@ class Brightness:
         return [SimpleNamespace(anomaly_map=anomaly_map, score=anomaly_map.max()) for anomaly_map in maps]
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    pixels = np.full((40, 60, 3), 30, np.uint8)
-    pixels[10:20, 30:50] = 240
-    path = tmp_path / "part.png"
-    cv2.imwrite(str(path), pixels)
-    return path
-
-
-def make_config(run: Path, image: Path, out: Path, **changes: object) -> InspectConfig:
-    return InspectConfig(run=str(run), image=str(image), out=str(out), **changes)  # type: ignore[arg-type]
-
-
-def test_description_enters_the_prompt_of_the_mdlm(image: Path) -> None:
+def test_description_enters_the_prompt_of_the_mdlm() -> None:
     mdlm = Brightness()
-    inspection = EIAD(eddm=Talker(), mdlm=mdlm, manner=Manner(DescribeMode.free)).inspect(image)
-    assert inspection.description == "part, free."
-    assert mdlm.prompts == [f"{FREE_PROMPT} part, free."]
+    (look,) = EIAD(eddm=Talker("A gear."), mdlm=mdlm, manner=Manner(DescribeMode.free)).look([PATH], [IMAGE])
+    assert look.words == "A gear." and look.score == pytest.approx(0.2) and look.anomaly_map.shape == (4, 6)
+    assert mdlm.prompts == [f"{FREE_PROMPT} A gear."]
 
 
-def test_without_eddm_the_prompt_is_fixed(image: Path) -> None:
+def test_without_eddm_the_prompt_is_fixed() -> None:
     mdlm = Brightness()
-    assert EIAD(eddm=None, mdlm=mdlm).inspect(image).description == ""
+    (look,) = EIAD(eddm=None, mdlm=mdlm).look([PATH], [IMAGE])
+    assert (look.words, look.present, look.defect) == ("", None, None)
     assert mdlm.prompts == [FIXED_PROMPT]
 
 
-def test_mask_score_and_outline(image: Path) -> None:
-    inspection = EIAD(eddm=Talker(), mdlm=Brightness()).inspect(image)
-    expected = np.zeros((40, 60), bool)
-    expected[10:20, 30:50] = True
-    assert np.array_equal(inspection.mask, expected)
-    assert inspection.score == pytest.approx(240 / 255)
-    assert tuple(inspection.overlay[9, 40]) == RED
-    assert (inspection.overlay[15, 40] == 240).all()
+@pytest.mark.parametrize(
+    ("text", "answers", "present", "defect"),
+    [
+        ("Anything.", {"AD": True, "RDL": "left", "DC": "crack"}, True, "crack"),
+        ("Anything.", {"AD": False}, False, None),
+        ("There is a crack.", {"AD": None}, None, None),  # its answer could not be read
+        ("The image shows a gear. There is a crack at the left.", {}, True, None),
+        ("The image shows a gear. There is no visible defect.", {}, False, None),
+        ("A gear on a table.", {}, None, None),
+    ],
+)
+def test_what_eddm_says_about_presence(
+    text: str, answers: dict[str, Any], present: bool | None, defect: str | None
+) -> None:
+    (look,) = EIAD(eddm=Talker(text, answers), mdlm=Brightness()).look([PATH], [IMAGE])
+    assert (look.present, look.defect) == (present, defect)
 
 
-@pytest.mark.parametrize("overlay", list(Overlay))
-def test_overlays_differ(image: Path, overlay: Overlay) -> None:
-    drawn = EIAD(eddm=None, mdlm=Brightness(), overlay=overlay).inspect(image).overlay
-    has_outline = tuple(drawn[9, 40]) == RED
-    has_heat = tuple(drawn[15, 40]) != (240, 240, 240)
-    assert (has_outline, has_heat) == {
-        Overlay.contour: (True, False),
-        Overlay.heat: (False, True),
-        Overlay.both: (True, True),
-    }[overlay]
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    def load(**values: Any) -> EIAD:
+        return load_eiad(EIADConfig(**values))
 
-
-def test_files_and_json(image: Path, tmp_path: Path) -> None:
-    inspection = EIAD(eddm=Talker(), mdlm=Brightness()).inspect(image)
-    result = save_inspection(inspection, tmp_path)
-    assert json.loads((tmp_path / "part.json").read_text()) == result
-    assert {"description", "score", "mask", "overlay"} <= set(result)
-    assert np.array_equal(load_image(Path(result["mask"]))[..., 0] > 0, inspection.mask)
-    assert np.array_equal(load_image(Path(result["overlay"])), inspection.overlay)
-
-
-def test_bad_input_is_named(image: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
     with pytest.raises(UserError, match="No run directory"):
-        inspect_image(make_config(tmp_path / "none", image, out))
+        load(run=str(tmp_path / "none"))
     run = Run(tmp_path / "run")
     run.path.mkdir()
-    with pytest.raises(UserError, match="Missing image"):
-        inspect_image(make_config(run.path, tmp_path / "none.png", out))
-    corrupt = tmp_path / "corrupt.png"
-    corrupt.write_bytes(b"\x89PNG nonsense")
-    with pytest.raises(UserError, match="Corrupt image"):
-        inspect_image(make_config(run.path, corrupt, out))
     with pytest.raises(UserError, match=r"scripts\.train_mdlm .*description=eddm"):
-        inspect_image(make_config(run.path, image, out))
+        load(run=str(run.path))
     (run.mdlm / "eddm").mkdir(parents=True)
     with pytest.raises(UserError, match=r"scripts\.train_eddm"):
-        inspect_image(make_config(run.path, image, out))
-    with pytest.raises(UserError, match="a file is in the way"):
-        inspect_image(make_config(run.path, image, image / "below"))
+        load(run=str(run.path))
     with pytest.raises(UserError, match="Choose eddm or fixed"):
-        load_eiad(run, make_config(run.path, image, out, description=DescriptionMode.oracle))
+        load(run=str(run.path), description=DescriptionMode.oracle)
+    with pytest.raises(UserError, match="No exported MDLM"):
+        load(export=str(tmp_path))
+
+
+def test_a_run_without_eddm_is_told_the_fixed_prompt(tmp_path: Path) -> None:
+    (tmp_path / "mdlm" / "fixed").mkdir(parents=True)
+    assert find_mdlm_folder(EIADConfig(run=str(tmp_path)))[1] is DescriptionMode.fixed
+
+
+def test_an_export_is_told_what_its_mdlm_was_trained_with(tmp_path: Path) -> None:
+    for part, told in (("mdlm", "fixed"), ("mdlm", "eddm"), ("eddm", "eddm")):
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / "manifest.json").write_text(json.dumps({"export": {"description": told}}))
+        if part == "eddm" or told == "fixed":
+            assert find_mdlm_folder(EIADConfig(export=str(tmp_path)))[1].value == told
+        else:
+            with pytest.raises(UserError, match="whose words this MDLM was trained with"):
+                find_mdlm_folder(EIADConfig(export=str(tmp_path)))

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from data.ddqa.config import DDQAConfig
 from data.doctor.examine import DoctorConfig
 from data.errors import UserError
-from models.eiad import InspectConfig
+from eval.inspection.config import InspectConfig
 from scripts.command import compose_config, readable_errors, spell_out, to_dataclass
 from train.plan.config import PlanConfig
 
@@ -84,8 +84,8 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_file_name_arrives_as_it_was_typed(name: str) -> None:
-    config = compose_config("inspect_image", InspectConfig, [f"image={name}", "run=r", "out=o"])
-    assert config.image == name
+    config = compose_config("inspect", InspectConfig, [f"images={name}", "run=r", "out=o"])
+    assert config.images == name
     built = compose_config("build_ddqa", DDQAConfig, ["sources=[folder]", f"paths.folder={name}", "out=o"])
     assert built.paths == {"folder": name}
     examined = compose_config("doctor", DoctorConfig, [spell_out(f"data=d/{name}", DoctorConfig, {"data": "folder"})])
@@ -93,9 +93,9 @@ def test_any_file_name_arrives_as_it_was_typed(name: str) -> None:
 
 
 def test_what_is_quoted_already_or_no_text_stays_as_it_is() -> None:
-    for word in ("image='a b.png'", 'image="a b.png"', "preset=tiny", "--cfg", "hydra.run.dir=x", "~out", "image="):
+    for word in ("images='a b.png'", 'images="a b.png"', "preset=tiny", "--cfg", "hydra.run.dir=x", "~out", "images="):
         assert spell_out(word, InspectConfig, {}) == word
-    for word in ("image=a b's.png", "+image=x#"):
+    for word in ("images=a b's.png", "+images=x#"):
         once = spell_out(word, InspectConfig, {})
         assert spell_out(once, InspectConfig, {}) == once
     assert spell_out("reader=null", DoctorConfig, {}) == "reader=null"

@@ -70,7 +70,7 @@ def test_vicuna_is_trained_evaluated_inspected_and_exported(
 
     assert 0 <= evaluate(run_dir, test, tmp_path / "evaluated")["pixel_auroc"] <= 100
     inspected = run(
-        *("inspect_image", f"image={test}/plate/test/scratch/000.png", f"run={run_dir}"),
+        *("inspect", f"images={test}/plate/test/scratch/000.png", f"run={run_dir}"),
         *(f"out={tmp_path / 'inspected'}", "description=fixed"),
     )
     assert 0 <= json.loads(inspected.splitlines()[-1])["score"] <= 1

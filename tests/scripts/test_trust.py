@@ -50,7 +50,7 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [  # what loads EDDM or another ch
     ("eval_classification", (*CHAT, *VELM, *(f"chat.{word}" for word in SWIFT))),
     ("eval_classification", ("mllm=eddm", "run={run}", *VELM)),
     ("eval_classification", (*CHAT, *VELM, "expert=mdlm", "expert_dir={data}/expert")),
-    ("inspect_image", ("run={run}", "image={images}/0.png", "out={new}")),
+    ("inspect", ("run={run}", "images={images}/0.png", "out={new}")),
     ("fit_expert", (*MDLM, "mdlm.run={run}", "mdlm.description=eddm")),
     ("eval_expert", (*MDLM, "expert_dir={data}/expert")),
     ("export_adapter", ("run={run}", "part=eddm", "merge=false", "out={new}")),
@@ -63,7 +63,7 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [  # what loads EDDM or another ch
 NATIVE: list[tuple[str, tuple[str, ...]]] = [  # what loads an MDLM, of which no part may bring code
     ("train_mdlm", ("preset=paper", "description=fixed", "mdlm.llava.path={base}", "run_dir={new}", *SHOWN)),
     ("eval_segmentation", ("run={run}", "description=fixed", "zero_shot=false", *PARTS)),
-    ("inspect_image", ("run={run}", "description=fixed", "image={images}/0.png", "out={new}", TRUST)),
+    ("inspect", ("run={run}", "description=fixed", "images={images}/0.png", "out={new}", TRUST)),
     ("fit_expert", (*MDLM, "mdlm.run={run}", TRUST)),
     ("export_adapter", ("run={run}", "part=mdlm", "description=fixed", "out={new}", TRUST)),
     ("export_adapter", ("run={run}", "part=mdlm", "description=fixed", "merge=true", "out={new}", TRUST)),

@@ -14,6 +14,8 @@ def test_the_templates_fit_together() -> None:
     policy = load_policy(TEMPLATES[1], PRODUCT)
     assert policy.decide("good").action is Action.accept
     assert policy.decide("unknown").action is Action.ask
+    assert policy.decide("scratch").action is Action.ask  # what is copied lets no defect pass
+    assert all(action is not Action.accept for key, action in policy.actions.items() if key != "good")
     decision = policy.decide("stain")
     assert decision.action is Action.rework
     assert "stain" in decision.reason and "wash" in decision.reason
@@ -37,6 +39,7 @@ def test_what_is_not_listed_is_asked_about(tmp_path: Path) -> None:
         ("washer: {rust: pass}", "Unknown class 'rust'"),
         ("washer: {scratch: {action: pass, why: x}}", "Unknown keys"),
         ("washer: {scratch: pass, scratch: scrap}", "Key written twice"),
+        ("washer: {scratch: ask, stain: ask, bend: ask, missing_part: ask, unknown: pass}", "what nobody could name"),
         ("washer: [", "Not valid YAML"),
     ],
 )

@@ -14,10 +14,11 @@ from data.run import Run
 from data.sample import load_image
 from data.source import DataConfig, Source
 from data.training.grounding import DescriptionMode
+from eval.inspection.config import InspectConfig
+from eval.inspection.run import as_json, run_inspection
 from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
-from models.eiad import InspectConfig, inspect_image
 from models.mdlm.files import save_adapter
 from models.mdlm.llava import LlavaConfig
 from models.mdlm.model import MDLMConfig, create_mdlm
@@ -62,25 +63,24 @@ def test_an_untrained_model_is_near_chance(untrained_run: Run) -> None:
 
 def test_inspection_with_the_real_model(untrained_run: Run, tmp_path: Path) -> None:
     image = untrained_run.data / "unseen" / "tile" / "test" / "hole" / "003.png"
-    result = inspect_image(
-        InspectConfig(
-            run=str(untrained_run.path),
-            image=str(image),
-            out=str(tmp_path / "out"),
-            description=DescriptionMode.fixed,
-        )
+    config = InspectConfig(
+        run=str(untrained_run.path),
+        images=str(image),
+        out=str(tmp_path / "out"),
+        description=DescriptionMode.fixed,
     )
-    assert 0 < result["score"] < 1 and result["description"] == ""
+    result = as_json(run_inspection(config))
+    assert 0 < result["score"] < 1 and result["said"] == "" and result["verdict"] in ("ok", "defect")
     assert load_image(Path(result["overlay"])).shape == load_image(image).shape
-    assert json.loads((tmp_path / "out" / "003.json").read_text()) == result
+    assert (untrained_run.path / "familiar.safetensors").is_file()
 
 
 @pytest.mark.slow
 def test_the_command_prints_one_line_of_json(untrained_run: Run, tmp_path: Path) -> None:
     image = untrained_run.data / "unseen" / "tile" / "test" / "hole" / "003.png"
-    arguments = [f"image={image}", f"run={untrained_run.path}", f"out={tmp_path / 'out'}", "description=fixed"]
+    arguments = [f"images={image}", f"run={untrained_run.path}", f"out={tmp_path / 'out'}", "description=fixed"]
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.inspect_image", *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "scripts.inspect", *arguments], capture_output=True, text=True, check=True
     )
     (line,) = done.stdout.splitlines()
     assert {"description", "score", "mask", "overlay"} <= set(json.loads(line))

@@ -151,8 +151,8 @@ def test_the_run_describes_answers_and_is_inspected(
     assert json.loads((tmp_path / "generated" / "results.json").read_text())["unanswered"] == 0
 
     write_mdlm_part(Run(trained), "eddm")
-    said = place.run("inspect_image", *run, f"image={images[0]}", f"out={tmp_path / 'inspected'}")
-    assert (tmp_path / "inspected" / f"{images[0].stem}_mask.png").is_file()
+    said = place.run("inspect", *run, f"images={images[0]}", f"out={tmp_path / 'inspected'}")
+    assert (tmp_path / "inspected" / "masks" / f"{images[0].stem}.png").is_file()
 
 
 def test_without_trust_on_its_command_line_nothing_runs(place: Place, trained: Path, images: list[Path]) -> None:

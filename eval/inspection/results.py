@@ -1,0 +1,150 @@
+"""The files of an inspection: the log of rows, masks, overlays, thumbnails, the table and the summary.
+
+OUT/results.jsonl    one row a photo, appended as they come: an inspection that was cut off goes on behind it
+OUT/results.csv      the same for spreadsheets, in the order of the photos
+OUT/report.html      the same for people
+OUT/summary.json     how many of what, by which threshold, and what casts doubt on it
+OUT/masks/<photo>.png  OUT/overlays/<photo>.jpg  OUT/thumbnails/<photo>.jpg      <photo> is its path below `images`
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data.files import make_dir, read_jsonl, write_csv, write_jsonl
+from data.row_log import RowLog
+from data.sample import ImageArray
+from eval.inspection.photos import Photo
+from eval.inspection.rows import Row, from_json, to_json
+
+LOG = "results.jsonl"
+MASKS, OVERLAYS, THUMBNAILS = "masks", "overlays", "thumbnails"
+QUALITY = 90  # of JPEG files
+SIDE = 256  # longer side of a thumbnail, in pixels
+COLUMNS = (
+    *("image", "verdict", "score", "probability", "threshold", "defects", "names", "places", "boxes", "areas"),
+    *("action", "reason", "description", "warnings", "error", "mask", "overlay"),
+)
+
+
+class Results:
+    """The folder of an inspection.
+
+    Args:
+        out: The folder.
+        rank: Each of several processes has a log of its own, which the next `resume` takes into the first.
+    """
+
+    def __init__(self, out: Path, rank: int = 0) -> None:
+        self.out = make_dir(out)
+        self.log = RowLog(out / (f"results.rank{rank}.jsonl" if rank else LOG))
+
+    def merge(self) -> list[Row]:
+        """Takes in what other processes logged, and reads all rows. One process may call it, while none adds."""
+        path = self.out / LOG
+        others = sorted(self.out.glob("results.rank*.jsonl"))
+        values = [row for log in (path, *others) if log.is_file() for row in read_jsonl(log)]
+        if others:
+            write_jsonl(path, values)
+            for other in others:
+                other.unlink()
+        return [from_json(row, path) for row in values]
+
+    def resume(self, keys: Mapping[str, str]) -> dict[str, Row]:
+        """The rows that still hold, by name: their key is the wanted one, and their files are there.
+
+        Args:
+            keys: Name of each photo → key of its row.
+        """
+        latest = {row.name: row for row in self.merge()}
+        return {
+            name: latest[name]
+            for name, key in keys.items()
+            if key and name in latest and latest[name].key == key and self._has_files(latest[name])
+        }
+
+    def _has_files(self, row: Row) -> bool:
+        return all((self.out / name).is_file() for name in row.files)
+
+    def write_mask(self, stem: str, mask: NDArray[np.bool_]) -> str:
+        """Writes a mask, white on the defect; returns its path below the folder."""
+        return self._write(f"{MASKS}/{stem}.png", mask.astype(np.uint8) * 255)
+
+    def write_overlay(self, stem: str, overlay: ImageArray) -> str:
+        """Writes an overlay; returns its path below the folder."""
+        return self._write(f"{OVERLAYS}/{stem}.jpg", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
+
+    def write_thumbnail(self, stem: str, overlay: ImageArray) -> str:
+        """Writes a small picture; returns its path below the folder."""
+        height, width = overlay.shape[:2]
+        scale = min(1.0, SIDE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.resize(overlay, size, interpolation=cv2.INTER_AREA)
+        return self._write(f"{THUMBNAILS}/{stem}.jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+
+    def _write(self, name: str, pixels: NDArray[Any]) -> str:
+        path = self.out / name
+        make_dir(path.parent)
+        options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_bytes(cv2.imencode(path.suffix, pixels, options)[1].tobytes())
+        temporary.replace(path)
+        return name
+
+    def add(self, row: Row) -> None:
+        """Logs a row whose files are there."""
+        self.log.add(to_json(row))
+
+
+def name_files(photos: Sequence[Photo]) -> dict[str, str]:
+    """Name of each photo → path of its files below `masks/` and its like, without a suffix.
+
+    The suffix is left out, as annotation tools expect, but where two photos differ by nothing else.
+    """
+    stems = {photo.name: PurePosixPath(photo.name).with_suffix("").as_posix() for photo in photos}
+    counts = Counter(stem.casefold() for stem in stems.values())
+    return {name: _safe(name if counts[stem.casefold()] > 1 else stem) for name, stem in stems.items()}
+
+
+def _safe(name: str) -> str:
+    """Never outside the folder: a broken link may be named by an absolute path."""
+    return "/".join(part for part in PurePosixPath(name).parts if part not in ("/", ".."))
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Writes `results.csv`, in UTF-8: regions in the order of their size, joined by `; `."""
+    write_csv(path, COLUMNS, [_cells(row) for row in rows])
+
+
+def _cells(row: Row) -> list[str]:
+    regions = row.regions
+    return [
+        row.image,
+        row.verdict.value,
+        _number(row.score),
+        _number(row.probability),
+        _number(row.threshold),
+        str(len(regions)),
+        "; ".join(region.name or "" for region in regions),
+        "; ".join(region.place for region in regions),
+        "; ".join(" ".join(map(str, region.box)) for region in regions),
+        "; ".join(str(region.area) for region in regions),
+        row.action,
+        row.reason,
+        row.description,
+        " ".join(row.warnings),
+        row.error,
+        row.mask,
+        row.overlay,
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,47 @@
+"""python -m scripts.inspect images=FILE|FOLDER|PATTERN run=RUN|export=DIR|expert=NAME out=DIR [expert_dir=DIR].
+
+Writes results.csv, results.jsonl, report.html, masks/ and overlays/ to DIR. With classes=FILE a language model names
+each region, with policy=FILE each has an action. Of a single photo stdout is its row as one line of JSON and nothing
+else, of several a summary. Exit code 1: some photo could not be read; its row says why.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data.ranks import join_ranks
+from eval.inspection.config import InspectConfig
+from eval.inspection.run import as_json, describe, run_inspection
+from scripts.command import command
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Whatever a library prints goes to stderr, down to the file descriptor."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@command("inspect", InspectConfig)
+def main(config: InspectConfig) -> None:
+    """Inspects photos."""
+    with stdout_to_stderr():
+        inspection = run_inspection(config)
+    if join_ranks().is_main:
+        single = len(inspection.rows) == 1
+        print(json.dumps(as_json(inspection), ensure_ascii=False) if single else describe(inspection))
+    if inspection.unreadable:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
