@@ -22,6 +22,7 @@ from models.chat.decoding import GREEDY, say_penalty
 from models.chat.protocol import ChatRequest
 from models.device import Placement
 from models.weights.trust import Admitted
+from models.weights.versions import check_architecture
 
 Inputs = dict[str, Any]
 
@@ -37,6 +38,7 @@ class VLM:
         Raises:
             UserError: If it cannot be loaded, or has no chat template.
         """
+        check_architecture(admitted.place)
         model = str(admitted.place)
         options: dict[str, Any] = {"trust_remote_code": admitted.trust_remote_code, "local_files_only": True}
         try:
