@@ -15,9 +15,16 @@ from typing import Any, TextIO
 
 import yaml
 
-from data.errors import UserError
+from data.errors import UserError, suggest
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
+
+WRITERS = {  # folders of a run, and the commands that fill them
+    "ddqa": "build_ddqa run_dir=RUN",
+    "descriptions": "describe run=RUN",
+    "eddm": "train_eddm run_dir=RUN",
+    "mdlm": "train_mdlm run_dir=RUN",
+}
 
 
 def make_dir(path: Path) -> Path:
@@ -33,6 +40,24 @@ def make_dir(path: Path) -> Path:
     except PermissionError as error:
         raise UserError(f"Cannot create the directory {path}: permission denied. Choose another path.") from error
     return path
+
+
+def missing_file(path: Path) -> UserError:
+    """The error of a file that is not there: its likely spelling, the command that writes it, or what to check."""
+    near = suggest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    folder = next((folder for folder in list(path.parents)[:2] if folder.name in WRITERS), None)
+    if folder and folder.parent.is_dir():
+        return UserError(f"Missing file: {path}.{near} It is written by: python -m scripts.{WRITERS[folder.name]}.")
+    where = "" if path.parent.is_dir() else f" Nor is there a folder {path.parent}."
+    return UserError(f"Missing file: {path}.{near or where or ' Check the path.'}")
+
+
+def in_any_case(path: Path) -> Path:
+    """A path with its last name as it is on disk, where the two differ in upper and lower case only."""
+    if path.exists() or not path.parent.is_dir():
+        return path
+    alike = sorted(entry for entry in path.parent.iterdir() if entry.name.lower() == path.name.lower())
+    return alike[0] if alike else path
 
 
 @contextmanager
@@ -71,7 +96,7 @@ def read_json(path: Path) -> Any:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"Missing file: {path}.") from error
+        raise missing_file(path) from error
     return _parse(content.removeprefix(codecs.BOM_UTF8), path, "Delete or repair it.")
 
 
@@ -214,7 +239,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         UserError: If the file is missing, or a line other than a torn last one is not JSON in UTF-8.
     """
     if not path.is_file():
-        raise UserError(f"Missing file: {path}.")
+        raise missing_file(path)
     lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     if not _is_whole(lines[-1]):
         lines.pop()

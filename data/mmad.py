@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.errors import UserError
-from data.files import read_json
+from data.files import in_any_case, read_json
 from data.readers.annotations import check_inside, find_inside
+from data.readers.downloads import how_to_get
 
 LETTERS = "ABCDE"
 NORMAL_FLAG = "good"  # case-sensitive: the name GoodsAD is no flag
@@ -153,7 +154,10 @@ def read_mmad(config: MMADConfig, *, check_images: bool) -> MMAD:
     Raises:
         UserError: If the file is missing, is no JSON object, or holds no valid question; or `layout=raw` lacks a root.
     """
-    path = Path(config.data_root) / "mmad.json"
+    root = in_any_case(Path(config.data_root))
+    if not root.is_dir():
+        raise UserError(f"No folder of MMAD at {root}. {how_to_get('mmad', root)}; or give data_root=DIR.")
+    config, path = replace(config, data_root=str(root)), root / "mmad.json"
     entries = read_json(path)
     if not isinstance(entries, dict):
         raise UserError(f"Not MMAD: {path} holds a {type(entries).__name__}, not an object. Download it again.")

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError
+from data.errors import UserError, suggest
 from data.faults import reporting
 from data.masks import MaskFile, MaskFiles, decode_mask
+from data.readers.downloads import how_to_get
 from data.readers.listing import Listed, Skipped
 from data.readers.registry import READERS, Reader
 from data.sample import Sample
@@ -145,7 +146,7 @@ def _load(source: Source) -> Listed:
     if not kept:
         raise UserError(
             f"No samples in {root} (reader '{source.reader}', splits {source.splits or 'all'}). "
-            "Is it the right folder, with the layout of the official download?"
+            f"What does it hold? python -m scripts.doctor data={root}"
         )
     if source.limit is not None and source.limit < len(kept):
         kept = [kept[index * len(kept) // source.limit] for index in range(source.limit)]
@@ -159,11 +160,14 @@ def _is_wanted(source: Source, found: Sample | Skipped) -> bool:
 
 def _read(source: Source, root: Path) -> Listed:
     if source.reader not in READERS:
-        raise UserError(f"Unknown reader '{source.reader}'. Known readers: {', '.join(sorted(READERS))}.")
+        meant = suggest(source.reader, READERS)
+        raise UserError(f"Unknown reader '{source.reader}'.{meant} Known readers: {', '.join(sorted(READERS))}.")
+    get = how_to_get(source.reader, root)
     if not root.is_dir() and str(root).startswith(UNSET):
-        raise UserError(f"Set the environment variable EIAD_DATA first: its folder holds {root.relative_to(UNSET)}.")
+        name = root.relative_to(UNSET)
+        raise UserError(f"Set the environment variable EIAD_DATA first: its folder holds {name}. {get}.")
     if not root.is_dir():
-        raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). Check the path, or download it.")
+        raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). {get}.")
     reader = READERS[source.reader]
     _check_options(source, reader)
     with _paused_collector():

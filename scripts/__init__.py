@@ -1,8 +1,9 @@
 """The commands. Help, mistyped words and Ctrl-C are answered even before the heavy libraries are imported."""
 
-import logging
 import sys
 from types import TracebackType
+
+from scripts.terminal.quiet import quiet_libraries
 
 
 def _quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -13,7 +14,7 @@ def _quiet_interrupt(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 sys.excepthook = _quiet_interrupt
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it advertises a kernel at every import
+quiet_libraries()
 
 if sys.argv[0] == "-m":  # Python is still looking for the module of a command, which will import a heavy library
     from scripts.terminal.source import started_command

@@ -9,8 +9,8 @@ from scripts.command import command
 
 @command("contact_sheet", SheetConfig)
 def main(config: SheetConfig) -> None:
-    """Draws the sheet."""
-    write_sheet(config)
+    """Draws the sheet and prints its path."""
+    print(f"{write_sheet(config)} products in {config.out}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from data.errors import UserError, brief
-from data.files import PlainLoader, parse_yaml
+from data.files import PlainLoader, missing_file, parse_yaml
 
 GOOD = "good"  # the class of a normal image, in files, prompts and replies
 
@@ -215,7 +215,7 @@ def read_unique_json(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     if not path.is_file():
-        raise UserError(f"Missing file: {path}.")
+        raise missing_file(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -20,10 +20,10 @@ from data.doctor.listing import Listed, list_dataset, relative_path
 from data.doctor.problems import Problem, problem, settle
 from data.doctor.recognise import Recognition, recognise
 from data.doctor.report import compose_report
-from data.doctor.signatures import signatures
 from data.doctor.tree import walk
-from data.errors import UserError, printable
+from data.errors import UserError, printable, suggest
 from data.files import write_json, write_text
+from data.readers.registry import READERS
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,9 +75,9 @@ def diagnose(config: DoctorConfig) -> bool:
         raise UserError("Nothing to examine. Say which dataset, data=DIR, or whose weights, weights=PRESET.")
     if config.workers < 1 or config.show < 1:
         raise UserError(f"workers={config.workers} and show={config.show}: both must be at least 1.")
-    known = {item.reader for item in signatures()}
-    if config.reader is not None and config.reader not in known:
-        raise UserError(f"Unknown reader '{config.reader}'. Known readers: {', '.join(sorted(known))}.")
+    if config.reader is not None and config.reader not in READERS:
+        meant = suggest(config.reader, READERS)
+        raise UserError(f"Unknown reader '{config.reader}'.{meant} Known readers: {', '.join(sorted(READERS))}.")
     diagnosis = examine(config, config.folder)
     if config.out and config.out.endswith(".json"):
         write_json(Path(config.out), diagnosis.document())

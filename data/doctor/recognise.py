@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.doctor.problems import Problem, problem
 from data.doctor.signatures import Signature, find, forget, signatures
+from data.readers.downloads import how_to_get
 from data.readers.photos import LAYOUT
 
 LEVELS = 2  # how far above and below the given path a root is looked for
@@ -49,10 +50,13 @@ def recognise(path: Path, reader: str | None = None) -> Recognition:
     """
     if not path.is_dir():
         what = "This is a file." if path.exists() else "There is nothing."
-        return Recognition(path, reader, problems=[problem("missing-folder", path, what)])
+        fix = f"{how_to_get(reader, path)}." if reader else None
+        return Recognition(path, reader, problems=[problem("missing-folder", path, what, fix)])
     path = path.resolve() if ".." in path.parts else path.absolute()
     forget()
     wanted = [item for item in signatures() if reader in (None, item.reader)]
+    if not wanted:  # a reader without a signature is taken at its word
+        return Recognition(path, reader)
     found = _search(path, wanted)
     if len(found) > 1:
         return Recognition(path, reader, problems=[_several(path, found)])

@@ -41,8 +41,11 @@ class SheetConfig:
     contours: bool
 
 
-def write_sheet(config: SheetConfig) -> None:
+def write_sheet(config: SheetConfig) -> int:
     """Draws the sheet: a row a product, its normal image, each defect type, several defects, a decoy.
+
+    Returns:
+        How many products it shows.
 
     Raises:
         UserError: If a category is unknown, or the file cannot be written.
@@ -54,6 +57,7 @@ def write_sheet(config: SheetConfig) -> None:
     path = Path(config.out)
     make_dir(path.parent)
     path.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
+    return len(names)
 
 
 def _header(config: SheetConfig) -> ImageArray:

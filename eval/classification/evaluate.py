@@ -143,6 +143,19 @@ def class_file(config: ClassificationConfig) -> Path:
     return path
 
 
+def check_dataset(config: ClassificationConfig) -> None:
+    """Checks what needs no expert, before one is fitted: that the images are there, and their classes described.
+
+    Raises:
+        UserError: If a setting, the dataset, a category or a class is missing.
+    """
+    config.check()
+    path = class_file(config)
+    products = load_products(path)
+    check_descriptions(products, path)
+    check_classes(load_samples([_source(config)]).samples, products, config, path)
+
+
 def expert_folder(config: ClassificationConfig) -> str:
     """Where the expert is; empty for the oracle."""
     if parse_expert(config.expert)[0] is ExpertName.oracle:
@@ -156,7 +169,14 @@ def list_samples(config: ClassificationConfig, folder: str) -> Listing:
     Raises:
         UserError: If nothing is left.
     """
-    source = Source(
+    listing = list_unfitted(_source(config), folder)
+    if listing.skipped:
+        log.info("left out by rule: %d images", len(listing.skipped))
+    return listing
+
+
+def _source(config: ClassificationConfig) -> Source:
+    return Source(
         reader=config.dataset,
         root=config.data_root,
         splits=config.splits,
@@ -164,10 +184,6 @@ def list_samples(config: ClassificationConfig, folder: str) -> Listing:
         skip_empty_masks=config.skip_empty_masks,
         limit=config.limit,
     )
-    listing = list_unfitted(source, folder)
-    if listing.skipped:
-        log.info("left out by rule: %d images", len(listing.skipped))
-    return listing
 
 
 def check_classes(

@@ -85,7 +85,7 @@ def read_predictions(path: Path, products: Mapping[str, Product]) -> list[Predic
             raise UserError(f"Bad reply: {reply!r} to '{key}' in {path} is not a text. Write the class name.")
         rows.append(Prediction(key, category, found[1], reply))
     if not rows:
-        raise UserError(f"No predictions in {path}.")
+        raise UserError(f"No predictions in {path}. It must map <category>_<class>_<number> to a reply.")
     return rows
 
 

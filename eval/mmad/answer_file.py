@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import read_json, read_jsonl
+from data.files import missing_file, read_json, read_jsonl
 from data.mmad import LETTERS, MMAD, Question
 
 OWN = ("image", "question", "type", "answer", "reply", "choice")
@@ -37,7 +37,7 @@ def read_answer_rows(path: Path, mmad: MMAD) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> list[Any]:
     if not path.is_file():
-        raise UserError(f"Missing file: {path}.")
+        raise missing_file(path)
     with path.open("rb") as file:
         is_list = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
     return read_json(path) if is_list else read_jsonl(path)

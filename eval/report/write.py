@@ -72,9 +72,10 @@ def build_report(config: ReportConfig) -> Path:
     """Writes `RUN/report.html`, `report.json`, `report.md` and `results.json`; returns the path of the page.
 
     Raises:
-        UserError: If there is no such run.
+        UserError: If there is no such run, or nothing in it.
     """
     run = open_run(config.run)
+    _refuse_empty(run)
     facts = collect_facts(run, config)
     cases, store = _measure(run, facts, config)
     descriptions = _descriptions(run, cases, facts)
@@ -92,6 +93,15 @@ def build_report(config: ReportConfig) -> Path:
     write_text(run.report, page)
     log.info("Report: %s (%.1f MB)", run.report, len(page.encode()) / 1e6)
     return run.report
+
+
+def _refuse_empty(run: Run) -> None:
+    """Refuses a run without a training and an evaluation: its page would be empty."""
+    if not (find_evaluations(run) or read_configs(run) or (run.eval / "eddm.json").is_file()):
+        raise UserError(
+            f"Nothing to report: {run.path} holds no training and no evaluation. Run the stages first: "
+            f"python -m scripts.run_all run_dir={run.path}"
+        )
 
 
 def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:

@@ -6,25 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import UserError
+from data.files import in_any_case
+from data.readers.downloads import how_to_get
 from eval.metrics.pixels import Engine
 from eval.mmad.prompt import WordingConfig
 from models.device import DeviceConfig
 
-GET = {
-    "bsdata": "git clone https://github.com/2Obe/BSData {root}",
-    "pd_real": "download PD-REAL from https://github.com/Andy-cs008/PD-REAL into {root}",
-    "real_iad": "ask for Real-IAD at https://realiad4ad.github.io/Real-IAD/ and unpack it into {root}",
-    "vision": "hf download VISION-Workshop/VISION-Datasets --repo-type dataset --local-dir {root}",
-    "mvtec_ad": "download MVTec AD from https://www.mvtec.com/company/research/datasets/mvtec-ad and unpack it "
-    "into {root}",
-    "visa": "curl -L https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar | tar -x -C {root}",
-    "mvtec_3d": "download MVTec 3D-AD from https://www.mvtec.com/company/research/datasets/mvtec-3d-ad and unpack it "
-    "into {root}",
-    "mvtec_ac": "get MVTec AD, then python -m scripts.build_ac dataset=mvtec_ac source=DATA/mvtec_ad out={root}",
-    "visa_ac": "get VisA, then python -m scripts.build_ac dataset=visa_ac source=DATA/visa out={root}",
-    "velm": "git clone https://github.com/Sassanmtr/VELM and put its *_preds_gpt_4o.json and *_des.json into {root}",
-    "mmad": "hf download jiang-cc/MMAD --repo-type dataset --local-dir {root}, then unpack its archives there",
-}
 TRAIN = "python -m scripts.run_all preset=paper data=paper run_dir=RUN trains one; then give run=RUN"
 
 
@@ -79,12 +66,12 @@ class ReproduceConfig(DeviceConfig):
             UserError: If it is not there; says how to get it.
         """
         given = self.paths.get(dataset) or (str(Path(self.data_root) / dataset) if self.data_root else "")
-        if given and Path(given).is_dir():
-            return Path(given)
+        if given and (found := in_any_case(Path(given))).is_dir():
+            return found
         where = given or f"DATA/{dataset}"
         asked = f"no folder {given}" if given else "data_root= is not given"
-        get = GET[dataset].format(root=where)
-        raise UserError(f"Dataset {dataset} is missing ({asked}). Get it: {get}; then data_root={Path(where).parent}.")
+        get = how_to_get(dataset, where)
+        raise UserError(f"Dataset {dataset} is missing ({asked}). {get}; then data_root={Path(where).parent}.")
 
     def need_run(self) -> str:
         """The run directory.

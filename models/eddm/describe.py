@@ -119,7 +119,7 @@ def list_items(config: DescribeConfig) -> list[tuple[str, Path]]:
         raise UserError(f"No folder at {folder}. Give the path of a folder with images.")
     images = list_images(folder)
     if not images:
-        raise UserError(f"No images in {folder}.")
+        raise UserError(f"No images in {folder}. Give the folder that holds the pictures themselves.")
     return [(image.relative_to(folder).as_posix(), image) for image in images]
 
 

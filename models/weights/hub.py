@@ -11,6 +11,7 @@ from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from tqdm.auto import tqdm
 
 from data.errors import UserError
 from models.weights.shards import list_shards
@@ -41,7 +42,9 @@ def resolve_checkpoint(place: str | Path, revision: str | None = None, *, downlo
         raise UserError(f"No checkpoint at {place}. Check the path; a hub id is written owner/name.")
     title = f"'{place}' (revision {revision or 'main'})"
     try:
-        found = snapshot_download(str(place), revision=revision, allow_patterns=WANTED, local_files_only=not download)
+        found = snapshot_download(
+            str(place), revision=revision, allow_patterns=WANTED, local_files_only=not download, tqdm_class=tqdm
+        )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         if download:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.image_size import read_size
+from data.readers.downloads import how_to_get
 from data.sample import Sample
 from data.source import DataConfig, Source, load_samples
-from eval.tables.config import GET
 from models.weights.diagnosis import Found, examine_weights
 from models.weights.table import TrainedPart
 from scripts.command import compose_config
@@ -111,10 +111,8 @@ def list_datasets(sources: Sequence[Source]) -> tuple[list[Need], list[Sample]]:
     needs, samples = [], []
     for source in sources:
         if not Path(source.root).is_dir():
-            how = GET.get(source.reader, "download it and unpack it into {root}").format(root=source.root)
-            needs.append(
-                Need(source.reader, (f"{source.reader}: no folder {source.root}. To get it: {how}.",), source.reader)
-            )
+            how = how_to_get(source.reader, source.root)
+            needs.append(Need(source.reader, (f"{source.reader}: no folder {source.root}. {how}.",), source.reader))
             continue
         try:
             found = load_samples([source]).samples

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from data.errors import UserError, suggest
-from scripts.terminal.source import UNKNOWN, CommandSource, Setting
+from scripts.terminal.source import UNKNOWN, CommandSource, Setting, example_of
 
 # Hydra's own flags; those of the first set are followed by a value.
 WITH_VALUE = {
@@ -81,12 +81,6 @@ def describe_missing(name: str, missing: Iterable[str], source: CommandSource) -
     return "\n".join([*lines, f"  For example: {usage}", f"  All settings: python -m scripts.{name} --help"])
 
 
-def example_of(key: str, source: CommandSource) -> str:
-    """A value as the script's docstring shows it for a setting, else a word for its kind."""
-    found = re.search(rf"\b{re.escape(key)}=([^\s\[\]]*[^\s\[\].,:;])", source.doc)
-    return found[1] if found else "VALUE"
-
-
 def _check_choice(key: str, value: str, names: list[str]) -> None:
     if re.fullmatch(r"[\w.-]+", value) and value not in (*names, "null"):
         raise UserError(f"There is no {key}={value}.{suggest(value, names)} Choose one of: {', '.join(names)}.")
@@ -94,6 +88,8 @@ def _check_choice(key: str, value: str, names: list[str]) -> None:
 
 def _check_value(key: str, value: str, setting: Setting) -> None:
     """Refuses a name that is none of a setting's; what only Hydra understands is left to it."""
+    if setting.kind.startswith("list of {") and not value.startswith(("[", "$", "'", '"')):
+        raise UserError(f"{key}={value} is no {setting.kind}: write {key}=[{setting.kind.removeprefix('list of ')}]")
     values = re.fullmatch(r"\[([\w.,\s-]*)\]", value) if setting.kind.startswith("list") else None
     for item in (part.strip() for part in (values[1] if values else value).split(",")):
         if setting.choices and re.fullmatch(r"[\w-]+", item) and item not in (*setting.choices, "null"):

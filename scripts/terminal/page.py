@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scripts.terminal.source import UNKNOWN, CommandSource, Setting
+from scripts.terminal.source import UNKNOWN, CommandSource, Setting, example_of
 
 MANDATORY = "???"
 LONGEST = 60  # characters of a value
@@ -28,17 +28,19 @@ def compose_page(
         groups: Names of groups of settings that the command line chooses beside the settings, and what is chosen.
     """
     width = min(shutil.get_terminal_size((100, 24)).columns, 110)
-    words = {key: word for word, key in source.aliases.items()}
     settings = [setting for setting in source.settings if not setting.inner or setting.name in choices]
     needed = [setting for setting in settings if value_of(setting, values) == MANDATORY]
     lines = [source.doc.strip(), "", "Settings are written key=value, in any order."]
-    for title, part in (("Must be given:", needed), ("May be given:", [s for s in settings if s not in needed])):
-        lines += ["", title, *_entries(part, values, choices, words, width)] if part else []
+    for title, part in (
+        ("Must be given, for example:", needed),
+        ("May be given:", [s for s in settings if s not in needed]),
+    ):
+        lines += ["", title, *_entries(part, source, values, choices, width)] if part else []
     for name, chosen in groups.items():
         lines += _entry(f"{name}={chosen}", f"Settings file of configs/{name}.", "", choices[name], width)
     for setting in (setting for setting in source.settings if setting.inner):
         lines += ["", *textwrap.wrap(f"{setting.name}: {setting.meaning}", width)]
-        lines += _entries(setting.all()[1:], values, choices, words, width)
+        lines += _entries(setting.all()[1:], source, values, choices, width)
     lines += ["", *textwrap.wrap(f"{PRESETS if 'preset' in choices else ''}{WHOLE}", width)]
     return "\n".join(lines)
 
@@ -71,11 +73,12 @@ def as_typed(value: Any) -> str:
 
 def _entries(
     settings: list[Setting],
+    source: CommandSource,
     values: Mapping[str, Any],
     choices: Mapping[str, list[str]],
-    words: Mapping[str, str],
     width: int,
 ) -> Iterator[str]:
+    words = {key: word for word, key in source.aliases.items()}
     for setting in settings:
         value = value_of(setting, values)
         key = words.get(setting.name, setting.name) if "." not in setting.name else setting.name
@@ -86,7 +89,7 @@ def _entries(
             elif value is None:
                 yield from _entry(f"{key}=null", setting.meaning, "", [], width)
             continue
-        text = "…" if value == MANDATORY else as_typed(value)
+        text = example_of(key, source) if value == MANDATORY else as_typed(value)
         text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         names = list(setting.choices) or choices.get(setting.name, [])
         name = f"{key}.NAME=…" if setting.is_free and not value else f"{key}={text}"

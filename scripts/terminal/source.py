@@ -85,6 +85,12 @@ def read_command(script: Path) -> CommandSource:
     raise ValueError(f"{script}: no function is a command")
 
 
+def example_of(key: str, source: CommandSource) -> str:
+    """The value that a script's docstring shows for a setting; `…` if it shows none."""
+    found = re.search(rf"(?<![\w.]){re.escape(key)}=([^\s\[\]|]*[^\s\[\]|.,:;])", source.doc)
+    return found[1] if found else "…"
+
+
 def read_names(file: Path, name: str) -> list[str]:
     """The values of an enum of texts, or the keys of a dictionary, that a file writes down."""
     for node in _parse(file).body:
@@ -143,8 +149,13 @@ def _setting(file: Path, item: ast.AnnAssign, name: str, meaning: str, above: tu
         outer = ast.unparse(annotation.value)
         if outer == "dict":
             return Setting(name, "any names", meaning, default=default, is_free=True)
-        kind, choices, _ = _kind(file, annotation.slice)
-        return Setting(name, f"list of {kind}s" if kind in PLAIN.values() else "list", meaning, choices, default)
+        kind, choices, nested = _kind(file, annotation.slice)
+        if nested:  # what cannot be left out of one of them
+            needed = [part.name for part in _settings(*nested, "", above) if part.default is UNKNOWN]
+            kind = f"list of {{{', '.join(f'{part}: …' for part in needed)}}}"
+        else:
+            kind = f"list of {kind}s" if kind else "list"
+        return Setting(name, kind, meaning, choices, default)
     kind, choices, nested = _kind(file, annotation)
     inner = tuple(_settings(*nested, f"{name}.", above)) if nested and nested[1].name not in above else ()
     kind = f"{kind}, or null" if optional and kind else kind

@@ -8,7 +8,9 @@ from data.errors import UserError
 from data.files import (
     append_jsonl,
     hash_value,
+    in_any_case,
     make_dir,
+    missing_file,
     read_csv,
     read_json,
     read_jsonl,
@@ -64,6 +66,26 @@ def test_a_bad_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n{"a":\n{"a": 3}\n')
     with pytest.raises(UserError, match=r"rows\.jsonl, line 2"):
         read_jsonl(path)
+
+
+def test_a_missing_file_comes_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").touch()
+    (tmp_path / "run" / "eddm").mkdir(parents=True)
+    for name, words in (
+        ("clases.yaml", "Did you mean classes.yaml?"),
+        ("other.json", "Check the path."),
+        ("nowhere/x.json", f"Nor is there a folder {tmp_path / 'nowhere'}."),
+        ("run/eddm/config.json", "It is written by: python -m scripts.train_eddm run_dir=RUN"),
+        ("run/ddqa/train.jsonl", "python -m scripts.build_ddqa"),
+    ):
+        assert words in str(missing_file(tmp_path / name)), name
+
+
+def test_a_folder_is_found_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "MMAD").mkdir()
+    assert in_any_case(tmp_path / "mmad") == in_any_case(tmp_path / "MMAD") == tmp_path / "MMAD"
+    assert in_any_case(tmp_path / "visa") == tmp_path / "visa"
+    assert in_any_case(tmp_path / "none" / "mmad") == tmp_path / "none" / "mmad"
 
 
 def test_missing_and_malformed_json_are_user_errors(tmp_path: Path) -> None:

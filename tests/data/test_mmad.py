@@ -43,6 +43,14 @@ def test_reads_every_prefix_in_the_order_of_the_file(root: Path) -> None:
     assert [path.name for path in first.templates[TemplateKind.random]] == ["002.png", "001.png", "000.png"]
 
 
+def test_its_folder_may_be_spelled_in_capitals_and_a_missing_one_says_where_to_get_it(tmp_path: Path) -> None:
+    write_mmad(tmp_path / "MMAD")
+    mmad = read_mmad(config(tmp_path / "mmad"), check_images=True)
+    assert mmad.images[0].path == tmp_path / "MMAD" / BOTTLE
+    with pytest.raises(UserError, match=r"No folder of MMAD at .*nowhere\. Get it: hf download \S*MMAD"):
+        read_mmad(config(tmp_path / "nowhere"), check_images=True)
+
+
 def test_the_normal_flag_is_case_sensitive(root: Path) -> None:
     images = {image.key: image.is_normal for image in read_mmad(config(root), check_images=True).images}
     assert not images["GoodsAD/drink_can/test/deformation/007.jpg"]

@@ -26,10 +26,17 @@ def test_filters_and_limit(write_mvtec) -> None:
     ("changes", "message"),
     [
         ({"reader": "nope"}, "Unknown reader 'nope'"),
+        ({"reader": "mvtec_da"}, r"Unknown reader 'mvtec_da'\. Did you mean mvtec_ad\?"),
         ({"root": "$EIAD_DATA/bsdata"}, r"Set the environment variable EIAD_DATA first: its folder holds bsdata\."),
-        ({"root": "/no/such/folder"}, "No dataset folder at /no/such/folder"),
+        (
+            {"root": "/no/such/folder"},
+            r"No dataset folder at /no/such/folder .*\. Get it: download MVTec AD",
+        ),
+        ({"root": "/no/data/seen"}, r"Make it: python -m scripts\.make_synthetic run_dir=/no\."),
+        ({"reader": "bsdata", "root": "$EIAD_DATA/bsdata"}, r"Get it: git clone \S+ \$EIAD_DATA/bsdata\."),
+        ({"reader": "photos", "root": "/no/such"}, r"\(reader 'photos'\)\. Check the path\."),
         ({"categories": ["bottle"]}, r"No category \['bottle'\]"),
-        ({"splits": ["validation"]}, "No samples in"),
+        ({"splits": ["validation"]}, r"No samples in .*What does it hold\? python -m scripts\.doctor data=/"),
     ],
 )
 def test_user_errors(write_mvtec, changes: dict, message: str) -> None:

@@ -118,6 +118,6 @@ def test_another_commands_configuration_outside_a_command() -> None:
         compose_config("plan", PlanConfig, ["preset=tiny", "gqus=1", "gpu_gib=24"])
 
 
-def test_a_command_begins_without_advice_of_its_libraries() -> None:
-    begun = [sys.executable, "-c", "import scripts, bitsandbytes"]
-    assert "kernels" not in subprocess.run(begun, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+def test_the_sheet_says_what_it_wrote(run_command, tmp_path: Path) -> None:
+    words = [f"out={tmp_path / 'sheet.png'}", "categories=gear", "size=64", "tile=32"]
+    assert run_command("contact_sheet", *words) == f"1 products in {tmp_path / 'sheet.png'}\n"

@@ -89,7 +89,7 @@ def test_every_setting_has_a_meaning_and_the_value_that_the_command_gets(name: s
 def test_a_page_shows_choices_meanings_and_the_values_of_another_preset() -> None:
     page = help_page("train_mdlm", ["preset=paper", "loop.steps=7"])
     assert "Trains the MDLM" in page
-    assert re.search(r"Must be given:\n  run_dir=…\n      The run directory.", page)
+    assert re.search(r"Must be given, for example:\n  run_dir=RUN\n      The run directory.", page)
     assert "preset=paper  (one of lisa, minicpm-v-4.6, paper, tiny)" in page
     assert "data=paper  (one of paper, real, synthetic)" in page
     assert "llava=vicuna  (one of mistral, vicuna)" in page

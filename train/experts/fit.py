@@ -13,6 +13,7 @@ from data.errors import UserError
 from data.files import make_dir
 from data.sample import MaskArray, Sample, load_image, load_mask
 from eval.classification.config import ClassificationConfig
+from eval.classification.evaluate import check_dataset
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import GateConfig, GateMethod, f1_max_gate, quantile_gate
 from models.experts.load import ExpertName, parse_expert
@@ -75,7 +76,7 @@ def fit_missing_expert(config: ClassificationConfig) -> None:
     kind, _ = parse_expert(config.expert)
     if kind not in (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib) or (folder / EXPERT).is_file():
         return
-    config.check()
+    check_dataset(config)
     log.info("no expert at %s: fitting it on the training split", folder)
     fit_expert(
         FitExpertConfig(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data.errors import UserError
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
 from models.device import DeviceConfig
@@ -23,6 +24,7 @@ from models.experts.store import write_expert, write_gates
 from train.experts.ddad import DDADTrainConfig, train_ddad
 
 log = logging.getLogger(__name__)
+FITTED = [name.value for name in ExpertName if name is not ExpertName.oracle]
 Fitted = Mapping[str, list[str]]  # category → ids of the samples that it was fitted on
 
 
@@ -119,7 +121,9 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
         )
     if kind is ExpertName.mdlm:
         return _fit_mdlm(config, folder)
-    return _fit_precomputed(folder)
+    if kind is ExpertName.precomputed:
+        return _fit_precomputed(folder)
+    raise UserError(f"expert={config.expert} cannot be fitted. Choose one of: {', '.join(FITTED)}.")
 
 
 def _fit_patchcore(config: PatchCoreConfig, folder: Path) -> Fitting:

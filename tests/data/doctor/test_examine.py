@@ -5,6 +5,7 @@ import pytest
 
 from data.doctor.examine import DoctorConfig, diagnose, examine
 from data.errors import UserError
+from data.readers.registry import READERS
 
 
 def config(tmp_path: Path, **settings) -> DoctorConfig:
@@ -47,6 +48,18 @@ def test_options_reach_the_reader(write_mvtec, tmp_path: Path) -> None:
     done = examine(config(tmp_path, options={"nonsense": 1}), str(write_mvtec()))
     assert [item.code for item in done.problems] == ["reader-stopped"]
     assert "nonsense" in done.problems[0].message
+
+
+def test_every_registered_reader_can_be_named(write_mvtec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(READERS, "ours", READERS["mvtec_ad"])  # without a line in signatures.yaml
+    done = examine(config(tmp_path, reader="ours"), str(write_mvtec()))
+    assert done.problems == []
+    assert {row.category for row in done.rows} == {"washer"}
+    assert diagnose(config(tmp_path, reader="ours", folder=str(tmp_path / "mvtec")))
+    missing = examine(config(tmp_path, reader="visa"), str(tmp_path / "visa"))
+    assert missing.problems[0].fix.startswith("Get it: curl -L https://amazon")
+    with pytest.raises(UserError, match=r"Unknown reader 'our'\. Did you mean ours\?"):
+        diagnose(config(tmp_path, reader="our", folder=str(tmp_path)))
 
 
 def test_the_wrong_level_is_examined_all_the_same(write_mvtec, tmp_path: Path, capsys) -> None:

@@ -12,7 +12,7 @@ def make_config(path: Path, categories: list[str]) -> SheetConfig:
 
 
 def test_the_sheet_shows_every_column(tmp_path: Path) -> None:
-    write_sheet(make_config(tmp_path / "new" / "sheet.png", ["gear", "wire_grid"]))
+    assert write_sheet(make_config(tmp_path / "new" / "sheet.png", ["gear", "wire_grid"])) == 2
     sheet = load_image(tmp_path / "new" / "sheet.png")
     assert sheet.shape[1] == NAMES_WIDTH + 48 * len(COLUMNS)
     hole = NAMES_WIDTH + 48 * COLUMNS.index("hole")

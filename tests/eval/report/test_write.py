@@ -167,7 +167,12 @@ def test_missing_parts_are_named(run: Run) -> None:
         assert words in text
 
 
-def test_an_empty_run_still_gives_a_report(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_run_is_refused_and_a_training_alone_is_shown(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(UserError, match=r"Nothing to report: .* python -m scripts\.run_all run_dir=") as refused:
+        build_report(ReportConfig(run=str(tmp_path)))
+    assert str(tmp_path) in str(refused.value) and not (tmp_path / "report.html").exists()
+    write_json(tmp_path / "eddm" / "config.json", {"seed": 0})
     text = make_report(Run(tmp_path)).text
     assert "no segmentation results yet" in text and "Not run: segmentation without EDDM" in text
 

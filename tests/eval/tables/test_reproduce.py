@@ -61,6 +61,11 @@ def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
         reproduce(make_config(tmp_path, "eiad.9"))
 
 
+def test_a_dataset_folder_is_found_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "data" / "MMAD").mkdir(parents=True)
+    assert make_config(tmp_path, "eiad.3").root("mmad") == tmp_path / "data" / "MMAD"
+
+
 def test_with_nothing_every_table_says_what_is_missing(tmp_path: Path) -> None:
     text = reproduce(make_config(tmp_path, "all"))
     for part in ("Dataset mvtec_ad is missing", "Dataset mmad is missing", "git clone https://github.com/2Obe/BSData"):

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("build_ddqa run_dir=x tasks=[AD,RLD]", r"'RLD' is none of: AD, .*Did you mean RDL\?"),
         (
             "eval_expert",
-            r"(?s)Give dataset=\w+, data_root=DIR and out=DIR\..*data_root: Folder of .*For example: python",
+            r"(?s)Give dataset=mvtec_ad, data_root=DIR and out=DIR\..*data_root: Folder of .*For example: python",
         ),
         ("train_mdlm", r"(?s)Give run_dir=RUN\.\n  run_dir: The run directory\.\n.*--help"),
         ("train_mdlm runs/x", r"'runs/x' does not say what it sets: write key=runs/x\. .* run_dir"),
@@ -38,6 +38,10 @@ ROOT = Path(__file__).resolve().parents[3]
         ("fit_expert preset=paper dataset=bsdata data_root=d out=o", r"fit_expert has no setting preset\."),
         ("eval_mmad data_root=d llava=vicuna", r"eval_mmad has no setting llava\."),
         ("doctor data=x readr=y", r"Did you mean reader\?"),
+        (
+            "describe run=r sources=bsdata",
+            r"no list of \{reader: …, root: …\}: write sources=\[\{reader: …, root: …\}\]",
+        ),
     ],
 )
 def test_a_mistake_is_answered_with_what_was_meant(line: str, message: str) -> None:

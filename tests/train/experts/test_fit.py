@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
+from data.files import write_json
 from eval.classification.config import ClassificationConfig
 from eval.classification.names import Names
 from eval.segmentation.expert import EvalExpertConfig, evaluate_expert, fitted_ids
@@ -20,6 +21,7 @@ from models.experts.load import ExpertName
 from models.experts.patchcore import PatchCoreConfig
 from models.experts.store import read_gates
 from train.experts.fit import FitExpertConfig, fit_expert, fit_missing_expert
+from train.experts.fitting import prepare_fitting
 
 CATEGORIES = ("nut", "ring")
 
@@ -164,6 +166,46 @@ def test_a_category_that_was_not_fitted(root: Path, tmp_path: Path, patchcore: P
         evaluate_expert(eval_config(root, tmp_path / "expert", tmp_path / "eval", ExpertName.patchcore))
 
 
+def classification_config(root: Path, folder: Path, described: Sequence[str]) -> ClassificationConfig:
+    """VELM's pipeline with PatchCore on a dataset whose described categories have one class, `scratch`."""
+    classes = {name: {"normal": "Flat.", "classes": {"scratch": {"description": "A line."}}} for name in described}
+    write_json(folder / "classes.yaml", classes)  # JSON is YAML
+    return ClassificationConfig(
+        dataset="mvtec_ad",
+        data_root=str(root),
+        classes=str(folder / "classes.yaml"),
+        names=Names.normalised,
+        out=str(folder / "out"),
+        resamples=0,
+        seed=0,
+        severity_seeds=[0],
+        expert="patchcore",
+        mllm="m",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "No description of category 'ring'"),
+        ({"data_root": "nowhere"}, "No dataset folder at nowhere"),
+        ({"classes": "nowhere.yaml"}, "Missing class descriptions: nowhere"),
+    ],
+)
+def test_data_and_classes_are_checked_before_an_expert_is_fitted(
+    change: dict[str, str], message: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.experts.fit.fit_expert", lambda config: pytest.fail("fitted"))
+    with pytest.raises(UserError, match=message):
+        fit_missing_expert(replace(classification_config(root, tmp_path, ["nut"]), **change))
+
+
+def test_an_expert_that_cannot_be_fitted_is_refused(root: Path, tmp_path: Path) -> None:
+    config = replace(fit_config(root, tmp_path / "expert"), expert="oracle")
+    with pytest.raises(UserError, match=r"expert=oracle cannot be fitted\. Choose one of: precomputed, patchcore"):
+        prepare_fitting(config, tmp_path / "expert")
+
+
 def test_a_missing_expert_is_fitted_first(
     root: Path, tmp_path: Path, patchcore: PatchCoreConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,17 +216,7 @@ def test_a_missing_expert_is_fitted_first(
         fit_expert(replace(config, patchcore=patchcore))
 
     monkeypatch.setattr("train.experts.fit.fit_expert", fit)
-    config = ClassificationConfig(
-        dataset="mvtec_ad",
-        data_root=str(root),
-        names=Names.normalised,
-        out=str(tmp_path / "out"),
-        resamples=0,
-        seed=0,
-        severity_seeds=[0],
-        expert="patchcore",
-        mllm="m",
-    )
+    config = classification_config(root, tmp_path, CATEGORIES)
     fit_missing_expert(config)
     assert set(read_gates(tmp_path / "out" / "expert")) == set(CATEGORIES)
     assert fitted[0].splits == ["train"]

@@ -1,0 +1,36 @@
+"""What libraries say that nobody asked for is silenced here, and only here. Their errors are left alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+ADVICE = {  # logger → how the messages begin that tell a user of EIAD nothing
+    "DeepSpeed": "Setting accelerator to CPU",  # there is no GPU, and it is told on stdout
+    "bitsandbytes.backends.cpu.ops": "",  # advertises a kernel at every import
+    "transformers.configuration_utils": "`torch_dtype` is deprecated",  # ms-swift's affair
+    "transformers.modeling_utils": "`torch_dtype` is deprecated",
+}
+BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # transformers' over weights that load in a moment; downloads have their own
+
+
+def quiet_libraries() -> None:
+    """Silences advice, deprecations between libraries, and bars; call it before the libraries are imported."""
+    os.environ.setdefault(BARS, "1")
+    for name, beginning in ADVICE.items():
+        logging.getLogger(name).addFilter(_Unasked(beginning))
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=DeprecationWarning)
+
+
+class _Unasked(logging.Filter):
+    """Drops messages below an error that begin in one way."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__()
+        self.beginning = beginning
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is to be told."""
+        return record.levelno >= logging.ERROR or not record.getMessage().startswith(self.beginning)

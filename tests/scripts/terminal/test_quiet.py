@@ -1,0 +1,43 @@
+"""Libraries begin without advice, deprecations and bars; what goes wrong in them is told."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+BEGIN = """
+import scripts, sys, warnings, logging
+import bitsandbytes
+from deepspeed.accelerator import get_accelerator
+import transformers
+from transformers.utils import logging as told
+get_accelerator()
+transformers.PretrainedConfig(torch_dtype="float32")
+warnings.warn("`torch.jit.script` is deprecated. Please switch.", FutureWarning)
+assert not told.is_progress_bar_enabled()
+print("asked for", flush=True)
+logging.getLogger("DeepSpeed").error("Setting accelerator to CPU failed")
+logging.getLogger("DeepSpeed").warning("another thing")
+warnings.warn("something else", FutureWarning)
+"""
+
+
+def test_libraries_begin_in_silence_and_their_errors_are_told() -> None:
+    done = subprocess.run([sys.executable, "-c", BEGIN], cwd=ROOT, capture_output=True, text=True, check=True)
+    told, _, errors = done.stdout.partition("asked for\n")
+    assert told == ""
+    assert "Setting accelerator to CPU failed" in errors and "another thing" in errors
+    assert "kernel" not in done.stderr and "deprecated" not in done.stderr
+    assert "something else" in done.stderr
+
+
+def test_only_advice_is_dropped() -> None:
+    from scripts.terminal.quiet import _Unasked
+
+    advice = _Unasked("Setting")
+    record = logging.LogRecord("x", logging.WARNING, "f", 1, "Setting %s", ("this",), None)
+    assert not advice.filter(record)
+    record.levelno = logging.ERROR
+    assert advice.filter(record)
+    assert advice.filter(logging.LogRecord("x", logging.WARNING, "f", 1, "Missing", (), None))
