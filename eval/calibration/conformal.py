@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import betaln, gammaln
 
 from data.errors import UserError
 
@@ -90,13 +91,26 @@ def expected_alarms(normals: int, rate: float, fresh: int) -> tuple[float, float
     Raises:
         UserError: If the images are too few for the rate.
     """
-    from scipy.stats import betabinom  # slow to import
-
     check_supported(normals, rate)
     alarms = _alarms(normals, rate)
-    law = betabinom(fresh, alarms, normals + 1 - alarms)
-    low, high = law.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low) / fresh, float(high) / fresh
+    low, high = beta_binomial_interval(fresh, alarms, normals + 1 - alarms, LEVEL)
+    return low / fresh, high / fresh
+
+
+def beta_binomial_interval(draws: int, a: float, b: float, level: float) -> tuple[int, int]:
+    """The middle of the beta-binomial distribution: how often something happens in so many draws.
+
+    Args:
+        draws: Number of draws.
+        a: First parameter of the beta distribution that the probability is drawn from.
+        b: Its second one.
+        level: Probability of the interval; half of the rest lies on each side.
+    """
+    counts = np.arange(draws + 1)
+    ways = gammaln(draws + 1) - gammaln(counts + 1) - gammaln(draws - counts + 1)
+    reached = np.exp(ways + betaln(counts + a, draws - counts + b) - betaln(a, b)).cumsum()
+    low, high = np.searchsorted(reached, [(1 - level) / 2, (1 + level) / 2])
+    return int(low), int(min(high, draws))
 
 
 def split_folds(count: int, folds: int, seed: int) -> list[list[int]]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from eval.calibration.conformal import beta_binomial_interval
 from eval.calibration.file import Calibration, Drift
 
 LEVEL = 0.99  # an inspection without a drift warns once in a hundred
@@ -38,8 +39,6 @@ def drift_warning(calibration: Calibration, scores: Sequence[float]) -> str | No
     Returns:
         The warning, with what to do; None if there is none, or too few images to tell.
     """
-    from scipy.stats import betabinom  # slow to import
-
     values = np.asarray(scores, np.float64)
     values = values[np.isfinite(values)]
     below = values[values < calibration.threshold]
@@ -54,13 +53,12 @@ def drift_warning(calibration: Calibration, scores: Sequence[float]) -> str | No
     known = calibration.drift
     if len(below) < FEWEST or known.images < FEWEST:
         return None
-    law = betabinom(len(below), known.above + 1, known.images - known.above)
-    low, high = law.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = beta_binomial_interval(len(below), known.above + 1, known.images - known.above, LEVEL)
     above = int((below > known.median).sum())
     if low <= above <= high:
         return None
     return (
         f"Scores have drifted: {above} of {len(below)} images below the threshold score above the median of the "
-        f"calibration, where {int(low)} to {int(high)} are to be expected. The threshold may no longer stand for "
+        f"calibration, where {low} to {high} are to be expected. The threshold may no longer stand for "
         f"{100 * calibration.false_alarms:g} % false alarms: {advice}"
     )

@@ -20,7 +20,7 @@ from eval.classification.references import choose_references
 from eval.classification.report import write_classification_report
 from eval.classification.scores import Prediction, log_tables, read_predictions, score_all
 from eval.classification.velm import Pipeline, summarise_gate
-from eval.segmentation.expert import expert_digest, fitted_ids, list_unfitted
+from eval.segmentation.expert import expert_digest, fitted_ids, list_unfitted, use_calibrations
 from eval.tables.velm import uncovered_categories
 from models.chat.load import load_chat
 from models.chat.protocol import ChatModel
@@ -74,6 +74,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     categories = sorted({sample.category for sample in listing.samples})
     expert = load_expert(config.expert, folder, trust_remote_code=config.trust_remote_code, where=config)
     expert.check(categories)
+    thresholds = use_calibrations(expert, config.expert, folder, categories)
     references = find_references(config, folder, listing.samples, categories) if uses_reference(config) else {}
     classifier = Classifier(load_model(config), config.prompt, config.visual.kind, config.choice)
     out = make_dir(Path(config.out))
@@ -95,6 +96,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
         result["published"] = {}  # another product line, or a part of the dataset: nothing to compare with
     result["left_out"] = [name for name in result["left_out"] if name in categories]  # others were not asked for
     result["gate"] = summarise_gate(rows)
+    result["thresholds"] = thresholds
     result["none_of_these"] = sum(row.name == NONE_OF_THESE for row in rows)
     result["pipeline"] = {
         "expert": expert.name,

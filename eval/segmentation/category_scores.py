@@ -34,6 +34,8 @@ METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro", "image_auro
 HELD_PIXELS = 1 << 25  # a category of no more pixels is decoded once and held: about 170 MB
 SAVE_EVERY = 200  # images between two saves of a rank's counts
 
+NO_MASKS = "defective images without a mask: image metrics only"
+
 LoadScored = Callable[[Sample], ScoredImage]
 
 
@@ -110,14 +112,19 @@ def score_categories(
     for sample in samples:
         members[sample.category].append(sample)
     names = sorted(members)
+    bare = {sample.category for sample in samples if not sample.is_normal and sample.mask is None}
+    scored = [name for name in names if name not in bare]
     if settings.engine is Engine.exact:
-        mine = {name: _exact(members[name], load, settings) for name in _progress(ranks.share(names), ranks)}
+        mine = {name: _exact(members[name], load, settings) for name in _progress(ranks.share(scored), ranks)}
         pixels = {name: found for part in ranks.gather(mine) for name, found in part.items()}
     else:
-        pixels = {name: _stream(members[name], keys, load, settings, ranks) for name in _progress(names, ranks)}
+        pixels = {name: _stream(members[name], keys, load, settings, ranks) for name in _progress(scored, ranks)}
     categories: dict[str, dict[str, Any]] = {}
     undefined: dict[str, dict[str, str]] = {}
     for name in names:
+        if name in bare:
+            count = len(members[name])
+            pixels[name] = PixelMetrics(reason=NO_MASKS, brackets={}, defect_pixels=0, pixels=0, images=count)
         images = image_metrics([scores[s.id] for s in members[name]], [not s.is_normal for s in members[name]])
         categories[name] = _figures(pixels[name], images, settings)
         categories[name] |= {"images": len(members[name]), "normal": sum(s.is_normal for s in members[name])}

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from data.content import hash_samples
@@ -292,7 +293,8 @@ class _Maps:
     def load(self, sample: Sample) -> ScoredImage:
         """Map and mask of a sample at the resolution of the evaluation."""
         native, row = read_size(sample.image), self.rows[sample.id]
-        mask = self.resolution.fit_mask(load_mask(sample, native))
+        known = sample.is_normal or sample.mask is not None  # else a photo without a mask: no pixel is scored
+        mask = self.resolution.fit_mask(load_mask(sample, native) if known else np.zeros(native, bool))
         fitted = self.resolution.fit_map(self._store.load(row), native, str(self._store.path(row)))
         return ScoredImage(str(sample.image), fitted, mask)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from data.files import hash_value
 from data.ranks import join_ranks
 from data.sample import Sample
 from data.source import Listing, Source, load_samples
-from eval.calibration.file import CALIBRATION
+from eval.calibration.file import CALIBRATION, read_calibration
 from eval.metrics.figures import format_figure, mean_known
 from eval.segmentation.config import ScoringConfig
 from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.map_store import MapRow
 from models.experts.expert import Expert, Gate
 from models.experts.load import ExpertName, load_expert, parse_expert
-from models.experts.store import EXPERT, GATE, read_expert
+from models.experts.store import EXPERT, GATE, IMAGES, read_expert
 
+NO_PART = (GATE, CALIBRATION, IMAGES)  # files in an expert's folder that its maps do not depend on
 log = logging.getLogger(__name__)
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
 SEES_PIXELS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib)  # alone: these can look at altered images
@@ -84,12 +85,14 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
         )
 
     job = ranks.once(prepare)
+    categories = sorted({sample.category for sample in job.samples})
+    thresholds = use_calibrations(expert, config.expert, config.expert_dir, categories)
     result = evaluate(
         job,
         config,
         ranks,
         lambda: Eye(lambda samples, images, texts: expert.detect(samples, images)),
-        lambda rows: {"gate": pass_rates(job.samples, rows, expert.gates)},
+        lambda rows: {"gate": pass_rates(job.samples, rows, expert.gates), "thresholds": thresholds},
     )
     if ranks.is_main:
         _log_table(result)
@@ -122,19 +125,45 @@ def fitted_ids(folder: str) -> set[str]:
 
 
 def expert_digest(name: str, folder: str) -> str:
-    """Changes with anything that an expert's maps depend on; gate and calibration are not among it.
+    """Changes with anything that an expert's maps depend on; gate, calibration and list of images are not among it.
 
     Of the oracle, which has no folder, it is the same for all images: what it sees is the sample's own mask.
     """
     if not folder:
         return hash_value(name)
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in (GATE, CALIBRATION))
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in NO_PART)
     return hash_value([name, *hash_files(files).values()])
 
 
 def identify_expert(name: str, folder: str, category: str) -> str:
     """Identity of what an expert knows about one category, which a calibration is of."""
     return hash_value([expert_digest(name, folder), category])
+
+
+def use_calibrations(expert: Expert, name: str, folder: str, categories: Sequence[str]) -> dict[str, str]:
+    """Gives an expert the thresholds of its `calibration.json`, where there is one, for those of its gate.
+
+    Args:
+        expert: The expert; its gates change.
+        name: Its name.
+        folder: Its folder; empty for the oracle.
+        categories: Categories that are looked at.
+
+    Returns:
+        Category → which threshold it is and what it stands for.
+
+    Raises:
+        UserError: If a calibration is malformed, or another model's.
+    """
+    told = dict.fromkeys(categories, "Threshold of the gate; no rate of false alarms is promised.")
+    if not folder or not isinstance(expert.gates, dict):
+        return told
+    for category in categories:
+        calibration = read_calibration(Path(folder), identify_expert(name, folder, category), category)
+        if calibration is not None:
+            expert.gates[category] = replace(expert.gates[category], score=calibration.threshold)
+            told[category] = calibration.describe()
+    return told
 
 
 def hash_seen(expert: Expert, samples: Sequence[Sample]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def vanished_masks(samples: Sequence[Sample], resolution: Resolution, ranks: Ran
     if resolution.side is None:
         return []
     mine = []
-    for sample in ranks.share([sample for sample in samples if not sample.is_normal]):
+    for sample in ranks.share([sample for sample in samples if sample.mask is not None]):
         mask = load_mask(sample, read_size(sample.image))
         if mask.any() and not resolution.fit_mask(mask).any():
             mine.append(sample.id)

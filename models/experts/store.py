@@ -2,13 +2,14 @@
 
 expert.json                    {"expert", "config", "fitted": {category: [sample id, …]}}, written last: it is complete
 gate.json                      {category: {"score", "pixel"}}
+images.json                    hashes of the images that it was fitted on, whatever they are called
 <category>/<name>.safetensors  what was fitted on a category
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +18,14 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data.content import hash_files
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json, write_json
 from models.experts.backbone import Backbone
 from models.experts.expert import Gate
 
 Config = TypeVar("Config")
-EXPERT, GATE = "expert.json", "gate.json"
+EXPERT, GATE, IMAGES = "expert.json", "gate.json", "images.json"
 
 
 def write_gates(folder: Path, gates: Mapping[str, Gate]) -> None:
@@ -52,6 +54,17 @@ def read_gates(folder: Path) -> dict[str, Gate]:
 def write_expert(folder: Path, name: str, config: Mapping[str, Any], fitted: Mapping[str, list[str]]) -> None:
     """Writes which expert was fitted, with what, on which images."""
     write_json(folder / EXPERT, {"expert": name, "config": dict(config), "fitted": dict(fitted)})
+
+
+def write_fitted(folder: Path, images: Iterable[Path]) -> None:
+    """Writes which images an expert was fitted on, or its gate set on, by their content."""
+    write_json(folder / IMAGES, sorted(set(hash_files(images).values())))
+
+
+def read_fitted(folder: Path) -> set[str]:
+    """Hashes of the images that an expert was fitted on; empty where it is not known."""
+    path = folder / IMAGES
+    return set(read_json(path)) if path.is_file() else set()
 
 
 def read_expert(folder: Path, name: str | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from eval.classification.evaluate import check_dataset
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import GateConfig, GateMethod, f1_max_gate, quantile_gate
 from models.experts.load import ExpertName, parse_expert
-from models.experts.store import EXPERT
+from models.experts.store import EXPERT, write_fitted
 from train.experts.fitting import FitExpertConfig, Fitting, prepare_fitting
 from train.experts.photos import fit_photos
 
@@ -48,6 +48,7 @@ def fit_expert(config: FitExpertConfig) -> None:
     fitting = prepare_fitting(config, folder)
     gates: dict[str, Gate] = {}
     fitted = {}
+    used: list[Path] = []
     for category, samples in normals.items():
         holds_out = fitting.learn is not None and not uses_validation
         fit, held_out = hold_out(samples, config) if holds_out else (samples, [])
@@ -59,9 +60,11 @@ def fit_expert(config: FitExpertConfig) -> None:
         calibration = validation[category] if uses_validation else held_out or samples
         gates[category] = set_gate(fitting, calibration, config.gate)
         log.info("%s: gate on %d images: %s", category, len(calibration), gates[category])
+        used += [sample.image for sample in (*samples, *calibration)]
         fitted[category] = sorted({sample.id for sample in [*samples, *calibration]})
     make_dir(folder)
     fitting.save(gates, fitted)
+    write_fitted(folder, used)
     log.info("wrote %s", folder)
 
 

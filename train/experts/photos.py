@@ -31,6 +31,7 @@ from eval.metrics.image import image_metrics
 from eval.segmentation.expert import identify_expert
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import quantile_gate, thin_map
+from models.experts.store import write_fitted
 from train.experts.fitting import FitExpertConfig, Fitting, prepare_fitting
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ def fit_photos(config: FitExpertConfig) -> None:
     make_dir(folder)
     gates = {category: scored[category].gate(_rate(config, product), config) for category, product in products.items()}
     fitting.save(gates, {category: [sample.id for sample in product.sound] for category, product in products.items()})
+    write_fitted(folder, [sample.image for product in products.values() for sample in product.sound])
     for category, product in products.items():
         outcome = _calibrate(category, product, scored[category], config, folder)
         path = calibration_path(folder, category if len(products) > 1 else "")

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,14 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
-from eval.calibration.file import read_calibration
-from eval.segmentation.expert import fitted_ids, identify_expert
+from eval.calibration.file import calibration_path, read_calibration, write_calibration
+from eval.segmentation.expert import (
+    EvalExpertConfig,
+    evaluate_expert,
+    fitted_ids,
+    identify_expert,
+    use_calibrations,
+)
 from models.experts.backbone import BackboneConfig
 from models.experts.load import load_expert
 from models.experts.patchcore import PatchCoreConfig
@@ -150,3 +157,29 @@ def test_a_folder_in_the_layout_of_a_dataset_keeps_its_test_images(
     root, out = write_mvtec(normals=20, defects=3), tmp_path / "expert"
     fit_expert(config(root, out, patchcore))
     assert {name.split("/")[2] for name in fitted_ids(str(out))} == {"train"}
+
+
+def test_photos_without_masks_get_image_metrics_at_the_calibrated_threshold(
+    write_photos: WritePhotos, patchcore: PatchCoreConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "expert"
+    fit_expert(config(write_photos(), out, patchcore))
+    made = read_calibration(out)
+    assert made is not None
+    write_calibration(calibration_path(out), replace(made, threshold=made.threshold + 1))  # unlike the gate's
+    fresh = write_photos(sound=10, defective=5, name="fresh/washer 7")
+    for index, path in enumerate(sorted(fresh.glob("OK parts/*"))):
+        path.rename(path.with_name(f"new {index}.png"))  # the same names would be those that were fitted on
+    result = evaluate_expert(
+        EvalExpertConfig(
+            expert="patchcore", expert_dir=str(out), dataset="photos", data_root=str(fresh), out=str(tmp_path / "eval")
+        )
+    )
+    assert result["mean"]["image_auroc"] == 100 and result["mean"]["pixel_auroc"] is None
+    assert "without a mask" in result["undefined"]["washer 7"]["pixel"]
+    assert result["gate"]["washer 7"]["score_threshold"] == made.threshold + 1
+    assert "5 % false alarms" in result["thresholds"]["washer 7"]
+    write_calibration(calibration_path(out), replace(made, model="another"))
+    with pytest.raises(UserError, match="calibration of another model"):
+        load = load_expert("patchcore", str(out))
+        use_calibrations(load, "patchcore", str(out), ["washer 7"])
