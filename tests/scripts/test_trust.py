@@ -78,7 +78,18 @@ def name_case(value: object) -> str:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, an expert and an export that claim trust, bases that leave a marker, and data for every command."""
-    place = tmp_path_factory.mktemp("trust")
+    return write_place(tmp_path_factory.mktemp("trust"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a base that names no code."""
+    place = write_place(tmp_path_factory.mktemp("plain"))
+    write_json(place / "base" / "config.json", {"model_type": "llava_next"})
+    return place
+
+
+def write_place(place: Path) -> Path:
     base = write_marked(place / "base", place / "ran")
     trained: dict[str, Any] = {"base": str(base), "local": True, "revision": COMMIT, "code": hash_code(base)}
     trained |= {"trust_remote_code": True, "backend": "swift", "defects": [], "use_cpu": True, "attn_impl": "sdpa"}
@@ -174,6 +185,20 @@ def test_planning_reads_sizes_and_runs_nothing(
     said = say(run_command, place, tmp_path / "new", command, arguments, capsys)
     assert "config.json names no 'hidden_size'" in said
     assert not (place / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [entry for entry in (*COMMANDS, *NATIVE) if entry[0] not in ("train_eddm", "train_mdlm", "doctor")],
+    ids=name_case,
+)
+def test_every_command_refuses_a_gpu_that_is_not_there(
+    command: str, arguments: tuple[str, ...], plain: Path, tmp_path: Path, run_command: RunCommand, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("EIAD_DATA", str(plain))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    said = say(run_command, plain, tmp_path / "new", command, (*arguments, "device=cuda:7"), capsys)
+    assert "device=cuda:7 asks for GPU 7, but torch sees none here" in " ".join(said.split())
 
 
 def test_every_command_that_can_be_told_to_trust_is_among_them() -> None:
