@@ -1,6 +1,7 @@
 """No command runs code that comes with weights unless its own command line allows it, whatever files say."""
 
 import importlib
+import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [  # what loads EDDM or another ch
     ("eval_classification", ("mllm=eddm", "run={run}", *VELM)),
     ("eval_classification", (*CHAT, *VELM, "expert=mdlm", "expert_dir={data}/expert")),
     ("inspect", ("run={run}", "images={images}/0.png", "out={new}")),
+    ("inspect", ("export={data}/export", "images={images}/0.png", "out={new}")),
+    ("inspect", ("expert=mdlm", "expert_dir={data}/expert", "images={images}/0.png", "out={new}")),
     ("fit_expert", (*MDLM, "mdlm.run={run}", "mdlm.description=eddm")),
     ("eval_expert", (*MDLM, "expert_dir={data}/expert")),
     ("export_adapter", ("run={run}", "part=eddm", "merge=false", "out={new}")),
@@ -64,6 +67,7 @@ NATIVE: list[tuple[str, tuple[str, ...]]] = [  # what loads an MDLM, of which no
     ("train_mdlm", ("preset=paper", "description=fixed", "mdlm.llava.path={base}", "run_dir={new}", *SHOWN)),
     ("eval_segmentation", ("run={run}", "description=fixed", "zero_shot=false", *PARTS)),
     ("inspect", ("run={run}", "description=fixed", "images={images}/0.png", "out={new}", TRUST)),
+    ("inspect", ("export={data}/export", "description=fixed", "images={images}/0.png", "out={new}", TRUST)),
     ("fit_expert", (*MDLM, "mdlm.run={run}", TRUST)),
     ("export_adapter", ("run={run}", "part=mdlm", "description=fixed", "out={new}", TRUST)),
     ("export_adapter", ("run={run}", "part=mdlm", "description=fixed", "merge=true", "out={new}", TRUST)),
@@ -85,7 +89,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a base that names no code."""
     place = write_place(tmp_path_factory.mktemp("plain"))
-    write_json(place / "base" / "config.json", {"model_type": "llava_next"})
+    for folder in ("base", "export/eddm/model", "export/mdlm/llava"):
+        write_json(place / folder / "config.json", {"model_type": "llava_next"})
     return place
 
 
@@ -125,10 +130,13 @@ def write_place(place: Path) -> Path:
         row |= {"id": "0", "task": "AD", "category": "x", "difficulty": "easy"}
         write_jsonl(run.ddqa / f"{part}.jsonl", [row])
     write_mmad(place / "mmad")
-    model = write_marked(place / "export" / "model", place / "ran")
-    export = {"format": 1, "kind": "eddm", "merged": True, "dtype": "float32"}
-    export |= {"trained": trained | {"code": hash_code(model)}, "files": list_files(place / "export")}
-    write_json(place / "export" / "manifest.json", {"export": export})
+    code = write_marked(place / "export" / "eddm" / "model", place / "ran")
+    write_marked(place / "export" / "mdlm" / "llava", place / "ran")
+    shutil.copyfile(place / "sam.safetensors", place / "export" / "mdlm" / "heads.safetensors")
+    for kind, values in (("eddm", {"trained": trained | {"code": hash_code(code)}}), ("mdlm", {"description": "eddm"})):
+        part = place / "export" / kind
+        export = {"format": 1, "kind": kind, "merged": True, "dtype": "float32", "files": list_files(part), **values}
+        write_json(part / "manifest.json", {"format": 1, "mdlm": built, "export": export})
     return place
 
 
