@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from data.errors import UserError
-from data.files import make_dir
+from data.files import write_bytes
 from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
 from data.source import Source, load_samples
 
@@ -61,9 +61,8 @@ def write_dataset_sheet(config: DatasetSheetConfig) -> int:
     for sample in load_samples([source]).samples:
         groups[sample.category, sample.defect or "normal"].append(sample)
     rows = [_row(config, f"{category}: {defect} ({len(group)})", group) for (category, defect), group in groups.items()]
-    path = Path(config.out)
-    make_dir(path.parent)
-    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
+    encoded = cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))[1]
+    write_bytes(Path(config.out), encoded.tobytes())
     return len(rows)
 
 

@@ -7,7 +7,6 @@ import csv
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any, TextIO
 
 import yaml
 
-from data.errors import UserError, suggest
+from data.errors import UserError, suggest, writing
+from data.processes.aside import written_aside
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
 
@@ -34,11 +34,10 @@ def make_dir(path: Path) -> Path:
         UserError: If a part of the path is a file, or cannot be written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"Cannot create the directory {path}: a file is in the way. Choose another path.") from error
-    except PermissionError as error:
-        raise UserError(f"Cannot create the directory {path}: permission denied. Choose another path.") from error
     return path
 
 
@@ -64,16 +63,15 @@ def in_any_case(path: Path) -> Path:
 def atomic_open(path: Path) -> Iterator[TextIO]:
     """Opens a temporary text file that replaces `path` only when the block succeeds."""
     make_dir(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # with ordinary permissions, unlike mkstemp
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with written_aside(path) as temporary, temporary.open("x", encoding="utf-8") as file:
+        yield file
+
+
+def write_bytes(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
+    """Writes a binary file atomically; see `written_aside` for `durable`."""
+    make_dir(path.parent)
+    with written_aside(path, durable=durable) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -183,15 +181,19 @@ def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
     A last row without its line end gets one. A torn last line (the process died while writing) is moved to the file
     `<name>.torn`, so the log stays readable and nothing is lost.
+
+    Raises:
+        UserError: If the disk is full, or the log cannot be written.
     """
     make_dir(path.parent)
     text = "".join(map(_to_line, rows))
-    if path.exists() and path.stat().st_size:
-        _end_last_line(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with writing(path):
+        if path.exists() and path.stat().st_size:
+            _end_last_line(path)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _to_line(row: dict[str, Any]) -> str:

@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
 import cv2
 
+from data.processes.lifeline import end_with_parent
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WAITING = 4  # chunks under way per process: enough to keep it busy, few enough to hold
 AHEAD = 8  # items under way per thread
+
+
+def _begin(spawned: bool) -> None:
+    """What a working process does first: it ends with the process that started it, which alone hears Ctrl-C."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what a fork inherits stays shared, not copied
+    if spawned:
+        cv2.setNumThreads(1)  # in a fork it would wait for ever for the threads that stayed behind
+
+
+@contextmanager
+def worker_pool(workers: int, context: str = "fork") -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread at work within the block; what waits for them is dropped when it is left.
+
+    Args:
+        workers: Processes.
+        context: How they start, `fork` or `spawn`.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # here, before a fork: a child that inherits OpenCV's threads waits for them for ever
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(context), _begin, (context == "spawn",))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
 
 
 def map_chunks(
@@ -36,10 +68,7 @@ def map_chunks(
         for part in chunks:
             yield from function(part)
         return
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # here, before the fork: a child that inherits OpenCV's threads waits for them for ever
-    pool = ProcessPoolExecutor(workers, initializer=gc.freeze)  # what is inherited stays shared, not copied
-    try:
+    with worker_pool(workers) as pool:
         waiting: deque[Future[list[Result]]] = deque()
         source = iter(chunks)
         waiting.extend(pool.submit(function, part) for part in islice(source, WAITING * workers))
@@ -47,9 +76,6 @@ def map_chunks(
             results = waiting.popleft().result()
             waiting.extend(pool.submit(function, part) for part in islice(source, 1))
             yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)
-        cv2.setNumThreads(threads)
 
 
 def map_threads(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""Rows on their way to a JSON-lines file: written several at a time, because each write waits for the disk.
+"""Rows on their way to a JSON-lines file, by one process: several at a time, for each write waits for the disk.
 
 Where several ranks write, each has a log of its own beside the common one, `<name>.rank<N>.jsonl`, which one of them
 takes into `<name>.jsonl` at the end, or at the next start where they were interrupted.
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from data.files import append_jsonl, read_jsonl
+from data.processes.lock import held
 from data.ranks import Ranks
 
 ROWS, SECONDS = 32, 1.0  # at most so many rows, or rows of so long ago, are lost when the process is killed
@@ -21,6 +22,8 @@ ROWS, SECONDS = 32, 1.0  # at most so many rows, or rows of so long ago, are los
 
 class RowLog:
     """Appends rows to a log; all are on disk when the `with` block is left, also by an error.
+
+    Within the block no other process may write to the log: entering it raises `UserError` if one does.
 
     Args:
         path: The log.
@@ -33,13 +36,18 @@ class RowLog:
 
     def __enter__(self) -> Self:
         """Starts the block."""
+        self._alone = held(self.path)
+        self._alone.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Writes what is left."""
-        self.flush()
+        try:
+            self.flush()
+        finally:
+            self._alone.__exit__(None, None, None)
 
     def add(self, row: dict[str, Any]) -> None:
         """Takes a row, and writes what has piled up if it is many rows or has waited long."""

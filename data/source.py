@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,13 +145,24 @@ def _load(source: Source) -> Listed:
         raise UserError(f"No category {sorted(unknown)} in {root}. It has: {', '.join(sorted(known)) or 'none'}.")
     kept = [sample for sample in listed.samples if _is_wanted(source, sample)]
     if not kept:
-        raise UserError(
-            f"No samples in {root} (reader '{source.reader}', splits {source.splits or 'all'}). "
-            f"What does it hold? python -m scripts.doctor data={root}"
-        )
+        raise UserError(_say_what_is_there(source, root, listed.samples))
     if source.limit is not None and source.limit < len(kept):
         kept = [kept[index * len(kept) // source.limit] for index in range(source.limit)]
     return Listed(kept, [left_out for left_out in listed.skipped if _is_wanted(source, left_out)])
+
+
+def _say_what_is_there(source: Source, root: Path, samples: Sequence[Sample]) -> str:
+    """Why a selection is empty."""
+    of = f" of {', '.join(source.categories)}" if source.categories else ""
+    counts = Counter(s.split for s in samples if not source.categories or s.category in source.categories)
+    if not counts:
+        hint = f"What does it hold? python -m scripts.doctor data={root}"
+        return f"No samples in {root} (reader '{source.reader}', splits {source.splits or 'all'}). {hint}"
+    there = ", ".join(f"{split} ({count} images)" for split, count in sorted(counts.items()))
+    return (
+        f"No samples of the splits {', '.join(source.splits)} in {root} (reader '{source.reader}'). It has{of}: "
+        f"{there}. Choose splits among these, for example splits=[{min(counts)}]."
+    )
 
 
 def _is_wanted(source: Source, found: Sample | Skipped) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -23,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data.errors import UserError, printable, suggest
+from data.errors import FullDiskError, UserError, printable, storage_error, suggest
 from scripts.terminal.mistakes import check_words, describe_missing, settings_among
 from scripts.terminal.page import compose_page
 from scripts.terminal.source import CommandSource, is_command, read_command, read_names
@@ -331,26 +330,18 @@ def _is_below_free(key: str, source: CommandSource) -> bool:
 
 
 class readable_errors:  # noqa: N801  (a context manager, used like a function)
-    """Turns user errors, a full disk and Ctrl-C into one message on stderr and an exit code."""
+    """Turns user errors, failed writes and Ctrl-C into one message on stderr and an exit code."""
 
     def __enter__(self) -> None:
         """Does nothing."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Exits with the message, or lets a programming error through with its traceback."""
-        if isinstance(error, UserError):
-            _exit(f"error: {error}", 2)
         if isinstance(error, KeyboardInterrupt):
             _exit("interrupted: finished work is kept; run the same command again to go on.", 130)
-        if error is not None and _is_full_disk(error):
-            _exit(f"error: the disk is full ({error}). Free some space and run the same command again to go on.", 1)
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    """Whether a write failed for lack of space; libraries that write in native code only say so in the text."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return os.strerror(errno.ENOSPC) in str(error)
+        told = error if isinstance(error, UserError) or error is None else storage_error(error)
+        if told is not None:
+            _exit(f"error: {told}", 1 if isinstance(told, FullDiskError) else 2)
 
 
 def _exit(message: str, code: int) -> None:

@@ -8,6 +8,7 @@ lists the stages and what each needs, and exits with 1 if something is missing.
 import sys
 from pathlib import Path
 
+from data.processes.lock import held
 from data.run import Run
 from scripts.command import command
 from scripts.pipeline.plan import RunAllConfig, plan_stages, with_settings
@@ -22,7 +23,8 @@ def main(config: RunAllConfig) -> None:
 
         sys.exit(not report_needs(plan_stages(config), config.data, Path(config.run_dir), config.preset))
     run = Run(Path(config.run_dir))
-    Pipeline(with_settings(config), run.path, jobs=config.jobs).run()
+    with held(run.path):
+        Pipeline(with_settings(config), run.path, jobs=config.jobs).run()
     print(run.report.with_suffix(".md").read_text(encoding="utf-8").split("\n## ")[0], file=sys.stderr)
     print(f"Report: {run.report}")
 

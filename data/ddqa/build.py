@@ -19,7 +19,9 @@ from data.ddqa.wording import Task
 from data.errors import UserError
 from data.files import atomic_open, read_json, write_json
 from data.parallel import map_chunks
+from data.processes.lock import held
 from data.sample import Sample
+from data.source import Source
 
 log = logging.getLogger(__name__)
 Counts = Counter[tuple[str, str]]  # (task, dataset) → questions
@@ -34,9 +36,15 @@ def build_ddqa(config: DDQAConfig) -> dict[str, dict[str, int]]:
     All files of a build appear together when it is complete; broken input leaves none.
 
     Raises:
-        UserError: If a source is unusable; with `on_error=stop` also if an image, a mask or an annotation is broken.
+        UserError: If a source is unusable or another process builds in the same folder; with `on_error=stop` also if
+            an image, a mask or an annotation is broken.
     """
     sources, layout = resolve(config)
+    with held(layout.folder):
+        return _build(config, sources, layout)
+
+
+def _build(config: DDQAConfig, sources: Sequence[Source], layout: Layout) -> dict[str, dict[str, int]]:
     listing = list_sources(sources, config.on_error)
     samples = listing.samples
     datasets = sorted({sample.dataset for sample in samples})

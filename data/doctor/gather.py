@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
 from data.content import SAVE_SECONDS, Memory
 from data.doctor.contents import Facts, Role, look_into
 from data.doctor.tree import Tree
+from data.parallel import worker_pool
 
 VERSION = 2  # raise it when `look_into` tells other facts
 CHUNK = 8
@@ -84,20 +82,9 @@ def _look(root: Path, pending: list[tuple[str, Role]], workers: int) -> Iterator
         return
     paths, roles = [root / name for name, _ in pending], [role for _, role in pending]
     bar = tqdm(total=len(pending), desc=f"doctor {root.name}", unit="file", mininterval=0.5)
-    pool = None
-    if workers > 1 and len(pending) >= ENOUGH:
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    try:
+    several = workers > 1 and len(pending) >= ENOUGH
+    with closing(bar), worker_pool(workers, "spawn") if several else nullcontext() as pool:
         seen = pool.map(look_into, paths, roles, chunksize=CHUNK) if pool else map(look_into, paths, roles)
         for (name, role), facts in zip(pending, seen, strict=True):
             bar.update()
             yield name, role, facts
-    finally:
-        bar.close()
-        if pool:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)

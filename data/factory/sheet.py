@@ -12,7 +12,7 @@ from data.errors import UserError
 from data.factory.catalog import PRODUCTS, Product
 from data.factory.defects import PAINTERS
 from data.factory.piece import Piece, make_anomalous, make_normal
-from data.files import make_dir
+from data.files import write_bytes
 from data.sample import ImageArray
 
 NAMES_WIDTH, HEADER = 150, 26
@@ -54,9 +54,8 @@ def write_sheet(config: SheetConfig) -> int:
     if unknown := set(names) - set(PRODUCTS):
         raise UserError(f"Unknown categories {sorted(unknown)}. Known: {', '.join(PRODUCTS)}.")
     rows = [_header(config)] + [_row(config, name) for name in names]
-    path = Path(config.out)
-    make_dir(path.parent)
-    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
+    encoded = cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))[1]
+    write_bytes(Path(config.out), encoded.tobytes())
     return len(names)
 
 

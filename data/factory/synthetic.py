@@ -11,13 +11,9 @@ depend on the number of workers or on the other images.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import shutil
-import signal
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +23,12 @@ import numpy as np
 from omegaconf import MISSING
 from tqdm import tqdm
 
-from data.errors import UserError
+from data.errors import UserError, writing
 from data.factory.catalog import PRODUCTS, Group, categories_of
 from data.factory.piece import Piece, make_anomalous, make_normal
 from data.files import hash_file, hash_value, make_dir, read_json, write_json
+from data.parallel import worker_pool
+from data.processes.lock import held
 from data.run import Run
 
 log = logging.getLogger(__name__)
@@ -99,11 +97,16 @@ def make_factory(config: SyntheticConfig) -> None:
 
     Raises:
         UserError: If a category is unknown or in both roots, a number is out of range, the run directory cannot be
-            written, or it holds data that this command did not make.
+            written, another process draws there, or it holds data that this command did not make.
     """
     folder = Run(Path(config.run_dir)).data
     roots = {"seen": _root_config(config.seen, Group.SEEN), "unseen": _root_config(config.unseen, Group.UNSEEN)}
     _check(config, roots)
+    with held(folder):
+        _make(config, folder, roots)
+
+
+def _make(config: SyntheticConfig, folder: Path, roots: dict[str, RootConfig]) -> None:
     fingerprint = _fingerprint(config, roots)
     jobs = [job for name, root in roots.items() for job in _jobs(config, name, root)]
     if _is_complete(folder, fingerprint, jobs):
@@ -196,23 +199,8 @@ def _draw_all(jobs: list[_Job], workers: int) -> Iterator[dict[str, Any] | None]
     if workers == 1:
         yield from map(_draw, jobs)
         return
-    with _pool(workers) as pool:
+    with worker_pool(workers, "spawn") as pool:
         yield from pool.map(_draw, jobs, chunksize=16)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A process pool that drops its queue when the block fails or is interrupted."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
 
 
 def _draw(job: _Job) -> dict[str, Any] | None:
@@ -250,4 +238,5 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     make_dir(path.parent)
     fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
     _, encoded = cv2.imencode(".png", pixels, fast)
-    path.write_bytes(encoded.tobytes())
+    with writing(path):
+        path.write_bytes(encoded.tobytes())

@@ -1,4 +1,4 @@
-"""What processes owe one another: one writer at a place.
+"""What processes owe one another: one writer at a place, nothing half-written left lying about, and no orphans.
 
-Public modules: `lock`.
+Public modules: `aside`, `lifeline`, `lock`.
 """

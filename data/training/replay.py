@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.errors import UserError
+from data.errors import UserError, writing
 from data.files import hash_file, hash_value, make_dir, read_jsonl, write_jsonl
 from data.masks import MaskFile, read_mask
 from data.readers.annotations import find_inside
@@ -81,5 +81,5 @@ def write_replay(folder: Path, items: Iterable[GroundingItem]) -> None:
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), pixels):
-        raise UserError(f"Cannot write {path}. Check the disk.")
+    with writing(path):
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

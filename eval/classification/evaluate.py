@@ -11,6 +11,7 @@ from typing import Any
 from data.classes.texts import GOOD, Product, check_descriptions, load_products, shared_descriptions
 from data.errors import UserError
 from data.files import hash_file, hash_value, make_dir, write_json
+from data.processes.lock import held
 from data.run import open_run
 from data.sample import Sample
 from data.source import Listing, Source, load_samples
@@ -39,10 +40,12 @@ def run_classification(config: ClassificationConfig) -> dict[str, Any]:
 
     Raises:
         UserError: If the configuration does not go together, a file is missing or malformed, a class or category has no
-            description, the expert is not fitted for a category, no question got an answer, or a server was given up.
+            description, the expert is not fitted for a category, another process writes there, no question got an
+            answer, or a server was given up.
     """
     config.check()
-    return score_file(config) if config.predictions else classify_dataset(config)
+    with held(Path(config.out)):
+        return score_file(config) if config.predictions else classify_dataset(config)
 
 
 def score_file(config: ClassificationConfig) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from data.ddqa.tasks import AD_OPTIONS
 from data.ddqa.wording import PAPER_TASKS, Task
 from data.errors import UserError
 from data.files import hash_file, write_json
+from data.processes.lock import held
 from data.run import Run, open_run
 from eval.metrics.figures import mean_known
 from models.chat.answers import box_iou, parse_box, parse_letter
@@ -54,9 +55,15 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     """Examines the EDDM of a run and writes the result.
 
     Raises:
-        UserError: If there is no EDDM, no exam, or no row of the categories.
+        UserError: If there is no EDDM, no exam, or no row of the categories, or another process writes that result.
     """
     run = open_run(config.run)
+    result = run.eval / f"{config.name}.json"
+    with held(result):
+        return _examine(config, run, result)
+
+
+def _examine(config: ExamConfig, run: Run, out: Path) -> dict[str, Any]:
     path = run.ddqa / f"{config.part}.jsonl"
     wanted = set(config.categories)
     rows = [row for row in read_rows(path) if row["task"] in PAPER_TASKS]  # a description has no mark
@@ -78,7 +85,7 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     log.info("unreadable replies: %s", result["unparsable"])
     result |= {"config": asdict(config), "questions": len(rows), "data": hash_file(path)}
     result |= {"model": eddm.model, "adapter": eddm.adapter}
-    write_json(Run(Path(config.run)).eval / f"{config.name}.json", result)
+    write_json(out, result)
     return result
 
 

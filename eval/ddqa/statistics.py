@@ -13,6 +13,7 @@ from data.ddqa.config import Layout
 from data.ddqa.summary import SourceSummary, summarise
 from data.errors import UserError
 from data.files import read_json, write_json, write_text
+from data.processes.lock import held
 from eval.ddqa.cards import CardsConfig, make_cards
 from eval.report.charts import draw_bars, draw_sizes
 from eval.report.page import page_environment
@@ -59,8 +60,9 @@ def build_stats(config: StatsConfig) -> str:
         "skipped": skipped,
     }
     page = _render(table, summaries, skipped, make_cards(layout, config.cards))
-    write_json(out / "ddqa_stats.json", facts)
-    write_text(out / "ddqa_stats.html", page)
+    with held(out / "ddqa_stats.html"):
+        write_json(out / "ddqa_stats.json", facts)
+        write_text(out / "ddqa_stats.html", page)
     log.info("Statistics: %s (%.1f MB)", out / "ddqa_stats.html", len(page.encode()) / 1e6)
     return format_comparison(table)
 

@@ -28,6 +28,7 @@ from data.content import cache_folder, hash_files
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json
 from data.parallel import map_threads
+from data.processes.aside import written_aside
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
 from models.device import DeviceConfig
@@ -187,9 +188,9 @@ def read_training(path: Path, key: str) -> Training | None:
 
 
 def _write(path: Path, training: Training, key: str) -> None:
-    temporary = make_dir(path.parent) / f".{path.name}.part"
-    save_file({"vectors": training.vectors}, temporary, {"key": key, "limit": repr(training.limit)})
-    temporary.replace(path)
+    make_dir(path.parent)
+    with written_aside(path) as temporary:
+        save_file({"vectors": training.vectors}, temporary, {"key": key, "limit": repr(training.limit)})
 
 
 def _distances(left: Vectors, right: Vectors) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import make_dir, read_jsonl, write_csv, write_jsonl
+from data.files import make_dir, read_jsonl, write_bytes, write_csv, write_jsonl
 from data.row_log import RowLog
 from data.sample import ImageArray
 from eval.inspection.photos import Photo
@@ -91,11 +91,8 @@ class Results:
 
     def _write(self, name: str, pixels: NDArray[Any]) -> str:
         path = self.out / name
-        make_dir(path.parent)
         options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_bytes(cv2.imencode(path.suffix, pixels, options)[1].tobytes())
-        temporary.replace(path)
+        write_bytes(path, cv2.imencode(path.suffix, pixels, options)[1].tobytes(), durable=False)
         return name
 
     def add(self, row: Row) -> None:

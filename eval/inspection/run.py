@@ -67,8 +67,8 @@ def run_inspection(config: InspectConfig, load: Callable[[InspectConfig], Inspec
     ranks, out = join_ranks(), Path(config.out)
     photos = ranks.once(lambda: find_photos(config.images, [out]))
     hashes = ranks.once(lambda: hash_photos(photos.photos))
-    inspector = load(config)
     with held(out, by=ranks.once):
+        inspector = load(config)
         keys = {photo.name: inspector.key(hashes[photo.name]) for photo in photos.photos if photo.name in hashes}
         results = Results(out, ranks.rank)
         known = ranks.once(lambda: results.resume(keys) if config.resume else {})

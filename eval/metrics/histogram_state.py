@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from data.errors import UserError
-from data.files import make_dir
+from data.files import write_bytes
 from eval.metrics.histogram import TABLES, End, PixelHistogram
 from eval.metrics.keys import BINS
 
@@ -57,13 +56,7 @@ def unpack_histogram(data: bytes) -> tuple[PixelHistogram, str]:
 
 def save_histogram(path: Path, histogram: PixelHistogram, note: str) -> None:
     """Writes a histogram atomically."""
-    make_dir(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(pack_histogram(histogram, note))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, pack_histogram(histogram, note), durable=False)
 
 
 def load_histogram(path: Path, note: str) -> PixelHistogram | None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from data.errors import UserError
 from data.files import write_json, write_jsonl, write_text
 from data.mmad import MMAD, ImageLayout, MMADConfig, Skipped, TemplateKind, count_reasons, read_knowledge, read_mmad
+from data.processes.lock import held
 from data.ranks import Ranks, join_ranks
 from data.run import open_run
 from eval.mmad.answer_file import read_answer_rows
@@ -91,8 +92,8 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     Under `torchrun` every rank asks a replica of the model about its share of the images; the main one scores.
 
     Raises:
-        UserError: If the input is unusable, no question got an answer, or a server was given up: what was answered is
-            in the log, and the same command asks the rest.
+        UserError: If the input is unusable, no question got an answer, another process writes there, or a server was
+            given up: what was answered is in the log, and the same command asks the rest.
     """
     if config.run and config.mllm:
         raise UserError(f"Both run={config.run} and mllm={config.mllm}: give one.")
@@ -101,6 +102,11 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     path = Path(config.answers) if config.answers else _out(config) / "answers.jsonl"
     asks = bool(config.run or config.mllm)
     ranks = join_ranks()
+    with held(*{_out(config), path if asks else _out(config)}, by=ranks.once):
+        return _evaluate(config, path, asks, ranks)
+
+
+def _evaluate(config: EvalMMADConfig, path: Path, asks: bool, ranks: Ranks) -> dict[str, Any]:
     mmad = ranks.once(lambda: read_mmad(config.part(MMADConfig), check_images=asks))
     if asks:
         rows, expected, unplanned = _ask(config, mmad, path, ranks)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from data.files import read_json, write_json
+from data.processes.lock import held
 from data.run import Run
 from eval.segmentation.config import other_data, trained_data
 
+WAIT_SECONDS = 60.0  # for another evaluation that writes them
 EDDM_KEYS = ("AD", "RDL", "DC", "DFM_iou")
 SEGMENTATION_KEYS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "image_auroc")
 
@@ -47,8 +49,9 @@ def find_evaluations(run: Run) -> dict[str, Path]:
 
 def write_results(run: Run) -> dict[str, Any]:
     """Writes `RUN/results.json` and returns it."""
-    results = collect_results(run)
-    write_json(run.results, results)
+    with held(run.results, wait=WAIT_SECONDS):  # evaluations side by side: the last one to write has seen all
+        results = collect_results(run)
+        write_json(run.results, results)
     return results
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json, write_json, write_text
+from data.processes.lock import held
 from data.run import Run, open_run
 from data.sample import Sample
 from data.source import load_samples
@@ -72,9 +73,14 @@ def build_report(config: ReportConfig) -> Path:
     """Writes `RUN/report.html`, `report.json`, `report.md` and `results.json`; returns the path of the page.
 
     Raises:
-        UserError: If there is no such run, or nothing in it.
+        UserError: If there is no such run, nothing is in it, or another process writes its report.
     """
     run = open_run(config.run)
+    with held(run.report):
+        return _build(run, config)
+
+
+def _build(run: Run, config: ReportConfig) -> Path:
     _refuse_empty(run)
     facts = collect_facts(run, config)
     cases, store = _measure(run, facts, config)

@@ -22,6 +22,7 @@ from data.errors import UserError
 from data.files import hash_value, write_json
 from data.image_size import read_size
 from data.parallel import map_threads
+from data.processes.lock import held
 from data.ranks import Ranks
 from data.sample import ImageArray, Sample, load_image, load_mask
 from eval.metrics.pixels import Engine
@@ -104,8 +105,19 @@ def evaluate(
 
     Raises:
         UserError: If a map, mask or image is missing, does not decode, has a NaN or an unexpected size. What is wrong
-            with maps is collected: the first few are named, the others are kept.
+            with maps is collected: the first few are named, the others are kept. Or if another process writes there.
     """
+    with held(*{job.store, job.report or job.store}, by=ranks.once):
+        return _evaluate(job, config, ranks, open_eye, describe)
+
+
+def _evaluate(
+    job: Job,
+    config: ScoringConfig,
+    ranks: Ranks,
+    open_eye: Callable[[], Eye] | None,
+    describe: Callable[[Mapping[str, MapRow]], dict[str, Any]],
+) -> dict[str, Any]:
     started, started_cpu = time.perf_counter(), time.process_time()
     maps = _Maps(job, config, ranks, open_eye)
     made = maps.complete()
@@ -202,6 +214,8 @@ class _Maps:
         unscored = [sample for sample in self.samples if sample.id in self.rows and sample.id not in self.scores]
         if self._ranks.is_main and self.rows:
             log.info("%d of %d anomaly maps are there from an earlier run.", len(self.rows), len(self.samples))
+        if self._open_eye is not None:
+            self._check_masks(new)
         mine = self._ranks.share([*new, *unscored])
         with self._store.writing():
             found = tqdm(self._find(mine), "anomaly maps", len(mine), unit="image", disable=not mine)
@@ -213,6 +227,25 @@ class _Maps:
             )
         self._resume()
         return len(new)
+
+    def _check_masks(self, samples: Sequence[Sample]) -> None:
+        """Finds masks that could not be scored before the model has looked at their images for hours.
+
+        Raises:
+            UserError: Naming those that are missing, corrupt, of another size than their image, or empty.
+        """
+
+        def find_problem(sample: Sample) -> str:
+            try:
+                load_mask(sample, read_size(sample.image))
+            except UserError as error:
+                return str(error)
+            return ""
+
+        marked = [sample for sample in self._ranks.share(samples) if not sample.is_normal]
+        found = list(filter(None, map_threads(find_problem, marked, workers=self._config.workers)))
+        if problems := [problem for part in self._ranks.gather(found) for problem in part]:
+            raise UserError(f"{len(problems)} masks cannot be used: {list_some(problems)}")
 
     def _find(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, MapRow, MapArray | UserError]]:
         """Each sample with its row and its map, or with what is wrong with the map's file."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data.errors import UserError
 from data.files import make_dir, read_jsonl, write_jsonl
 from data.row_log import RowLog
-from models.experts.map_file import read_map
+from models.experts.map_file import read_map, write_map
 
 SUFFIX = ".jsonl"
 
@@ -107,8 +107,7 @@ class MapStore:
     def save(self, sample_id: str, anomaly_map: NDArray[np.floating]) -> str:
         """Saves a map and returns its path for `MapRow.map`."""
         path = Path("maps") / f"{sample_id}.npy"
-        make_dir((self.folder / path).parent)
-        np.save(self.folder / path, anomaly_map.astype(np.float32, copy=False))
+        write_map(self.folder / path, anomaly_map)
         return path.as_posix()
 
     @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import write_json, write_text
+from data.processes.lock import held
 from eval.tables.classification import reproduce_classification, reproduce_prompt_parts, reproduce_severity
 from eval.tables.comparison import Comparison, format_comparison
 from eval.tables.config import ReproduceConfig
@@ -51,19 +52,19 @@ def reproduce(config: ReproduceConfig) -> str:
         The tables as text: ours | paper | difference.
 
     Raises:
-        UserError: If there is no such table.
+        UserError: If there is no such table, or another process makes it.
     """
     if config.table != "all" and config.table not in TABLES:
         raise UserError(f"No table '{config.table}'. Choose table= from {', '.join(TABLES)}, or all.")
     keys = list(TABLES) if config.table == "all" else [config.table]
-    out = Path(config.out)
+    page = Path(config.out) / f"{config.table}.html"
     made = []
-    for key in keys:
-        log.info("%s …", key)
-        comparison = TABLES[key](config)
-        write_json(out / f"{key}.json", comparison.as_json())
-        made.append(comparison)
-    page = out / f"{config.table}.html"
-    write_text(page, render_page(made))
+    with held(page):
+        for key in keys:
+            log.info("%s …", key)
+            comparison = TABLES[key](config)
+            write_json(page.with_name(f"{key}.json"), comparison.as_json())
+            made.append(comparison)
+        write_text(page, render_page(made))
     log.info("Page: %s", page)
     return "\n\n".join(format_comparison(comparison) for comparison in made)

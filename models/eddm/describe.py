@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from data.content import hash_files
 from data.errors import UserError
 from data.image_size import read_size
+from data.processes.lock import held
 from data.ranks import Ranks, join_ranks
 from data.readers.listing import list_images
 from data.row_log import own_log, take_in
@@ -90,7 +91,8 @@ def describe(config: DescribeConfig, wanted: Collection[str] | None = None) -> P
         wanted: Ids of the images of the part to describe; None takes all.
 
     Raises:
-        UserError: If there is nothing to describe, no EDDM, or an image does not decode.
+        UserError: If there is nothing to describe, no EDDM, another process describes the same, or an image does not
+            decode.
     """
     if config.sources and config.folder:
         raise UserError("Both sources and folder are set. Give one of them.")
@@ -100,10 +102,11 @@ def describe(config: DescribeConfig, wanted: Collection[str] | None = None) -> P
     items = ranks.once(lambda: list_items(config))
     if wanted is not None:
         items = [(name, image) for name, image in items if name in wanted]
-    eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code, where=config)
     name = config.name or (Path(config.folder).name if config.folder else "custom" if config.sources else config.part)
     path = run.descriptions / f"{name}.jsonl"
-    written = describe_items(eddm, items, Manner(config.mode, config.length), path, config.batch_size, ranks)
+    with held(path, by=ranks.once):
+        eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code, where=config)
+        written = describe_items(eddm, items, Manner(config.mode, config.length), path, config.batch_size, ranks)
     if ranks.is_main:
         log.info("Descriptions: %d new, %d in all, in %s", written, len(items), path)
     return path

@@ -19,9 +19,11 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from data.files import make_dir, read_json, write_json
+from data.processes.lock import held
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
 from models.device import choose
+from models.experts.map_file import write_map
 
 SETTINGS = "maps.json"
 MapMaker = Callable[[ImageArray], NDArray[np.float32]]
@@ -66,9 +68,14 @@ def export_maps(config: ExportConfig) -> Path:
     """Writes one `.npy` an image; categories and images that are there already are kept. Returns the folder.
 
     Raises:
-        UserError: If anomalib or the model is missing, `out` holds maps of other settings, or there are no images.
+        UserError: If anomalib or the model is missing, `out` holds maps of other settings, another process writes
+            there, or there are no images.
     """
-    root, out = Path(config.data_root), Path(config.out)
+    with held(Path(config.out)):
+        return _export(config, Path(config.data_root), Path(config.out))
+
+
+def _export(config: ExportConfig, root: Path, out: Path) -> Path:
     source = Source(reader=config.dataset, root=config.data_root, splits=[config.split], categories=config.categories)
     samples = load_samples([source]).samples
     settings = out / SETTINGS
@@ -84,7 +91,7 @@ def export_maps(config: ExportConfig) -> Path:
             continue
         make_map = load_map_maker(config, category)
         for sample in tqdm(pending, desc=category, unit="map"):
-            _save(_path(out, root, sample), make_map(load_image(sample.image)))
+            write_map(_path(out, root, sample), make_map(load_image(sample.image)))
     return out
 
 
@@ -169,11 +176,3 @@ def _one_size(images: Sequence[ImageArray]) -> Iterator[ImageArray]:
 
 def _path(out: Path, root: Path, sample: Sample) -> Path:
     return out / sample.image.relative_to(root).with_suffix(".npy")
-
-
-def _save(path: Path, values: NDArray[np.float32]) -> None:
-    make_dir(path.parent)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        np.save(file, values)
-    part.replace(path)

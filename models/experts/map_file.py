@@ -1,4 +1,4 @@
-"""One anomaly map on disk: `.npy`, `.tiff`, `.tif` or `.png`, one channel, higher is worse.
+"""One anomaly map on disk: `.npy`, `.tiff`, `.tif` or `.png`, one channel, higher is worse; it is written as `.npy`.
 
 Floating-point files are taken as they are. An 8-bit PNG or TIFF is divided by 255, a 16-bit one by 65535, so that
 both mean 0..1; nothing is stretched per image, which would make scores of different images incomparable.
@@ -6,6 +6,7 @@ both mean 0..1; nothing is stretched per image, which would make scores of diffe
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
+from data.files import write_bytes
 from data.pixels.decode import (
     UnreadableError,
     check_header,
@@ -24,6 +26,17 @@ from data.pixels.decode import (
 )
 
 SUFFIXES = (".npy", ".tiff", ".tif", ".png")
+
+
+def write_map(path: Path, anomaly_map: NDArray[np.floating]) -> None:
+    """Writes a map (H, W) as float32; the file appears whole.
+
+    Raises:
+        UserError: If the disk is full, or the file cannot be written.
+    """
+    content = io.BytesIO()  # written to a file, numpy does not tell why it could not
+    np.save(content, anomaly_map.astype(np.float32, copy=False))
+    write_bytes(path, content.getbuffer(), durable=False)
 
 
 def read_map(path: Path) -> NDArray[np.floating]:

@@ -1,15 +1,17 @@
 """What the folder of a fitted expert holds besides its own files: `expert.json` and `gate.json`.
 
-expert.json                    {"expert", "config", "fitted": {category: [sample id, …]}}, written last: it is complete
-gate.json                      {category: {"score", "pixel"}}
-images.json                    hashes of the images that it was fitted on, whatever they are called
 <category>/<name>.safetensors  what was fitted on a category
+images.json                    hashes of the images that it was fitted on, whatever they are called
+expert.json                    {"expert", "config", "fitted": {category: [sample id, …]}}
+gate.json                      {category: {"score", "pixel"}}; it gets its place last: the folder is complete
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +21,40 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.content import hash_files
-from data.errors import UserError
+from data.errors import UserError, writing
 from data.files import hash_value, make_dir, read_json, write_json
+from data.processes.aside import written_aside
 from models.experts.backbone import Backbone
 from models.experts.expert import Gate
 
 Config = TypeVar("Config")
 EXPERT, GATE, IMAGES = "expert.json", "gate.json", "images.json"
+
+
+@contextmanager
+def replacing_expert(folder: Path) -> Iterator[Path]:
+    """A folder for the files of a fitted expert, which go to their places in `folder` when the block succeeds.
+
+    An earlier fit is whole until then. While its files are replaced the gate is missing, and no expert loads without:
+    killed there, the next command asks to fit again. Files of the same folder that are no part of an expert stay.
+
+    Args:
+        folder: Of the expert; the caller alone writes to it.
+    """
+    work = folder.with_name(f".{folder.name}.fitting")
+    shutil.rmtree(work, ignore_errors=True)  # of a fit that was killed
+    try:
+        yield make_dir(work)
+        make_dir(folder)
+        with writing(folder):
+            (folder / GATE).unlink(missing_ok=True)
+            files = [path for path in sorted(work.rglob("*")) if path.is_file()]
+            for path in sorted(files, key=lambda path: path.name == GATE):
+                target = folder / path.relative_to(work)
+                make_dir(target.parent)
+                path.replace(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_gates(folder: Path, gates: Mapping[str, Gate]) -> None:
@@ -111,9 +140,8 @@ def check_backbone(folder: Path, backbone: Backbone, weights_hash: str) -> None:
 def write_tensors(folder: Path, category: str, file: str, tensors: Mapping[str, Tensor]) -> None:
     """Writes what was fitted on a category; the file appears whole or not at all."""
     path = make_dir(category_folder(folder, category)) / file
-    temporary = path.with_suffix(".part")
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary)
-    temporary.replace(path)
+    with written_aside(path) as temporary:
+        save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary)
 
 
 def read_tensors(folder: Path, category: str, file: str, what: str) -> dict[str, Tensor]:

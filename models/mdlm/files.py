@@ -22,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from data.errors import UserError
+from data.errors import UserError, writing
 from data.files import read_json, write_json
+from data.processes.aside import share, written_aside
 from data.run import Run
 from data.training.grounding import DescriptionMode
 from models.device import CPU, Placement
@@ -53,10 +54,13 @@ def save_adapter(
     manifest = folder / MANIFEST
     manifest.unlink(missing_ok=True)
     peft: Any = model.llava.model
-    peft.save_pretrained(str(folder / ADAPTER), save_embedding_layers=False)
+    with writing(folder / ADAPTER):
+        peft.save_pretrained(str(folder / ADAPTER), save_embedding_layers=False)
+    share(folder / ADAPTER)
     adapter_config = folder / ADAPTER / "adapter_config.json"
     write_json(adapter_config, {**read_json(adapter_config), "base_model_name_or_path": None})
-    save_file(head_state(model), folder / HEADS)
+    with written_aside(folder / HEADS) as temporary:
+        save_file(head_state(model), temporary)
     tokenizer.save_pretrained(str(folder / TOKENIZER))
     built = _with_paths(asdict(config), lambda path: _relative(path, folder))
     write_json(manifest, {"format": FORMAT, "mdlm": built, "descriptions": descriptions})

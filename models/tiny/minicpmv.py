@@ -24,6 +24,10 @@ from transformers import (
 from transformers.models.minicpmv4_6.image_processing_minicpmv4_6 import MiniCPMV4_6ImageProcessor
 from transformers.models.minicpmv4_6.video_processing_minicpmv4_6 import MiniCPMV4_6VideoProcessor
 
+from data.errors import writing
+from data.files import make_dir
+from data.processes.aside import share
+
 IMAGE_TOKENS = {
     "image_token": "<|image_pad|>",
     "video_token": "<|video_pad|>",
@@ -179,9 +183,10 @@ def build_model(config: TinyMiniCPMVConfig, tokenizer: PreTrainedTokenizerFast) 
 
 def save_checkpoint(folder: Path, model: MiniCPMV4_6ForConditionalGeneration, processor: MiniCPMV4_6Processor) -> None:
     """Writes weights (safetensors), config, tokenizer and processor into one folder that transformers loads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    processor.save_pretrained(folder)
-    model.save_pretrained(folder)
+    with writing(make_dir(folder)):
+        processor.save_pretrained(folder)
+        model.save_pretrained(folder)
+    share(folder)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from data.errors import UserError
+from data.files import write_bytes
 from data.sample import ImageArray, MaskArray
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
 from models.experts.expert import Detection
@@ -143,9 +144,7 @@ def write_picture(path: Path, image: ImageArray, side: int | None) -> Path:
         image = cv2.resize(  # type: ignore[assignment]
             image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
-    temporary.replace(path)
+    write_bytes(path, cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes(), durable=False)
     return path
 
 

@@ -18,6 +18,7 @@ import psutil
 from data.content import hash_files
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json, write_json
+from data.processes.lifeline import command_line
 
 QUIET_SECONDS = 8.0  # a heartbeat is printed when a stage has said nothing for this long
 PROGRESS_SECONDS = 4.0  # progress bars are repeated at most this often
@@ -162,7 +163,7 @@ class _Process:
         self.stopping = False  # what it says from then on goes to the log alone
         print(f"[{stage.name}] python -m {' '.join(stage.arguments)}", file=sys.stderr, flush=True)
         self.child = subprocess.Popen(
-            [sys.executable, "-u", "-m", *stage.arguments],
+            command_line(stage.arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import UserError
+from data.errors import FullDiskError, UserError
 from data.files import (
     append_jsonl,
     hash_value,
@@ -104,7 +104,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(FullDiskError, match=r"Cannot write .*value\.json: the disk is full"):
         write_json(path, {"new": True})
     assert read_json(path) == {"old": True}
     assert [entry.name for entry in tmp_path.iterdir()] == ["value.json"]

@@ -36,7 +36,11 @@ def test_filters_and_limit(write_mvtec) -> None:
         ({"reader": "bsdata", "root": "$EIAD_DATA/bsdata"}, r"Get it: git clone \S+ \$EIAD_DATA/bsdata\."),
         ({"reader": "photos", "root": "/no/such"}, r"\(reader 'photos'\)\. Check the path\."),
         ({"categories": ["bottle"]}, r"No category \['bottle'\]"),
-        ({"splits": ["validation"]}, r"No samples in .*What does it hold\? python -m scripts\.doctor data=/"),
+        ({"splits": ["validation"]}, r"splits validation in .* It has: test \(4 images\), train \(2 images\)\. Choose"),
+        (
+            {"splits": ["validation"], "categories": ["washer"]},
+            r"It has of washer: test \(4 images\), train \(2 images\)",
+        ),
     ],
 )
 def test_user_errors(write_mvtec, changes: dict, message: str) -> None:

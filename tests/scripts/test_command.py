@@ -44,6 +44,12 @@ def test_typed_conversion_refuses_what_does_not_fit() -> None:
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "the disk is full"),
         (RuntimeError("write failed: No space left on device (os error 28)"), 1, "the disk is full"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "maps/0.npy"), 1, "Cannot write maps/0.npy: the disk quota"),
+        (OSError("4000 requested and 109 written"), 1, "the disk is full"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), 1, "the disk is full"),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), 2, "the file is larger than"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "out/a.json"), 2, "out/a.json: the file system is read-only"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "out/a.json"), 2, "out/a.json: permission denied"),
     ],
 )
 def test_errors_become_one_line(error: BaseException, code: int, message: str, capsys) -> None:
@@ -53,9 +59,10 @@ def test_errors_become_one_line(error: BaseException, code: int, message: str, c
     assert message in capsys.readouterr().err
 
 
-def test_programming_errors_keep_their_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), readable_errors():
-        1 / 0  # noqa: B018
+@pytest.mark.parametrize("error", [ZeroDivisionError(), PermissionError(errno.EPERM, "no"), OSError(errno.EIO, "disk")])
+def test_other_errors_keep_their_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)), readable_errors():
+        raise error
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from data.errors import UserError
-from data.files import make_dir
+from data.files import make_dir, write_bytes
 from data.image_size import read_header
 from data.sample import load_image, resize_image
 
@@ -68,7 +68,6 @@ def _copy(path: Path, folder: Path, size: int | None) -> Path:
         factor = min(1.0, size / max(height, width)) if size else 1.0
         if factor < 1:
             image = resize_image(image, (max(1, round(height * factor)), max(1, round(width * factor))))
-        partial = target.with_suffix(".partial.png")
-        cv2.imwrite(str(partial), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        partial.replace(target)
+        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        write_bytes(target, encoded.tobytes(), durable=False)
     return target

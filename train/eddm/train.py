@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from data.errors import UserError
+from data.errors import UserError, writing
 from data.files import hash_file, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
 from models.chat.batched_vision import batched_vision
@@ -38,7 +38,7 @@ from train.engine.launch import fast_products
 from train.engine.manifest import ALONE, check_ranks, newest_intact, read_manifest
 from train.engine.preflight import begin, check_same
 from train.engine.progress import talking
-from train.engine.stage import Stage, claim, finish
+from train.engine.stage import Stage, alone, claim, finish
 from train.engine.stop import Stop, stopping
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ def train_eddm(config: EDDMConfig) -> None:
 
     Raises:
         UserError: If the data are unusable, the configuration contradicts itself, there is no GPU or too small a one,
-            the ranks do not see each other or differ, or checkpoints of other data or settings are in the way.
+            the ranks do not see each other or differ, another process trains here, or checkpoints of other data or
+            settings are in the way.
     """
     run = Run(Path(config.run_dir))
     check_model(config)
@@ -70,8 +71,8 @@ def train_eddm(config: EDDMConfig) -> None:
             f"optim.deepspeed={config.optim.deepspeed} needs a launcher, for one device, too: "
             "torchrun --nproc_per_node N -m scripts.train_eddm …"
         )
-    ranks.main_decides(lambda: make_dir(run.eddm))
-    with stopping() as stop:
+    with alone(run.eddm), stopping() as stop:
+        ranks.main_decides(lambda: make_dir(run.eddm))
         _ensure_adapter(config, run, base, stop)
     ranks.leave()
 
@@ -195,7 +196,8 @@ def _keep(checkpoint: Path, run: Run, base: str) -> None:
     adapter, partial = run.eddm / "adapter", run.eddm / "adapter.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    shutil.copy2(checkpoint / "adapter_model.safetensors", partial)
+    with writing(partial):
+        shutil.copyfile(checkpoint / "adapter_model.safetensors", partial / "adapter_model.safetensors")
     details = read_json(checkpoint / "adapter_config.json")
     write_json(partial / "adapter_config.json", details | {"base_model_name_or_path": base})
     shutil.rmtree(adapter, ignore_errors=True)

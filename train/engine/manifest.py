@@ -17,6 +17,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import hash_file, make_dir, read_json, write_json
+from data.processes.aside import share
 from train.engine import ranks
 from train.engine.durable import replace_durably, sync, sync_tree
 
@@ -55,6 +56,7 @@ class Keep:
 
 def seal(folder: Path, manifest: Manifest) -> None:
     """Makes a written folder a checkpoint, once every rank has written its files: flush, manifest, flush."""
+    share(folder)
     files = [path for path in sync_tree(folder) if path != folder / MANIFEST]
     listed = {path.relative_to(folder).as_posix(): [path.stat().st_size, hash_file(path)] for path in files}
     write_json(folder / MANIFEST, {**asdict(manifest), "files": listed})

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from data.files import append_jsonl, read_jsonl, write_jsonl
+from data.processes.lock import held
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
 GROUP = 20
+WAIT_SECONDS = 60.0  # for another stage that writes to the log
 
 
 class LogRows:
@@ -45,14 +47,16 @@ class LogRows:
 
     def flush(self) -> None:
         """Writes what is waiting."""
-        append_jsonl(self.path, self.waiting)
+        with held(self.path, wait=WAIT_SECONDS):
+            append_jsonl(self.path, self.waiting)
         self.waiting = []
 
     def _drop_from(self, step: int) -> None:
         if self.path.is_file():
             stage = self.mark.get("stage")
-            rows = read_jsonl(self.path)
-            write_jsonl(self.path, (row for row in rows if row.get("stage") != stage or row["step"] < step))
+            with held(self.path, wait=WAIT_SECONDS):
+                rows = read_jsonl(self.path)
+                write_jsonl(self.path, (row for row in rows if row.get("stage") != stage or row["step"] < step))
 
 
 def join_logs(target: Path, parts: Mapping[str, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from data.content import hash_files
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json, write_json
+from data.processes.lock import held
+from train.engine import ranks
 from train.engine.identity import Identity, describe_change
 from train.engine.manifest import MANIFEST
 from train.engine.resume import Resume
@@ -34,6 +37,15 @@ class Stage:
     identity: Path
     work: Path
     result: Path
+
+
+def alone(*places: Path) -> AbstractContextManager[None]:
+    """Within the block only the ranks of this training write to some places.
+
+    Raises:
+        UserError: On every rank, if another process does.
+    """
+    return held(*places, by=ranks.main_decides)
 
 
 def claim(stage: Stage, identity: Identity, resume: Resume) -> bool:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError
-from data.files import make_dir
+from data.image_size import read_size
+from data.processes.lock import held
 from data.sample import MaskArray, Sample, load_image, load_mask
 from eval.classification.config import ClassificationConfig
 from eval.classification.evaluate import check_dataset
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import GateConfig, GateMethod, f1_max_gate, quantile_gate
 from models.experts.load import ExpertName, parse_expert
-from models.experts.store import EXPERT, write_fitted
+from models.experts.store import GATE, replacing_expert, write_fitted
 from train.experts.fitting import FitExpertConfig, Fitting, prepare_fitting
 from train.experts.photos import fit_photos
 
@@ -28,12 +29,14 @@ def fit_expert(config: FitExpertConfig) -> None:
     """Fits every category of the data, or of a folder of photos, and writes the expert.
 
     Raises:
-        UserError: If there is nothing to fit, too little to hold out, or the gate's data does not suit its method.
+        UserError: If there is nothing to fit, too little to hold out, the gate's data does not suit its method, or
+            another process writes there.
     """
     if parse_expert(config.expert)[0] is ExpertName.oracle:
         raise UserError("The oracle has nothing to fit. Fit another expert.")
     if config.images:
-        fit_photos(config)
+        with held(Path(config.out)):
+            fit_photos(config)
         return
     if not config.dataset or not config.data_root:
         raise UserError("Give images=FOLDER of your own photos, or dataset=READER data_root=DIR.")
@@ -41,7 +44,11 @@ def fit_expert(config: FitExpertConfig) -> None:
     if uses_validation != bool(config.validation_splits):
         what = "needs validation_splits" if uses_validation else "takes no validation_splits; leave them out"
         raise UserError(f"gate.method={config.gate.method.value} {what}.")
-    folder = Path(config.out)
+    with held(Path(config.out)):
+        _fit(config, Path(config.out), uses_validation)
+
+
+def _fit(config: FitExpertConfig, folder: Path, uses_validation: bool) -> None:
     normals = normal_samples(config.samples(config.splits), config.train_share)
     validation = _by_category(config.samples(config.validation_splits)) if uses_validation else {}
     _check_validation(normals, validation, uses_validation)
@@ -62,9 +69,9 @@ def fit_expert(config: FitExpertConfig) -> None:
         log.info("%s: gate on %d images: %s", category, len(calibration), gates[category])
         used += [sample.image for sample in (*samples, *calibration)]
         fitted[category] = sorted({sample.id for sample in [*samples, *calibration]})
-    make_dir(folder)
-    fitting.save(gates, fitted)
-    write_fitted(folder, used)
+    with replacing_expert(folder) as work:
+        fitting.save(work, gates, fitted)
+        write_fitted(work, used)
     log.info("wrote %s", folder)
 
 
@@ -77,7 +84,7 @@ def fit_missing_expert(config: ClassificationConfig) -> None:
         return
     folder = Path(config.out) / "expert"
     kind, _ = parse_expert(config.expert)
-    if kind not in (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib) or (folder / EXPERT).is_file():
+    if kind not in (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib) or (folder / GATE).is_file():
         return
     check_dataset(config)
     log.info("no expert at %s: fitting it on the training split", folder)
@@ -153,6 +160,7 @@ def _check_validation(normals: dict[str, list[Sample]], validation: dict[str, li
     fitted = {sample.image.resolve() for samples in normals.values() for sample in samples}
     for samples in validation.values():
         for sample in samples:
+            load_mask(sample, read_size(sample.image))  # an unusable one is found now, not after the fit
             if sample.image.resolve() in fitted:
                 raise UserError(f"The same image in splits and validation_splits: {sample.image}. Separate them.")
 

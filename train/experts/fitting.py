@@ -92,16 +92,20 @@ class Fitting:
     Attributes:
         learn: Learns a category from its normal samples; None for experts that only get a gate.
         score: Anomaly map (H, W) and score of a sample and its image; `learn` of its category went before.
-        save: Writes the fitted expert, its gates and what it was fitted on.
+        save: Writes the fitted expert, its gates and what it was fitted on to a folder.
     """
 
     learn: Callable[[str, Sequence[Sample]], None] | None
     score: Callable[[Sample, ImageArray], tuple[MapArray, float]]
-    save: Callable[[Mapping[str, Gate], Fitted], None]
+    save: Callable[[Path, Mapping[str, Gate], Fitted], None]
 
 
 def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
-    """The expert that a config names, ready to be fitted into a folder.
+    """The expert that a config names, ready to be fitted.
+
+    Args:
+        config: Which one, and how.
+        folder: Where `precomputed` finds its maps.
 
     Raises:
         UserError: If what it needs (weights, a run, a package) is missing.
@@ -112,38 +116,36 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
         return own if config.device == "auto" else config.device
 
     if kind is ExpertName.patchcore:
-        return _fit_patchcore(replace(config.patchcore, device=device(config.patchcore.device)), folder)
+        return _fit_patchcore(replace(config.patchcore, device=device(config.patchcore.device)))
     if kind is ExpertName.ddad:
-        return _fit_ddad(replace(config, ddad=replace(config.ddad, device=device(config.ddad.device))), folder)
+        return _fit_ddad(replace(config, ddad=replace(config.ddad, device=device(config.ddad.device))))
     if kind is ExpertName.anomalib:
-        return _fit_anomalib(
-            AnomalibExpert(model, replace(config.anomalib, device=device(config.anomalib.device))), folder
-        )
+        return _fit_anomalib(AnomalibExpert(model, replace(config.anomalib, device=device(config.anomalib.device))))
     if kind is ExpertName.mdlm:
-        return _fit_mdlm(config, folder)
+        return _fit_mdlm(config)
     if kind is ExpertName.precomputed:
         return _fit_precomputed(folder)
     raise UserError(f"expert={config.expert} cannot be fitted. Choose one of: {', '.join(FITTED)}.")
 
 
-def _fit_patchcore(config: PatchCoreConfig, folder: Path) -> Fitting:
+def _fit_patchcore(config: PatchCoreConfig) -> Fitting:
     expert = PatchCore(config)
 
     def learn(category: str, samples: Sequence[Sample]) -> None:
         memory = expert.fit(category, _batches(samples, config.batch_size))
         log.info("%s: memory of %d patches", category, len(memory))
 
-    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)
         expert.save(folder, dict(fitted))
 
     return Fitting(learn, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
-def _fit_ddad(config: FitExpertConfig, folder: Path) -> Fitting:
+def _fit_ddad(config: FitExpertConfig) -> Fitting:
     expert = DDAD(config.ddad)
 
-    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)
         expert.save(folder, fitted)
 
@@ -154,28 +156,28 @@ def _fit_ddad(config: FitExpertConfig, folder: Path) -> Fitting:
     )
 
 
-def _fit_anomalib(expert: AnomalibExpert, folder: Path) -> Fitting:
-    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+def _fit_anomalib(expert: AnomalibExpert) -> Fitting:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)
         expert.save(folder, fitted)
 
     return Fitting(expert.fit, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
-def _fit_mdlm(config: FitExpertConfig, folder: Path) -> Fitting:
+def _fit_mdlm(config: FitExpertConfig) -> Fitting:
     expert = MDLMExpert(config.mdlm, {}, trust_remote_code=config.trust_remote_code, where=config)
 
-    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)
         expert.save(folder, dict(fitted))
 
     return Fitting(None, lambda sample, image: expert.score([sample], [image])[0], save)
 
 
-def _fit_precomputed(folder: Path) -> Fitting:
-    expert = PrecomputedExpert(folder, {})
+def _fit_precomputed(maps: Path) -> Fitting:
+    expert = PrecomputedExpert(maps, {})
 
-    def save(gates: Mapping[str, Gate], fitted: Fitted) -> None:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         write_gates(folder, gates)
         write_expert(folder, expert.name, {}, fitted)
 

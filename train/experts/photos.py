@@ -19,7 +19,6 @@ import numpy as np
 from data.content import hash_files
 from data.doctor.recognise import recognise
 from data.errors import UserError
-from data.files import make_dir
 from data.parallel import map_threads
 from data.readers.photos import DATASET
 from data.sample import Sample, load_image, load_mask
@@ -31,7 +30,7 @@ from eval.metrics.image import image_metrics
 from eval.segmentation.expert import identify_expert
 from models.experts.expert import Gate, MapArray
 from models.experts.gate import quantile_gate, thin_map
-from models.experts.store import write_fitted
+from models.experts.store import replacing_expert, write_fitted
 from train.experts.fitting import FitExpertConfig, Fitting, prepare_fitting
 
 log = logging.getLogger(__name__)
@@ -88,10 +87,11 @@ def fit_photos(config: FitExpertConfig) -> None:
     if fitting.learn is None:
         raise UserError(f"images= fits an expert, and there is nothing to fit of '{config.expert}'. Choose another.")
     scored = {category: _fit(fitting, category, product, config) for category, product in products.items()}
-    make_dir(folder)
     gates = {category: scored[category].gate(_rate(config, product), config) for category, product in products.items()}
-    fitting.save(gates, {category: [sample.id for sample in product.sound] for category, product in products.items()})
-    write_fitted(folder, [sample.image for product in products.values() for sample in product.sound])
+    fitted = {category: [sample.id for sample in product.sound] for category, product in products.items()}
+    with replacing_expert(folder) as work:
+        fitting.save(work, gates, fitted)
+        write_fitted(work, [sample.image for product in products.values() for sample in product.sound])
     for category, product in products.items():
         outcome = _calibrate(category, product, scored[category], config, folder)
         path = calibration_path(folder, category if len(products) > 1 else "")

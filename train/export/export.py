@@ -11,6 +11,8 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import make_dir
+from data.processes.aside import share
+from data.processes.lock import held
 from data.run import Run, open_run
 from models.mdlm.files import MANIFEST
 from train.export.card import write_card
@@ -38,6 +40,11 @@ def export_adapter(config: ExportConfig) -> list[str]:
     """
     run, out = open_run(config.run), Path(config.out)
     config.check()
+    with held(out):
+        return _export(config, run, out)
+
+
+def _export(config: ExportConfig, run: Run, out: Path) -> list[str]:
     check_out(run, out, overwrite=config.overwrite)
     parts = find_parts(run, config)
     api = check_hub(config.push_to_hub, private=config.private) if config.push_to_hub else None
@@ -127,8 +134,7 @@ def make_work(out: Path) -> Path:
 
 def publish(work: Path, out: Path) -> None:
     """Gives the proven export its name; an earlier one goes only after that."""
-    for path in filter(Path.is_file, work.rglob("*")):
-        path.chmod(0o644)  # safetensors writes files that only their owner can read
+    share(work)  # safetensors writes files that only their owner can read
     old = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     if out.exists():
         out.rename(old)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.files import write_json
+from data.processes.lifeline import command_line
 from train.export.written import Written
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +106,7 @@ def run_fresh(written: Written) -> dict[str, Tensor]:
     with TemporaryDirectory() as work:
         found = Path(work) / "found.safetensors"
         done = subprocess.run(
-            [sys.executable, "-m", "train.export.reload", json.dumps(values), str(found)],
+            command_line(["train.export.reload", json.dumps(values), str(found)]),
             cwd=work,
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,

@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 import resource
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from data.errors import UserError
+from data.processes.lifeline import end_with_parent
 from data.training.batches import MixedDataset, StepBatches
 from train.engine import ranks
 from train.engine.checkpoint import (
@@ -257,15 +256,7 @@ def begin_worker(number: int) -> None:
     ignore_stop(number)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_training, daemon=True).start()
-
-
-def _end_with_training() -> None:
-    """Ends a data-loading process when its training was killed; torch's own watch only sees forks of the training."""
-    training = multiprocessing.parent_process()
-    if training is not None:
-        training.join()
-        os._exit(1)
+    end_with_parent()  # torch's own watch only sees forks of the training
 
 
 def _timed(loader: Any) -> Iterator[tuple[Any, float]]:

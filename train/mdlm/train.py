@@ -32,7 +32,7 @@ from train.engine.checkpoint import clear_finished
 from train.engine.identity import Identity, flatten, settings_of
 from train.engine.launch import check_launch, whole_parameters
 from train.engine.preflight import begin, check_same
-from train.engine.stage import Stage, claim, finish, name_checkpoint
+from train.engine.stage import Stage, alone, claim, finish, name_checkpoint
 from train.mdlm.config import INDECISIVE, RunConfig, TrainMDLMConfig
 from train.mdlm.loop import StepLoss, fit
 from train.mdlm.losses import LossConfig, mask_loss
@@ -54,20 +54,21 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
     """Trains the adapter and the heads on the training samples, unless they are trained; an interrupted run goes on.
 
     Raises:
-        UserError: If an input is missing or bad, or the loss stops being finite.
+        UserError: If an input is missing or bad, another process trains here, or the loss stops being finite.
     """
     check_launch(config.launch)
     begin(config, config.launch.timeout)
     run = Run(Path(config.run_dir))
-    samples, prompts, drawn = _read_data(config, run)
     stage = _stage(config, run)
-    with ranks.patient(config.launch.timeout):
-        identity = _identity(config, samples, prompts, drawn)
-    if ranks.main_decides(lambda: claim(stage, identity, config.resume)):
-        log.info("%s: already trained in %s.", stage.name, stage.done.parent)
-    else:
-        log.info("%s: %d training images.", stage.name, len(samples))
-        _train(config, samples, prompts, stage, identity)
+    with alone(stage.done.parent):
+        samples, prompts, drawn = _read_data(config, run)
+        with ranks.patient(config.launch.timeout):
+            identity = _identity(config, samples, prompts, drawn)
+        if ranks.main_decides(lambda: claim(stage, identity, config.resume)):
+            log.info("%s: already trained in %s.", stage.name, stage.done.parent)
+        else:
+            log.info("%s: %d training images.", stage.name, len(samples))
+            _train(config, samples, prompts, stage, identity)
     ranks.leave()
 
 

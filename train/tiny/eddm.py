@@ -21,6 +21,7 @@ from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import LETTERS
 from data.ddqa.vocabulary import all_names
 from data.files import make_dir
+from data.processes.aside import written_aside
 from data.tiny.captions import KINDS, corpus
 from models.chat.batched_vision import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
@@ -120,7 +121,7 @@ def train_base(
     stage, identity, started = _base_stage(folder), _identity(config, seed), time.monotonic()
     if claim(stage, identity, resume):
         log.info("EDDM base: already trained with this configuration")
-        shutil.rmtree(_parts_of(folder), ignore_errors=True)
+        shutil.rmtree(parts_of(folder), ignore_errors=True)
         return
     for part in Part:
         train_part(config, folder, part, seed=seed, resume=resume, stop=stop)
@@ -135,7 +136,7 @@ def train_base(
     shutil.rmtree(folder, ignore_errors=True)
     replace_durably(partial, folder)
     finish(stage, identity, {"config": asdict(config), "seed": seed})
-    shutil.rmtree(_parts_of(folder), ignore_errors=True)
+    shutil.rmtree(parts_of(folder), ignore_errors=True)
     log.info("EDDM base: trained in %.0f s", time.monotonic() - started)
 
 
@@ -148,13 +149,13 @@ def _base_stage(folder: Path) -> Stage:
         name="EDDM base",
         done=folder.with_suffix(".json"),
         identity=folder.with_suffix(".identity.json"),
-        work=_parts_of(folder) / READING,
+        work=parts_of(folder) / READING,
         result=folder / "model.safetensors",
     )
 
 
 def _part_stage(folder: Path, part: Part) -> Stage:
-    parts = _parts_of(folder)
+    parts = parts_of(folder)
     return Stage(
         name=f"EDDM base, {part}",
         done=parts / f"{part}.json",
@@ -164,12 +165,13 @@ def _part_stage(folder: Path, part: Part) -> Stage:
     )
 
 
-def _parts_of(folder: Path) -> Path:
+def parts_of(folder: Path) -> Path:
+    """Where the parts of a base lie until it is put together."""
     return folder.with_suffix(".parts")
 
 
 def _weights(folder: Path, part: Part) -> Path:
-    return _parts_of(folder) / f"{part}.safetensors"
+    return parts_of(folder) / f"{part}.safetensors"
 
 
 class _Bench:
@@ -177,7 +179,7 @@ class _Bench:
 
     def __init__(self, config: BaseConfig, folder: Path, seed: int, *, stop: Stop | None) -> None:
         self.config, self.folder, self.seed, self.stop = config, folder, seed, stop
-        self.parts = make_dir(_parts_of(folder))
+        self.parts = make_dir(parts_of(folder))
         torch.manual_seed(seed)
         self.tokenizer = tiny_tokenizer(config.model.vocab_size)
         self.model = build_model(config.model, self.tokenizer)
@@ -210,9 +212,8 @@ class _Bench:
             with self._scenes(config.scenes.count) as scenes:
                 steps.run(VisionLoss(config, self.seeing, scenes), lambda share: [falling(share, 0.45)] * 2)
         target = _weights(self.folder, part)
-        partial = target.with_suffix(".partial.safetensors")
-        save_file(module.state_dict(), partial)
-        replace_durably(partial, target)
+        with written_aside(target) as temporary:
+            save_file(module.state_dict(), temporary)
 
     def train_reading(self) -> None:
         """Loads both parts and trains the language model to read the vision tower.

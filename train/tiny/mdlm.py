@@ -29,6 +29,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from data.errors import writing
+from data.processes.aside import share, written_aside
 from data.tiny.reading import DescriptionReading, reading_corpus
 from data.tiny.referring import KINDS, ReferringScenes, SceneMarks
 from data.training.batches import MixedDataset, Part
@@ -248,7 +250,10 @@ class _Bench:
 
 def _save(model: MDLM, processor: MDLMProcessor, folder: Path) -> None:
     llava = folder / "llava"
-    model.llava.llava.save_pretrained(llava)
-    processor.tokenizer.save_pretrained(llava)
-    save_file({k: v.contiguous() for k, v in model.sam.state_dict().items()}, folder / "sam.safetensors")
-    save_file({k: v.contiguous() for k, v in model.projection.state_dict().items()}, folder / "heads.safetensors")
+    with writing(llava):
+        model.llava.llava.save_pretrained(llava)
+        processor.tokenizer.save_pretrained(llava)
+    share(llava)
+    for name, module in (("sam", model.sam), ("heads", model.projection)):
+        with written_aside(folder / f"{name}.safetensors") as temporary:
+            save_file({key: value.contiguous() for key, value in module.state_dict().items()}, temporary)

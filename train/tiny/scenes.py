@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
+from contextlib import ExitStack
 from types import TracebackType
 
+from data.parallel import worker_pool
 from data.tiny.pool import ScenePool, ScenePoolConfig, draw_pool, join_pools
 
 CHUNK = 500
@@ -27,11 +26,10 @@ class Scenes:
             seed: Seed.
             first: Number of the first scene.
         """
-        self._process = ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),))
+        self._stack = ExitStack()
+        process = self._stack.enter_context(worker_pool(1))
         self._chunks: list[Future[ScenePool]] = [
-            self._process.submit(
-                draw_pool, config, size=size, seed=seed, first=first + done, count=min(CHUNK, count - done)
-            )
+            process.submit(draw_pool, config, size=size, seed=seed, first=first + done, count=min(CHUNK, count - done))
             for done in range(0, count, CHUNK)
         ]
         self._joined = 0
@@ -52,15 +50,4 @@ class Scenes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.shutdown(cancel_futures=True)
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent is gone: one that was killed cannot tell it to."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        self._stack.close()

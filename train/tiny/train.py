@@ -14,6 +14,7 @@ from data.run import Run
 from train.engine import ranks
 from train.engine.launch import check_launch
 from train.engine.preflight import begin
+from train.engine.stage import alone
 from train.engine.stop import Stop, stopping
 from train.mdlm.config import RunConfig
 from train.tiny import eddm, mdlm
@@ -24,7 +25,7 @@ def train_tiny_base(config: TinyBaseConfig) -> None:
     """Trains what `config.part` names; what is finished is skipped, what was interrupted goes on.
 
     Raises:
-        UserError: If several ranks are to train EDDM's base.
+        UserError: If several ranks are to train EDDM's base, or another process trains the same.
     """
     check_launch(config.launch)
     begin(config, config.launch.timeout)
@@ -36,13 +37,18 @@ def train_tiny_base(config: TinyBaseConfig) -> None:
             _train_eddm(config, run, stop)
     if config.part in (BasePart.mdlm, BasePart.all):
         how = RunConfig(tracking=config.tracking, launch=config.launch)
-        mdlm.train_base(config.mdlm, folder=run.mdlm / "base", seed=config.seed, run=how, resume=config.resume)
+        folder = run.mdlm / "base"
+        with alone(folder):
+            mdlm.train_base(config.mdlm, folder=folder, seed=config.seed, run=how, resume=config.resume)
     ranks.leave()
 
 
 def _train_eddm(config: TinyBaseConfig, run: Run, stop: Stop) -> None:
     folder, seed, resume = make_dir(run.eddm) / "base", config.seed, config.resume
     if config.part in (BasePart.language, BasePart.vision):
-        eddm.train_part(config.eddm, folder, eddm.Part(config.part.value), seed=seed, resume=resume, stop=stop)
+        part = eddm.Part(config.part.value)
+        with alone(eddm.parts_of(folder) / part):
+            eddm.train_part(config.eddm, folder, part, seed=seed, resume=resume, stop=stop)
     else:
-        eddm.train_base(config.eddm, folder, seed=seed, log_to=run.eddm / "log.jsonl", resume=resume, stop=stop)
+        with alone(folder, *(eddm.parts_of(folder) / part for part in eddm.Part)):
+            eddm.train_base(config.eddm, folder, seed=seed, log_to=run.eddm / "log.jsonl", resume=resume, stop=stop)

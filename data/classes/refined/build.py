@@ -20,6 +20,7 @@ from data.classes.refined.rules import NORMAL, count_differences, release_counts
 from data.errors import UserError
 from data.files import make_dir, write_csv, write_json
 from data.masks import MaskFile
+from data.processes.lock import held
 from data.source import Source, load_samples
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,14 @@ def build_ac(config: ACConfig) -> Counter[tuple[str, str]]:
     release's, and the corrections). The folder appears whole or not at all.
 
     Raises:
-        UserError: If the source or a correction is unusable, `out` exists, or a link crosses file systems.
+        UserError: If the source or a correction is unusable, `out` exists or is being written, or a link crosses file
+            systems.
     """
-    out = Path(config.out)
+    with held(Path(config.out)):
+        return _build(config, Path(config.out))
+
+
+def _build(config: ACConfig, out: Path) -> Counter[tuple[str, str]]:
     if out.exists():
         raise UserError(f"{out} exists already. Delete it, or choose another out=.")
     reader = "mvtec_ad" if config.dataset is Refined.mvtec_ac else "visa"

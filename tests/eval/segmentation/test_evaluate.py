@@ -185,6 +185,15 @@ def test_a_changed_model_or_image_is_predicted_again(run: Run) -> None:
     assert len(everything.prompts) == 12
 
 
+def test_an_empty_mask_is_found_before_the_model_looks(run: Run) -> None:
+    mask = sorted((run.data / "unseen").rglob("*_mask.png"))[0]
+    cv2.imwrite(str(mask), np.zeros((SIZE, SIZE), np.uint8))
+    predictor = Redness()
+    with pytest.raises(UserError, match=f"1 masks cannot be used: Empty mask: .*{mask.name}"):
+        evaluate_segmentation(make_config(run), lambda run, model: predictor)
+    assert not predictor.prompts
+
+
 def test_seen_categories_are_refused(run: Run) -> None:
     with pytest.raises(UserError, match="gear"):
         evaluate_segmentation(make_config(run, part="train"), lambda run, model: Redness())

@@ -146,6 +146,21 @@ def test_ctrl_c_ends_the_running_stage_and_keeps_the_finished_one(tmp_path: Path
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path / "up") in (p.info["cmdline"] or [])]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_stage_ends_with_a_run_that_is_killed_or_loses_its_terminal(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "sleep_long.py").write_text(SLEEP)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER.format(folder=str(tmp_path))], cwd=ROOT)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    stages = psutil.Process(driver.pid).children(recursive=True)
+    assert len(stages) == 1
+    driver.send_signal(number)
+    driver.wait()
+    _, alive = psutil.wait_procs(stages, timeout=20)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+
 def test_a_silent_stage_gets_a_heartbeat(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.pipeline.stages.QUIET_SECONDS", 0.3)
     (tmp_path / "nap.py").write_text("import time; time.sleep(1.5)")
