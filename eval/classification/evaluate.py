@@ -23,6 +23,7 @@ from eval.classification.scores import Prediction, log_tables, read_predictions,
 from eval.classification.velm import Pipeline, summarise_gate
 from eval.segmentation.expert import expert_digest, fitted_ids, list_unfitted, use_calibrations
 from eval.tables.velm import uncovered_categories
+from models.chat.config import public_url
 from models.chat.load import load_chat
 from models.chat.protocol import ChatModel
 from models.eddm.eddm import load_eddm
@@ -48,6 +49,13 @@ def run_classification(config: ClassificationConfig) -> dict[str, Any]:
         return score_file(config) if config.predictions else classify_dataset(config)
 
 
+def _tell(config: ClassificationConfig) -> dict[str, Any]:
+    """The configuration as a result may hold it."""
+    values = asdict(config)
+    values["chat"]["api"]["base_url"] = public_url(config.chat.api.base_url)
+    return values
+
+
 def score_file(config: ClassificationConfig) -> dict[str, Any]:
     """Scores a file of published predictions."""
     predictions_path, classes_path = Path(config.predictions), Path(config.classes)
@@ -56,7 +64,7 @@ def score_file(config: ClassificationConfig) -> dict[str, Any]:
     out = make_dir(Path(config.out))
     result = score_all(predictions, products, config.classes, config)
     result["files"] = {str(path): hash_file(path) for path in (predictions_path, classes_path)}
-    result["config"] = asdict(config) | {"names": config.names.value}
+    result["config"] = _tell(config) | {"names": config.names.value}
     for category, first, second in shared_descriptions(products):
         log.warning("%s: '%s' and '%s' of %s share their description.", classes_path, first, second, category)
     write_json(out / "results.json", result)
@@ -111,7 +119,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     }
     result["skipped"] = [{"id": sample_id, "reason": reason} for sample_id, reason in listing.skipped]
     result["files"] = {str(classes_path): hash_file(classes_path)}
-    result["config"] = asdict(config)
+    result["config"] = _tell(config)
     write_json(out / "results.json", result)
     images = {sample.id: sample.image for sample in listing.samples}
     write_classification_report(out, result, rows, products, images, config)

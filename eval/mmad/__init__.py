@@ -1,4 +1,4 @@
 """MMAD (EIAD, Table III): multiple-choice questions about inspection images, asked and scored.
 
-Public modules: `evaluate`, `prompt`.
+Public modules: `answers`, `evaluate`, `prompt`.
 """

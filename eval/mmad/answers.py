@@ -12,11 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.errors import UserError
-from data.files import append_jsonl, hash_value, read_jsonl
+from data.errors import UserError, printable
+from data.files import hash_value, read_jsonl
 from data.mmad import DATASETS, LETTERS, MMAD, NORMAL_FLAG, Skipped
 from data.ranks import Ranks
-from data.row_log import own_log, take_in
+from data.row_log import RowLog, own_log, take_in
 from eval.mmad.answer_file import OWN
 from eval.mmad.prompt import Planned
 from models.chat.answers import parse_letter
@@ -137,15 +137,16 @@ def _read_keyed(path: Path) -> dict[str, Row]:
 
 def _ask(waiting: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer, *, done: int) -> None:
     """Asks some questions, and appends each answer as it comes; `done` were answered before."""
-    with tqdm(total=done + len(waiting), initial=done, unit="question", desc="MMAD") as bar:
+    bar = tqdm(total=done + len(waiting), initial=done, unit="question", desc="MMAD")
+    with bar, RowLog(path) as rows:
         for answered in _answers(waiting, model):
-            rows = []
             for planned, reply in answered:
                 if isinstance(reply, Failure):
-                    tqdm.write(f"no answer: {planned.image.key}: {planned.question.text!r}: {reply.reason}")
-                rows.append(_row(planned, key, reply))
-            if rows:
-                append_jsonl(path, rows)
+                    reason = f"{planned.image.key}: {planned.question.text!r}: {reply.reason}"
+                    tqdm.write(printable(f"no answer: {reason}"))
+                rows.add(_row(planned, key, reply))
+            if not isinstance(model, StreamingChat):
+                rows.flush()  # the next block may take long
             bar.update(len(answered))
 
 

@@ -7,6 +7,10 @@ import re
 BoxFraction = tuple[float, float, float, float]  # xyxy in 0..1 of width and height
 
 _END_OF_THOUGHTS = "</think>"
+_CONTROL = re.compile(  # colours and the like; titles and links; what is left
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]",
+    re.DOTALL,
+)
 _LETTER = re.compile(r"\(?([A-Z])\)?(?:[.:)](?:\s.*)?)?", re.DOTALL)
 _NUMBER = r"\s*(\d+(?:\.\d+)?|\.\d+)\s*"
 _BOX = re.compile(r"\[" + ",".join([_NUMBER] * 4) + r"\]")
@@ -18,6 +22,11 @@ def strip_thinking(reply: str) -> str:
     Chat formats may put the opening tag into the prompt, so it need not be there.
     """
     return reply.rpartition(_END_OF_THOUGHTS)[2].strip()
+
+
+def plain_text(reply: str) -> str:
+    """A reply without the control characters that could redraw or hide what stands on a terminal, and their codes."""
+    return _CONTROL.sub("", reply).strip()
 
 
 def parse_letter(reply: str, count: int) -> int | None:

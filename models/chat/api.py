@@ -7,74 +7,37 @@ A timeout, a broken connection, status 408, 409, 429 or 5xx, a body that is no J
 - a question that got none of those, or was refused (400), is a `Failure`;
 - a server that cannot be reached any more, or fails at `give_up_after` questions in a row, ends the run with an error.
 
-The key comes from the environment and appears in no log, file or message.
+All exchanges run in one thread of their own, so an answer that is written down meanwhile holds none of them; whoever is
+interrupted closes them at once. The key comes from the environment and appears in no log, file or message.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import cv2
-import openai
-from openai.types.chat import ChatCompletion
 
 from data.errors import UserError
 from data.image_size import read_header
 from data.sample import load_image
-from models.chat.answers import strip_thinking
+from models.chat.answers import plain_text, strip_thinking
 from models.chat.config import ApiConfig
 from models.chat.protocol import ChatRequest, Failure
+from models.chat.server import BrokenError, RefusedError, Server
 
 MEDIA = {"PNG": "png", "JPEG": "jpeg"}  # what is sent as it is
 CACHED_IMAGES = 64  # of the latest, encoded
-LONGEST_PROBE = 10.0  # seconds
-
-
-class _RetryError(Exception):
-    """An attempt failed in a way that another may not."""
-
-    def __init__(self, reason: str, after: float | None = None) -> None:
-        super().__init__(reason)
-        self.after = after
-
-
-class _EmptyReplyError(_RetryError):
-    """The model said nothing."""
-
-
-class _ConnectionError(_RetryError):
-    """The connection broke, or there was none."""
-
-
-class _Unreachable(Failure):
-    """The server is gone."""
-
-
-@dataclass(slots=True)
-class _Pace:
-    """Hands out start times."""
-
-    per_minute: int
-    next_start: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def wait(self, stop: threading.Event) -> None:
-        if self.per_minute <= 0:
-            return
-        with self.lock:
-            start = max(self.next_start, time.monotonic())
-            self.next_start = start + 60 / self.per_minute
-        stop.wait(start - time.monotonic())
+AHEAD = 4  # answers that may wait to be taken, per request under way
 
 
 class ApiChat:
@@ -88,18 +51,17 @@ class ApiChat:
             config: The server.
 
         Raises:
-            UserError: If OpenAI's own server is meant and there is no key.
+            UserError: If OpenAI's own server is meant and there is no key, or the address is none.
         """
-        key = os.environ.get(config.key_variable, "")
+        key = os.environ.get(config.key_variable, "").strip()
         if not key and not config.base_url:
             raise UserError(f"Set {config.key_variable} to the key, or api.base_url= to a server that needs none.")
-        self._key, self.model, self.config = key, model, config
-        self.name = f"{config.base_url or 'openai'}/{model}"
-        self._pace = _Pace(config.requests_per_minute)
-        self._client = openai.OpenAI(
-            api_key=key or "none", base_url=config.base_url or None, timeout=config.timeout, max_retries=0
-        )
-        self._encode = lru_cache(CACHED_IMAGES)(self._encode_image)
+        self.model, self.config = model, config
+        self._server = Server(config, key)
+        self.name = f"{self._server.name}/{model}"
+        self._images: dict[Path, asyncio.Future[str]] = {}
+        self._next_start = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Replies in the order of the requests.
@@ -121,141 +83,172 @@ class ApiChat:
             UserError: If the server rejects the key, does not know the model, cannot be reached any more, or failed at
                 `give_up_after` questions in a row; answers that were under way are yielded before.
         """
-        stop = threading.Event()
-        waiting = iter(enumerate(requests))
-        running: dict[Future[str | Failure], int] = {}
-        failed_in_row = 0
-        pool = ThreadPoolExecutor(self.config.concurrency)
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="chat", daemon=True).start()
+            weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
+        taken: SimpleQueue[tuple[int, str | Failure] | BaseException | None] = SimpleQueue()
+        run = asyncio.run_coroutine_threadsafe(_Round(self, requests, taken).run(), self._loop)
         try:
-            while True:
-                while len(running) < self.config.concurrency and (following := next(waiting, None)):
-                    running[pool.submit(self._ask, following[1], stop)] = following[0]
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    reply, index = future.result(), running.pop(future)
-                    failed_in_row = failed_in_row + 1 if isinstance(reply, Failure) else 0
-                    if isinstance(reply, _Unreachable):
-                        failed_in_row = self.config.give_up_after
-                    else:
-                        yield index, reply
-                    last = reply
-                if failed_in_row >= self.config.give_up_after:
-                    stop.set()  # those under way end after their attempt
-                    for future, index in running.items():
-                        if isinstance(reply := future.result(), str):
-                            yield index, reply
-                    raise UserError(self._farewell(last, failed_in_row))
+            while (found := taken.get()) is not None:
+                if isinstance(found, BaseException):
+                    raise found
+                yield found
         finally:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            run.cancel()  # closes what is still open
 
-    def _farewell(self, last: str | Failure, failed_in_row: int) -> str:
-        reason = last.reason if isinstance(last, Failure) else ""
-        what = (
-            "cannot be reached" if isinstance(last, _Unreachable) else f"failed at {failed_in_row} questions in a row"
-        )
-        return (
-            f"{self.name} {what} ({reason}). What was answered is kept: see to the server, then run the same command "
-            "again to ask the rest."
-        )
-
-    def _ask(self, request: ChatRequest, stop: threading.Event) -> str | Failure:
-        """One question with its retries."""
-        pause = self.config.backoff
-        error: _RetryError | None = None
+    async def ask(self, request: ChatRequest, stop: asyncio.Event) -> tuple[str | Failure, bool]:
+        """One question with its retries, and whether the server is gone."""
+        pause, limit = self.config.backoff, self.config.longest_wait
+        error: BrokenError | None = None
         for attempt in range(self.config.retries + 1):
-            self._pace.wait(stop)
+            await self._wait_for_turn(stop)
             if stop.is_set():
-                return Failure(str(error or "not sent: the run was stopped"))
+                return Failure(str(error or "not sent: the run was stopped")), False
             try:
-                return self._attempt(request)
-            except _RetryError as failed:
-                error = failed
-                seconds = failed.after if failed.after is not None else pause * random.uniform(0.5, 1.5)
-                if attempt < self.config.retries:
-                    stop.wait(min(seconds, self.config.longest_wait))
-                pause = min(2 * pause, self.config.longest_wait)
-            except openai.BadRequestError as refused:
-                return Failure(f"refused (400): {self._clean(refused)}")
-        if isinstance(error, _EmptyReplyError):
-            return ""
-        kind = _Unreachable if isinstance(error, _ConnectionError) and not self._is_there() else Failure
-        return kind(f"{error}, after {self.config.retries + 1} attempts")
+                reply = plain_text(strip_thinking(await self._server.ask(await self._body(request))))
+                if reply:
+                    return reply, False
+                error = None
+            except RefusedError as refused:
+                return Failure(str(refused)), False
+            except BrokenError as broken:
+                error = broken
+            if attempt < self.config.retries:
+                asked = error.after if error else None
+                await _wait(stop, min(pause * random.uniform(0.5, 1.5) if asked is None else asked, limit))
+            pause = min(2 * pause, limit)
+        if error is None:
+            return "", False  # the model said nothing
+        gone = error.unconnected and not await self._server.is_there()
+        return Failure(f"{error}, after {self.config.retries + 1} attempts"), gone
 
-    def _is_there(self) -> bool:
-        """Whether anything answers at the server's address, be it an error."""
-        try:
-            self._client.models.list(timeout=min(self.config.timeout, LONGEST_PROBE))
-        except openai.APIConnectionError:
-            return False
-        except (openai.APIError, ValueError):
-            pass
-        return True
+    async def _wait_for_turn(self, stop: asyncio.Event) -> None:
+        """Hands out start times."""
+        if self.config.requests_per_minute > 0:
+            now = time.monotonic()
+            start = max(self._next_start, now)
+            self._next_start = start + 60 / self.config.requests_per_minute
+            await _wait(stop, start - now)
 
-    def _attempt(self, request: ChatRequest) -> str:
+    async def _body(self, request: ChatRequest) -> dict[str, Any]:
+        content = [
+            {"type": "text", "text": part}
+            if isinstance(part, str)
+            else {"type": "image_url", "image_url": {"url": await self._encode(part)}}
+            for part in request.parts
+        ]
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": request.max_tokens,
+            "temperature": 0,
+        }
+
+    async def _encode(self, path: Path) -> str:
+        self.prepare([path])
+        return await asyncio.shield(self._images[path])
+
+    def prepare(self, paths: Sequence[Path]) -> None:
+        """Begins to encode images; the questions about one image share the work."""
+        for path in paths:
+            if path not in self._images:
+                encoded = asyncio.ensure_future(asyncio.to_thread(encode_image, path, self.config.max_side))
+                encoded.add_done_callback(lambda done: done.cancelled() or done.exception())  # told by who needs it
+                self._images[path] = encoded
+                if len(self._images) > CACHED_IMAGES:
+                    del self._images[next(iter(self._images))]
+
+
+class _Round:
+    """The requests of one call: as many under way as the configuration says.
+
+    Args:
+        chat: Asks.
+        requests: What.
+        taken: Gets (index, reply) as they come, then None, or the error that ends the round.
+    """
+
+    def __init__(
+        self,
+        chat: ApiChat,
+        requests: Sequence[ChatRequest],
+        taken: SimpleQueue[tuple[int, str | Failure] | BaseException | None],
+    ) -> None:
+        self._chat, self._requests, self._taken = chat, requests, taken
+        self._waiting = iter(enumerate(requests))
+        self._stop = asyncio.Event()
+        self._failed_in_row = 0
+        self._farewell = ""
+
+    async def run(self) -> None:
+        """Asks everything, or until the server is given up."""
         try:
-            completion: Any = self._client.chat.completions.create(
-                model=self.model,
-                messages=[{"role": "user", "content": [self._part(part) for part in request.parts]}],  # type: ignore[misc, list-item]
-                max_tokens=request.max_tokens,
-                temperature=0,
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._chat.config.concurrency):
+                    group.create_task(self._work())
+        except BaseExceptionGroup as errors:
+            self._taken.put(errors.exceptions[0])
+        else:
+            self._taken.put(UserError(self._farewell) if self._farewell else None)
+
+    async def _work(self) -> None:
+        """One request after the other; those under way when the server is given up end after their attempt."""
+        config = self._chat.config
+        for index, request in self._waiting:
+            for following in self._requests[index + 1 : index + 1 + config.concurrency]:
+                self._chat.prepare(following.images)
+            reply, gone = await self._chat.ask(request, self._stop)
+            failed = isinstance(reply, Failure)
+            if not failed or not (gone or self._stop.is_set()):
+                self._taken.put((index, reply))
+            self._failed_in_row = self._failed_in_row + 1 if failed else 0
+            if isinstance(reply, Failure) and (gone or self._failed_in_row >= config.give_up_after):
+                self._give_up(reply, gone)
+            while self._taken.qsize() > AHEAD * config.concurrency and not self._stop.is_set():
+                await asyncio.sleep(0.01)  # what was answered is to be written down first
+            if self._stop.is_set():
+                return
+
+    def _give_up(self, last: Failure, gone: bool) -> None:
+        if not self._stop.is_set():
+            what = "cannot be reached" if gone else f"failed at {self._failed_in_row} questions in a row"
+            self._farewell = (
+                f"{self._chat.name} {what} ({last.reason}). What was answered is kept: see to the server, then run "
+                "the same command again to ask the rest."
             )
-        except openai.APITimeoutError as error:
-            raise _RetryError(f"timed out after {self.config.timeout:g} s") from error
-        except openai.APIConnectionError as error:
-            raise _ConnectionError(f"connection failed: {self._clean(error.__cause__ or error)}") from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise UserError(f"{self.name} rejects the key in {self.config.key_variable}. Set a valid one.") from error
-        except openai.NotFoundError as error:
-            raise UserError(f"{self.name} is not known there (404). Check mllm= and api.base_url=.") from error
-        except openai.BadRequestError:
-            raise  # this question's own fault
-        except openai.APIStatusError as error:
-            if error.status_code in (408, 409, 429) or error.status_code >= 500:
-                raise _RetryError(f"status {error.status_code}", _retry_after(error)) from error
-            raise UserError(
-                f"{self.name}: status {error.status_code}: {self._clean(error)}. Fix the request."
-            ) from error
-        except (openai.APIError, ValueError) as error:  # ValueError: the body is no JSON
-            raise _RetryError(f"invalid response: {self._clean(error)}") from error
-        choices = getattr(completion, "choices", None)
-        if not isinstance(completion, ChatCompletion) or not choices or getattr(choices[0], "message", None) is None:
-            raise _RetryError("invalid response: no choices in it")
-        reply = strip_thinking(choices[0].message.content or "")
-        if not reply:
-            raise _EmptyReplyError("empty reply")
-        return reply
-
-    def _part(self, part: str | Path) -> dict[str, Any]:
-        if isinstance(part, str):
-            return {"type": "text", "text": part}
-        return {"type": "image_url", "image_url": {"url": self._encode(part)}}
-
-    def _encode_image(self, path: Path) -> str:
-        """The image as the project sees it, as a data URL."""
-        image = load_image(path)  # a corrupt file must not cost a request
-        header = read_header(path)
-        scale = self.config.max_side / max(image.shape[:2]) if self.config.max_side else 1.0
-        kind = MEDIA.get(header.format) if header.is_plain and scale >= 1 else None
-        if kind is not None:
-            data = path.read_bytes()
-        else:  # servers do not turn photos, and each has its own way with 16 bits and transparency
-            kind = "png"
-            if scale < 1:
-                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-            data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
-        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-    def _clean(self, error: BaseException) -> str:
-        """The first line of an error, without the key."""
-        text = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return text.replace(self._key, "***") if self._key else text
+        self._stop.set()
 
 
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the server asks to wait."""
-    try:
-        return max(0.0, float(error.response.headers.get("retry-after", "")))
-    except ValueError:
-        return None
+def encode_image(path: Path, max_side: int) -> str:
+    """An image as the project sees it, as a data URL.
+
+    Args:
+        path: The file.
+        max_side: Images whose longer side is above this are reduced; 0 reduces none.
+
+    Raises:
+        UserError: If the file is no image.
+    """
+    image = load_image(path)  # a corrupt file must not cost a request
+    header = read_header(path)
+    scale = max_side / max(image.shape[:2]) if max_side else 1.0
+    kind = MEDIA.get(header.format) if header.is_plain and scale >= 1 else None
+    if kind is not None:
+        data = path.read_bytes()
+    else:  # servers do not turn photos, and each has its own way with 16 bits and transparency
+        kind = "png"
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    """Waits so long, or until the round is stopped."""
+    if seconds > 0:
+        try:
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+        except TimeoutError:
+            pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
 
 from models.device import DeviceConfig
 
@@ -47,11 +48,12 @@ class ApiConfig:
     """The server and how hard it is pressed.
 
     Attributes:
-        base_url: Its address, as `http://127.0.0.1:8000/v1`; empty is OpenAI's own.
+        base_url: Its address, as `http://127.0.0.1:8000/v1`; empty is OpenAI's own. A user, a password and a query in
+            it are sent, and told nowhere.
         key_variable: Environment variable that holds the key.
         concurrency: Requests under way at once.
         requests_per_minute: Upper bound on new requests; 0 is none.
-        timeout: Seconds a request may take.
+        timeout: Seconds a request may take, from the look-up of the address to the last byte.
         retries: Further attempts after a failed one.
         backoff: Seconds before the first retry; doubles with each.
         longest_wait: Upper bound on the seconds before a retry.
@@ -70,6 +72,15 @@ class ApiConfig:
     longest_wait: float = 60.0
     give_up_after: int = 20
     max_side: int = 0
+
+
+def public_url(url: str) -> str:
+    """An address as it may be told: without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(unreadable)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 @dataclass(kw_only=True, slots=True)

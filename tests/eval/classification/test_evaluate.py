@@ -76,6 +76,16 @@ def test_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert low <= 87.5 <= high
 
 
+def test_a_result_tells_no_secret_of_the_server_s_address(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(PREDICTIONS))
+    (tmp_path / "c.json").write_text(json.dumps(CLASSES))
+    chosen = config(tmp_path / "p.json", tmp_path / "c.json", tmp_path / "out", "own", Names.normalised)
+    chosen.chat.api.base_url = "https://inspector:pa55@host/v1?token=s3cret"
+    assert run_classification(chosen)["config"]["chat"]["api"]["base_url"] == "https://host/v1"
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or not any(word in path.read_bytes() for word in (b"inspector", b"pa55", b"s3cret"))
+
+
 def test_published_names_are_strict(tmp_path: Path) -> None:
     assert score(tmp_path, names=Names.published)["categories"]["nut"]["accuracy"] == 50
 

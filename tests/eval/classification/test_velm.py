@@ -260,7 +260,7 @@ def test_gate_of_nothing_but_defects() -> None:
 
 @pytest.mark.slow
 def test_through_a_real_server(config: ClassificationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`swift deploy` of a tiny MiniCPM-V with random weights, asked through the openai client."""
+    """`swift deploy` of a tiny MiniCPM-V with random weights, asked through our client."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint

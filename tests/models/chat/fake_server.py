@@ -1,5 +1,6 @@
 """A small OpenAI-compatible server that misbehaves on demand."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -8,12 +9,13 @@ from typing import Any
 
 
 class Server:
-    """Answers by `behave(number of the request, its body)`: text, (status, text), or a named accident."""
+    """Answers by `behave(number of the request, its body)`: text, (status, text), a named accident, or a function."""
 
     def __init__(self, port: int = 0) -> None:
         self.behave: Callable[[int, dict[str, Any]], Any] = lambda number, body: "A"
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Any] = []
+        self.paths: list[str] = []
         self.release = threading.Event()
         self.lock = threading.Lock()
         self.under_way = self.most = 0
@@ -21,7 +23,8 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                outer.handle(self)
+                with contextlib.suppress(ConnectionError):  # whoever asked has gone
+                    outer.handle(self)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -41,6 +44,7 @@ class Server:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         with self.lock:
             self.bodies.append(body)
+            self.paths.append(handler.path)
             self.headers.append(handler.headers)
             number = len(self.bodies)
             self.under_way += 1
@@ -48,6 +52,10 @@ class Server:
         answer = self.behave(number, body)
         with self.lock:
             self.under_way -= 1
+        if callable(answer):  # writes what it likes
+            answer(handler)
+            handler.close_connection = True
+            return
         if answer == "hang":
             self.release.wait(5)
             return

@@ -172,7 +172,10 @@ def test_a_refused_question_is_a_failure_without_retries(server: Server, image: 
     assert len(server.bodies) == 1
 
 
-@pytest.mark.parametrize(("status", "message"), [(401, "rejects the key"), (404, "not known"), (422, "status 422")])
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(401, "rejects the key"), (404, "does not know the model"), (422, "status 422: bad \\*\\*\\*")],
+)
 def test_a_wrong_setup_stops_at_once(server: Server, image: Path, status: int, message: str) -> None:
     server.behave = lambda number, body: (status, json.dumps({"error": {"message": f"bad {KEY}"}}))
     with pytest.raises(UserError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""A merged EDDM behind `swift deploy`, on loopback, asked through the openai client."""
+"""A merged EDDM behind `swift deploy`, on loopback, asked through our client."""
 
 from pathlib import Path
 
