@@ -3,24 +3,41 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 venv=${EIAD_VENV:-.venv}
 python=${PYTHON:-python3}
+stamp="$venv/.installed" # SHA-256 and name of constraints.txt and of every requirement file that was installed under it
 
 install() { # install FILE...: the requirement files, at the tested versions; uv where it works, else pip
-  local stamp="$venv/.installed-$(cat "$@" constraints.txt | sha256sum | cut -c1-16)"
-  [ -f "$stamp" ] && { echo "== environment $venv is up to date"; return; }
+  local wanted others="" said files=()
+  wanted=$(sha256sum constraints.txt "$@") || return 1
+  if [ -f "$stamp" ] && ! grep -qvxFf "$stamp" <<<"$wanted"; then
+    echo "== environment $venv is up to date"
+    return
+  fi
   echo "== installing into $venv (about 7 GB, 1 to 5 minutes)"
-  local files=()
+  if grep -qsxF "$(sha256sum constraints.txt)" "$stamp"; then # other sets stay installed
+    others=$(awk 'NR == FNR { mine[$2]; next } !($2 in mine)' <(echo "$wanted") "$stamp")
+  fi
+  rm -f "$stamp" # an installation that is interrupted is none
   for file in "$@"; do files+=(-r "$file"); done
-  "$venv/bin/python" -m pip install --quiet uv || true
-  VIRTUAL_ENV="$venv" "$venv/bin/python" -m uv pip install --quiet -c constraints.txt "${files[@]}" ||
-    "$venv/bin/python" -m pip install --quiet -c constraints.txt "${files[@]}" || return 1
-  touch "$stamp"
+  local pip=("$venv/bin/python" -m pip install -qq --disable-pip-version-check)
+  "$venv/bin/python" -m uv --version >/dev/null 2>&1 || "${pip[@]}" uv >/dev/null 2>&1 || true
+  said=$(VIRTUAL_ENV="$venv" "$venv/bin/python" -m uv pip install --quiet -c constraints.txt "${files[@]}" 2>&1) ||
+    "${pip[@]}" -c constraints.txt "${files[@]}" || { echo "$said" >&2; return 1; }
+  printf '%s\n' "$wanted" ${others:+"$others"} >"$stamp.part" && mv "$stamp.part" "$stamp"
 }
 
-if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+is_whole() { # a python that runs, and pip, which the making of an environment unpacks last; uv's environments have none
+  "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || return 1
+  [ -f "$stamp" ] || grep -qs '^uv = ' "$venv/pyvenv.cfg" || "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+
+if ! is_whole; then
   echo "== creating the virtual environment $venv"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "error: EIAD needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
-  "$python" -m venv "$venv" || { echo "error: cannot create $venv; set EIAD_VENV to another path" >&2; exit 2; }
+  clear=()
+  [ -f "$venv/pyvenv.cfg" ] && clear=(--clear) # half-made, or its Python is gone; any other folder is left alone
+  "$python" -m venv "${clear[@]}" "$venv" ||
+    { echo "error: cannot create $venv; set EIAD_VENV to another path" >&2; exit 2; }
 fi
 unset PYTHONDONTWRITEBYTECODE # a new environment holds no bytecode: without a cache every start compiles torch and all
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
