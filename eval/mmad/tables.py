@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.metrics.figures import format_figure
 from eval.mmad.score import FIGURES
-from eval.report.page import page_environment
+from eval.report.page import escape_markdown, page_environment
 
 HEADS = {
     "anomaly_discrimination": "Anomaly discrim.",
@@ -25,12 +25,12 @@ HEADS = {
 
 def render_markdown(results: dict[str, Any]) -> str:
     """The summary, the table of datasets with its confidence intervals, and one table of categories a dataset."""
-    lines = [f"**MMAD**, {summary(results)}", ""]
+    lines = [f"**MMAD**, {escape_markdown(summary(results))}", ""]
     blocks = {**results["datasets"], "Mean": results["mean"]}
     lines += _table("Dataset", blocks)
     for name, table in results["datasets"].items():
         if table["categories"]:
-            lines += ["", f"**{name}**", "", *_table("Category", table["categories"])]
+            lines += ["", f"**{escape_markdown(name)}**", "", *_table("Category", table["categories"])]
     return "\n".join(lines) + "\n"
 
 
@@ -67,5 +67,5 @@ def _table(corner: str, blocks: dict[str, Any]) -> list[str]:
         for figure in FIGURES:
             limits = format_limits(table["interval"][figure])
             cells.append(format_figure(table[figure]) + (f" ({limits})" if limits else ""))
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {table['questions']} |")
+        lines.append(f"| {escape_markdown(name)} | " + " | ".join(cells) + f" | {table['questions']} |")
     return lines

@@ -12,6 +12,7 @@ import yaml
 
 from data.files import hash_file, read_json, write_text
 from data.run import Run
+from eval.report.page import escape_markdown
 from models.mdlm.files import MANIFEST
 from train.export.config import ExportConfig
 from train.export.proof import Comparison
@@ -112,8 +113,9 @@ def write_card(folder: Path, run: Run, config: ExportConfig, comparisons: list[C
         "summary": Template(WHOLE).substitute(dtype=formats) if config.merge else ADAPTERS,
         "parts": "\n".join(f"- `{part}/`: {NAMES[part]}{told.get(part, '')}" for part in exports),
         "bases": "\n".join(
-            f"| {part}, {name} | {one['name']}{'' if one['hub'] else ' (a local checkpoint)'} "
-            f"| {one['revision'] or '–'} | `{one['weights']}` |"
+            f"| {part}, {escape_markdown(name)} "
+            f"| {escape_markdown(one['name'])}{'' if one['hub'] else ' (a local checkpoint)'} "
+            f"| {escape_markdown(one['revision'] or '–')} | `{one['weights']}` |"
             for part, name, one in bases
         ),
         "loading": describe_loading(exports),
@@ -131,7 +133,7 @@ def write_card(folder: Path, run: Run, config: ExportConfig, comparisons: list[C
 
 def _show_metrics(metrics: Metrics) -> str:
     rows = [
-        f"| {name} | {key} | {'–' if one is None else f'{one:.2f}'} |"
+        f"| {escape_markdown(name)} | {escape_markdown(key)} | {'–' if one is None else f'{one:.2f}'} |"
         for name, values in metrics.items()
         for key, one in values.items()
     ]
