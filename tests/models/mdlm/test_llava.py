@@ -61,6 +61,26 @@ def test_the_tile_and_the_image_index_matter(mdlm: MDLM) -> None:
     assert not torch.allclose(different[0], different[1], atol=1e-5)
 
 
+def test_the_projector_reads_the_layer_before_the_last_of_the_vision_tower(mdlm: MDLM) -> None:
+    assert mdlm.processor is not None
+    core = mdlm.llava.llava.model
+    last = [layer for layer in core.vision_tower.modules() if type(layer).__name__ == "CLIPEncoderLayer"][-1]
+    seen: dict[str, torch.Tensor] = {}
+    hooks = [
+        last.register_forward_hook(lambda layer, inputs, output: seen.update(before=inputs[0], after=output)),
+        core.multi_modal_projector.register_forward_pre_hook(lambda layer, inputs: seen.update(read=inputs[0])),
+    ]
+    try:
+        run(mdlm, ["dent"])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    after = seen["after"][0] if isinstance(seen["after"], tuple) else seen["after"]
+    assert torch.equal(seen["read"], seen["before"][:, 1:])  # LLaVA's features, without the class token
+    assert not torch.allclose(seen["read"], after[:, 1:], atol=1e-3)
+    assert mdlm.llava.llava.config.vision_feature_layer == -2
+
+
 def test_a_wrong_path_is_a_user_error(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match="No LLaVA-NeXT checkpoint"):
         load_llava(LlavaConfig(path=str(tmp_path)))

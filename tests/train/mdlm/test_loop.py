@@ -1,11 +1,14 @@
 """The loop in real processes: two ranks train like one, and a killed run goes on as if nothing had happened."""
 
+import itertools
+import math
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,18 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from torch import nn
 
 from data.files import read_json, read_jsonl, write_json
 from data.training.batches import MixedDataset, Part
-from train.mdlm.config import LoopConfig
-from train.mdlm.loop import _load
+from train.engine.identity import Identity
+from train.engine.optim import OptimConfig
+from train.engine.tracking import TrackingConfig
+from train.mdlm.config import LoopConfig, RunConfig
+from train.mdlm.loop import StepLoss, _load, fit
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = Path(__file__).with_name("rank_worker.py")
-pytestmark = pytest.mark.slow
 
 
 def launch(folder: Path, count: int = 2, by: str = "torchrun", **spec: Any) -> subprocess.CompletedProcess[str]:
@@ -52,6 +58,56 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in read_jsonl(folder / "log.jsonl")]
 
 
+class Numbers:
+    """Six items that are numbers."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def get(self, epoch: int, index: int) -> int:
+        return index
+
+
+@dataclass
+class Nothing:
+    """A batch that no loss looks at."""
+
+    ids: list[str]
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Nothing":
+        return self
+
+
+def test_each_step_takes_its_own_learning_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    seen: list[float] = []
+
+    def loss(network: nn.Module, batch: Nothing) -> StepLoss:
+        seen.append(model.weight.item())
+        return StepLoss(model.weight.sum(), {})  # a constant gradient: AdamW moves by the learning rate itself
+
+    fit(
+        model,
+        MixedDataset([Part(Numbers(), 1)]),
+        collate=lambda items: Nothing(["x"]),
+        loss=loss,
+        config=LoopConfig(
+            steps=6, batch_size=1, explosion=None, optim=OptimConfig(lr=0.1, warmup_steps=2, final_lr=0.2)
+        ),
+        run=RunConfig(tracking=TrackingConfig(tensorboard=False)),
+        folder=tmp_path,
+        name="x",
+        seed=0,
+        identity=Identity({}),
+    )
+    moved = [before - after for before, after in itertools.pairwise([*seen, model.weight.item()])]
+    cosine = [0.2 + 0.8 * 0.5 * (1 + math.cos(math.pi * done / 4)) for done in range(4)]  # four steps after two
+    rates = [0.05, 0.1, *(0.1 * factor for factor in cosine)]
+    assert moved == pytest.approx(rates, rel=1e-4)
+    assert [row["lr"] for row in read_jsonl(tmp_path / "log.jsonl")] == pytest.approx(rates)
+
+
+@pytest.mark.slow
 def test_ranks_train_together_and_like_one(tmp_path: Path) -> None:
     (alone,) = train(tmp_path / "one", 0)
     ends = {}
@@ -67,12 +123,14 @@ def test_ranks_train_together_and_like_one(tmp_path: Path) -> None:
         assert ends["zero2"][rank]["bytes"] <= 0.55 * ends["ddp"][rank]["bytes"]
 
 
+@pytest.mark.slow
 def test_accelerate_launch_works_like_torchrun(tmp_path: Path) -> None:
     by_accelerate = train(tmp_path / "accelerate", 2, by="accelerate")
     assert by_accelerate[0]["world"] == 2
     assert by_accelerate == train(tmp_path / "torchrun", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "zero2"])
 def test_killed_ranks_go_on_bit_for_bit(tmp_path: Path, strategy: str) -> None:
     whole = train(tmp_path / "whole", 2, strategy=strategy, dropout=0.3, workers=1)
@@ -84,6 +142,7 @@ def test_killed_ranks_go_on_bit_for_bit(tmp_path: Path, strategy: str) -> None:
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_rank_saves_and_stops_all(tmp_path: Path) -> None:
     (whole,) = train(tmp_path / "whole", 0)
     stopped = launch(tmp_path / "alone", 0, kill_rank=0, kill_at=3, signal=signal.SIGTERM)
@@ -98,6 +157,7 @@ def test_sigterm_to_one_rank_saves_and_stops_all(tmp_path: Path) -> None:
     assert (tmp_path / "both" / "checkpoints" / "step-000003" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_bad_loss_on_one_rank_names_the_images_of_all(tmp_path: Path) -> None:
     done = launch(tmp_path / "run", 2, nan_rank=1, nan_at=3)
     assert done.returncode != 0
@@ -110,6 +170,7 @@ def test_a_bad_loss_on_one_rank_names_the_images_of_all(tmp_path: Path) -> None:
     assert "the loss is nan at step 3" in done.stderr
 
 
+@pytest.mark.slow
 def test_ranks_that_disagree_do_not_start(tmp_path: Path) -> None:
     done = launch(tmp_path / "run", 2, disagree=True)
     assert done.returncode != 0
@@ -119,6 +180,7 @@ def test_ranks_that_disagree_do_not_start(tmp_path: Path) -> None:
     assert "batch_size=8 does not divide by 3 ranks" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_loading_process_has_one_thread() -> None:
     """It is started from a clean process: a fork of this one would inherit the locks of its threads."""
     config = LoopConfig(steps=2, batch_size=2, workers=1)
@@ -127,6 +189,7 @@ def test_a_loading_process_has_one_thread() -> None:
     assert list(loader) == [[(1, 1)] * 2] * 2
 
 
+@pytest.mark.slow
 def test_a_killed_training_leaves_no_loading_process(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((8, 8, 3), np.uint8))
     program = f"""
@@ -135,8 +198,11 @@ from pathlib import Path
 from data.sample import Sample
 from data.training.batches import MixedDataset, Part
 from data.training.grounding import SampleGrounding
-from train.mdlm.config import LoopConfig
-from train.mdlm.loop import _load
+from train.engine.identity import Identity
+from train.engine.optim import OptimConfig
+from train.engine.tracking import TrackingConfig
+from train.mdlm.config import LoopConfig, RunConfig
+from train.mdlm.loop import StepLoss, _load, fit
 sample = Sample(id="a", dataset="d", category="c", split="train", image=Path({str(tmp_path / "image.png")!r}))
 parts = MixedDataset([Part(SampleGrounding([sample], ["x"], 0), 1)])
 batches = iter(_load(parts, list, LoopConfig(steps=1000, batch_size=1, workers=1), 0, 0))
