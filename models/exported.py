@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
 
@@ -28,6 +28,7 @@ from models.mdlm.model import MDLM, assemble, build_processor
 from models.mdlm.sam import build_sam
 from models.weights.checkpoint import Identity, hash_weights, require
 from models.weights.shards import find_adapter, refuse_pickles
+from models.weights.tensors import read_tensors
 from models.weights.trust import admit
 
 MODEL, LLAVA, SAM = "model", "llava", "sam.safetensors"
@@ -144,13 +145,13 @@ def _load_merged(folder: Path, dtype: torch.dtype) -> MDLM:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         llava = LlavaNextForConditionalGeneration.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"The LLaVA at {path} does not load: {str(error).splitlines()[0]} Export it again.") from error
     llava.requires_grad_(False)
     sam = build_sam(config.sam)
     seg_id = int(tokenizer.get_vocab()[SEG_TOKEN])
     model = assemble(llava, seg_id, sam, config, build_processor(llava, tokenizer, sam, config.llava))
-    _load_rest(model, load_file(folder / HEADS), folder / HEADS)
+    _load_rest(model, read_tensors(folder / HEADS), folder / HEADS)
     return model.eval()
 
 

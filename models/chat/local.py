@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -48,7 +49,7 @@ class TransformersChat:
             model = AutoModelForImageTextToText.from_pretrained(
                 base, dtype=torch.float32, use_safetensors=True, **options
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise UserError(
                 f"No usable checkpoint at {base}: {str(error).splitlines()[0]} Train EDDM again, or fix the path."
             ) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -46,7 +47,7 @@ class VLM:
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 model, dtype=placement.dtype, use_safetensors=True, **options
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"Cannot load {model}: {reason} Fix mllm=, or use backend=swift.") from error
         if not getattr(self.processor, "chat_template", None):

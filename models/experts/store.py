@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from data.content import hash_files
@@ -26,6 +26,7 @@ from data.files import hash_value, make_dir, read_json, write_json
 from data.processes.aside import written_aside
 from models.experts.backbone import Backbone
 from models.experts.expert import Gate
+from models.weights.tensors import read_tensors as read_file
 
 Config = TypeVar("Config")
 EXPERT, GATE, IMAGES = "expert.json", "gate.json", "images.json"
@@ -148,12 +149,12 @@ def read_tensors(folder: Path, category: str, file: str, what: str) -> dict[str,
     """Reads what was fitted on a category.
 
     Raises:
-        UserError: If it is not there; `what` names it.
+        UserError: If it is not there or damaged; `what` names it.
     """
     path = category_folder(folder, category) / file
     if not path.is_file():
         raise UserError(f"No {what} of '{category}' at {path}. Fit the expert again.")
-    return load_file(path)
+    return read_file(path)
 
 
 def category_folder(folder: Path, category: str) -> Path:

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from peft.utils import load_peft_weights, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -30,6 +31,7 @@ from data.training.grounding import DescriptionMode
 from models.device import CPU, Placement
 from models.mdlm.model import MDLM, MDLMConfig, create_mdlm
 from models.weights.shards import find_adapter
+from models.weights.tensors import read_tensors
 
 FORMAT = 1
 ADAPTER, HEADS, TOKENIZER, MANIFEST = "adapter", "heads.safetensors", "tokenizer", "manifest.json"
@@ -111,8 +113,8 @@ def load_trained(folder: Path, config: MDLMConfig, placement: Placement = CPU) -
     model = create_mdlm(config, device=placement.device)
     try:
         set_peft_model_state_dict(model.llava.model, load_peft_weights(str(folder / ADAPTER), device="cpu"))
-        load_heads(model, load_file(folder / HEADS))
-    except (OSError, ValueError, RuntimeError) as error:
+        load_heads(model, read_tensors(folder / HEADS))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The MDLM at {folder} does not load: {str(error).splitlines()[0]} Train it again.") from error
     return model.eval().place(placement)
 

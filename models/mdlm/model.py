@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import LlavaNextForConditionalGeneration, PreTrainedTokenizerBase
 
@@ -31,6 +30,7 @@ from models.mdlm.processor import GroundingBatch, MDLMProcessor, ReadyImage
 from models.mdlm.sam import Sam, SamConfig, build_sam
 from models.mdlm.sam_lora import SamLora, add_sam_lora
 from models.mdlm.tiles import AnyresTiler
+from models.weights.tensors import read_tensors
 
 LORA_TARGETS = r".*language_model.*\.(q_proj|v_proj)"
 
@@ -250,7 +250,7 @@ def load_projection(model: MDLM, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"No weights of the [SEG] projection at {path}. Set mdlm.heads, or train the base first.")
     try:
-        model.projection.load_state_dict(load_file(path))
+        model.projection.load_state_dict(read_tensors(path))
     except RuntimeError as error:
         raise UserError(f"{path} does not fit the configured sizes: {str(error).splitlines()[1].strip()}") from error
 

@@ -74,6 +74,18 @@ def test_a_pickled_adapter_is_not_loaded(tmp_path: Path, base_config: MDLMConfig
         load_adapter(folder)
 
 
+@pytest.mark.parametrize("name", ["heads.safetensors", "adapter/adapter_model.safetensors"])
+def test_damaged_parts_are_named(tmp_path: Path, base_config: MDLMConfig, name: str) -> None:
+    folder = tmp_path / "mdlm" / "fixed"
+    save(trained(base_config), base_config, folder)
+    (folder / name).write_bytes((folder / name).read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"The MDLM at .*fixed does not load"):
+        load_adapter(folder)
+    torch.save({}, folder / name)
+    with pytest.raises(UserError, match=r"does not load: .*damaged|is a pickle"):
+        load_adapter(folder)
+
+
 def test_no_pickle_is_written(tmp_path: Path, base_config: MDLMConfig) -> None:
     save(trained(base_config), base_config, tmp_path / "out")
     suffixes = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
