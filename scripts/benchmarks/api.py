@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,17 +25,17 @@ from eval.mmad.prompt import Planned
 from models.chat.api import ApiChat, encode_image
 from models.chat.config import ApiConfig
 from models.chat.protocol import ChatRequest
+from scripts.benchmarks.words import read_words
 
 REPLY = b'{"choices": [{"message": {"role": "assistant", "content": "B"}}]}'
 EACH = 4  # questions an image, as in MMAD
 TARGET = 0.9
 
 
-def main() -> None:
-    """Runs both and prints a line each."""
-    settings = {"questions": 800, "concurrency": 8, "milliseconds": 50}
-    settings |= {name: int(value) for name, value in (argument.split("=") for argument in sys.argv[1:])}
-    questions, concurrency, milliseconds = settings.values()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs each and prints a line."""
+    words = read_words(__doc__, {"questions": "800", "concurrency": "8", "milliseconds": "50"}, arguments)
+    questions, concurrency, milliseconds = (int(words[name]) for name in ("questions", "concurrency", "milliseconds"))
     ideal = 1000 * concurrency / milliseconds
     command = [sys.executable, "-c", f"from scripts.benchmarks.api import serve; serve({milliseconds / 1000})"]
     with (

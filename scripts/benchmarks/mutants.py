@@ -1,0 +1,329 @@
+"""python -m scripts.benchmarks.mutants [count=160] [seed=0] [room=eval/metrics]: would the tests notice a fault?
+
+Each mutant is one small fault in one file: a comparison, an operator, a constant, a condition, a call or a returned
+value that is another one. It is caught if the fast tests of its room fail. A seeded sample is drawn evenly over
+the rooms; survivors are printed with their line, to be closed by a test or called equivalent in `EQUIVALENT`.
+
+mutmut and cosmic-ray start a Python for each mutant, which imports torch and transformers for ten seconds, and mutmut
+copies the tree and rewrites each function. Here the libraries are imported once; a fork of this process compiles the
+mutated file in place of the real one, which stays as it is, and runs the room's tests up to the first failure: the
+mirrored test file first, then those that import the module, then the rest. A mutant that is caught costs a few seconds.
+Tests that start processes of their own see no mutant.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks.words import read_words
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {  # what is mutated → what must notice
+    "eval/metrics": (["eval/metrics/*.py"], ["tests/eval/metrics"]),
+    "data/ddqa": (
+        [f"data/ddqa/{name}.py" for name in ("tasks", "regions", "ask", "assign", "compose")],
+        ["tests/data/ddqa"],
+    ),
+    "models/mdlm": (["models/mdlm/*.py"], ["tests/models/mdlm"]),
+    "train/mdlm": (
+        ["train/mdlm/losses.py", "train/mdlm/loop.py", "train/mdlm/mix.py", "train/engine/optim.py"],
+        ["tests/train/mdlm", "tests/train/engine/test_optim.py", "tests/train/engine/test_ranks.py"],
+    ),
+    "data/training": (["data/training/batches.py", "data/training/weighted.py"], ["tests/data/training"]),
+    "models/chat": (
+        ["models/chat/letters.py", "models/chat/reuse.py", "models/chat/answers.py"],
+        ["tests/models/chat"],
+    ),
+    "models/experts": (["models/experts/gate.py"], ["tests/models/experts"]),
+}
+LIBRARIES = (
+    *("numpy", "scipy.ndimage", "scipy.stats", "cv2", "numba", "yaml", "omegaconf", "hydra", "httpx"),
+    *("torch", "torch.utils.data", "transformers", "peft", "accelerate", "safetensors.torch", "segment_anything"),
+    *("transformers.models.llava_next", "transformers.models.minicpmv4_6", "sklearn.metrics", "timm", "pytest"),
+)
+TARGET = 0.9
+PATIENCE = 4.0  # a mutant may take so many times as long as the real code, and then it hangs, which is noticed
+EQUIVALENT: dict[str, str] = {}  # "path: change" → why no test can tell it from the real code
+
+SWAPS: dict[type[Any], type[Any]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "argmax": "argmin", "argmin": "argmax"}
+QUIET = ("log", "tqdm", "warnings")  # what they say is no behaviour of the room
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault.
+
+    Attributes:
+        path: The file, relative to the root.
+        line: Where.
+        change: What became what.
+        node: Number of the changed node in the order of `ast.walk`.
+        way: Which of its changes.
+    """
+
+    path: str
+    line: int
+    change: str
+    node: int
+    way: int
+
+    @property
+    def name(self) -> str:
+        """Its name in `EQUIVALENT`: lines move, changes stay."""
+        return f"{self.path}: {self.change}"
+
+    def plant(self, text: str) -> ast.Module:
+        """The file with the fault."""
+        tree = ast.parse(text)
+        ways = _change(next(islice(ast.walk(tree), self.node, None)))
+        next(islice(ways, self.way, None))  # left in the middle, before it is undone
+        return ast.fix_missing_locations(tree)
+
+
+def list_mutants(text: str, path: str) -> list[Mutant]:
+    """All mutants of a file, in its order."""
+    tree = ast.parse(text)
+    numbers = {id(node): number for number, node in enumerate(ast.walk(tree))}
+    found = []
+    for node in _behaviour(tree):
+        before = _show(node)
+        for way, _ in enumerate(_change(node)):
+            found.append(Mutant(path, node.lineno, f"{before} -> {_show(node)}", numbers[id(node)], way))
+    return found
+
+
+def _behaviour(node: ast.AST) -> Iterator[Any]:
+    """The nodes that decide what a module does: no docstrings, annotations, decorators, messages and log lines."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "type_comment"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.Assert | ast.JoinedStr):
+                continue
+            if isinstance(child, ast.Expr) and (isinstance(child.value, ast.Constant) or _is_quiet(child.value)):
+                continue
+            if hasattr(child, "lineno"):
+                yield child
+            yield from _behaviour(child)
+
+
+def _is_quiet(node: ast.AST) -> bool:
+    root = node
+    while isinstance(root, ast.Call | ast.Attribute):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    return isinstance(root, ast.Name) and root.id in QUIET
+
+
+def _change(node: Any) -> Iterator[None]:
+    """Makes the changes of a node one after the other; each is undone before the next."""
+    if isinstance(node, ast.Compare):
+        for index, sign in enumerate(list(node.ops)):
+            if type(sign) in SWAPS:
+                node.ops[index] = SWAPS[type(sign)]()
+                yield
+                node.ops[index] = sign
+    if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
+        operation: Any = node.op
+        node.op = SWAPS[type(operation)]()
+        yield
+        node.op = operation
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
+        number = node.value
+        if isinstance(number, bool):
+            node.value = not number
+        else:
+            node.value = number + 1 if isinstance(number, int) else number * 1.5 + 1
+        yield
+        node.value = number
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node.op = ast.UAdd()
+        yield
+        node.op = ast.USub()
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        inner = node.operand
+        node.operand = ast.UnaryOp(op=ast.Not(), operand=inner)
+        yield
+        node.operand = inner
+    if isinstance(node, ast.If | ast.IfExp | ast.While):
+        condition = node.test
+        node.test = ast.UnaryOp(op=ast.Not(), operand=condition)
+        yield
+        node.test = condition
+    if isinstance(node, ast.Return) and node.value is not None:
+        returned = node.value
+        if not (isinstance(returned, ast.Constant) and returned.value is None):
+            node.value = ast.Constant(None)
+            yield
+            node.value = returned
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        call = node.value
+        node.value = ast.Constant(None)
+        yield
+        node.value = call
+    if isinstance(node, ast.Name) and node.id in NAMES:
+        node.id = NAMES[node.id]
+        yield
+        node.id = NAMES[node.id]
+    if isinstance(node, ast.Attribute) and node.attr in NAMES:
+        node.attr = NAMES[node.attr]
+        yield
+        node.attr = NAMES[node.attr]
+
+
+def _show(node: ast.AST) -> str:
+    shown = node.test if isinstance(node, ast.If | ast.While) else node
+    return " ".join(ast.unparse(shown).split())[:100]
+
+
+def sample(rooms: Sequence[str], count: int, seed: int) -> list[tuple[str, Mutant]]:
+    """Some mutants of some rooms, as many of each as far as there are."""
+    rng = random.Random(seed)
+    pools = {}
+    for room in rooms:
+        files = sorted({path for pattern in ROOMS[room][0] for path in ROOT.glob(pattern)})
+        names = [path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py"]
+        pools[room] = [mutant for name in names for mutant in list_mutants((ROOT / name).read_text(), name)]
+        rng.shuffle(pools[room])
+    chosen: list[tuple[str, Mutant]] = []
+    while len(chosen) < count and any(pools.values()):
+        chosen += [(room, pool.pop()) for room, pool in pools.items() if pool]
+    return sorted(chosen[:count], key=lambda pair: (pair[0], pair[1].path, pair[1].line))
+
+
+def run_tests(tests: Sequence[str], mutant: Mutant | None, limit: float) -> tuple[bool, float]:
+    """Whether the tests pass in a fork of this process, with a fault or without, and how long they took."""
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        _test(tests, mutant)
+    status = 0
+    while time.monotonic() - began < limit:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False, limit
+    return os.waitstatus_to_exitcode(status) == 0, time.monotonic() - began
+
+
+def _test(tests: Sequence[str], mutant: Mutant | None) -> None:
+    """In the fork: runs pytest and ends the process with its exit code."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    code = 99
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if mutant is not None:
+                path = ROOT / mutant.path
+                _install(path, mutant.plant(path.read_text(encoding="utf-8")))
+            import pytest
+
+            options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:timeout"]
+            code = int(pytest.main([*options, f"--basetemp={folder}/tests", *tests]))
+    finally:
+        os._exit(code)
+
+
+def _install(path: Path, tree: ast.Module) -> None:
+    """Compiles the tree wherever that file is imported."""
+    real = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> Any:
+        return compile(tree, str(path), "exec") if self.path == str(path) else real(self, fullname)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
+
+
+def order_tests(places: Sequence[str], path: str) -> list[list[str]]:
+    """The test files of a room: the mirrored one of a source file, those that import it, the rest."""
+    found = [file for place in places for file in sorted((ROOT / place).glob("test_*.py")) or [ROOT / place]]
+    module = path.removesuffix(".py").replace("/", ".")
+    groups: list[list[str]] = [[], [], []]
+    for test in found:
+        is_own, imports = test.name == f"test_{Path(path).name}", f"from {module} import" in test.read_text()
+        groups[0 if is_own else 1 if imports else 2].append(test.relative_to(ROOT).as_posix())
+    return [group for group in groups if group]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draws, tests and prints; exit code 1 if fewer than the target are caught or equivalent."""
+    given = read_words(__doc__, {"count": "160", "seed": "0", "room": ""}, arguments)
+    rooms = [given["room"]] if given["room"] else list(ROOMS)
+    chosen = sample(rooms, int(given["count"]), int(given["seed"]))
+    for name in LIBRARIES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            print(f"not imported before: {error}")
+    usual: dict[str, float] = {}
+    caught: Counter[str] = Counter()
+    for room, mutant in chosen:
+        groups = order_tests(ROOMS[room][1], mutant.path)
+        if room not in usual:
+            fine, usual[room] = run_tests([test for group in groups for test in group], None, 1800.0)
+            if not fine:
+                sys.exit(f"The tests of {room} fail without any mutant.")
+            print(f"{room}: {usual[room]:.0f} s without a mutant", flush=True)
+        began, limit = time.monotonic(), max(60.0, PATIENCE * usual[room])
+        passed = all(run_tests(tests, mutant, limit)[0] for tests in groups)
+        seconds = time.monotonic() - began
+        caught[room] += not passed
+        note = EQUIVALENT.get(mutant.name, "")
+        verdict = "SURVIVED" if passed else "caught  "
+        print(f"{verdict} {seconds:4.0f} s {mutant.path}:{mutant.line}: {mutant.change} {note}", flush=True)
+        caught["equivalent"] += bool(passed and note)
+    drawn = Counter(room for room, _ in chosen)
+    for room in rooms:
+        print(f"{room:<16}{caught[room]:>5} of {drawn[room]:>4} caught")
+    total = sum(caught[room] for room in rooms)
+    equivalent = caught["equivalent"]
+    print(f"{total} of {len(chosen)} caught ({100 * total / len(chosen):.1f} %), {equivalent} survivors are equivalent")
+    sys.exit(total + equivalent < TARGET * len(chosen))
+
+
+if __name__ == "__main__":
+    main()
