@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from data.errors import UserError
 from data.files import make_dir, read_jsonl, write_jsonl
+from data.readers.annotations import find_inside
 from data.row_log import RowLog
 from models.experts.map_file import read_map, write_map
 
@@ -101,8 +102,12 @@ class MapStore:
             raise UserError(f"Unreadable rows in {self.folder / 'scores.jsonl'}: {error!r}. Delete it.") from error
 
     def path(self, row: MapRow) -> Path:
-        """Where the map of a row is: below the folder, or elsewhere if another method wrote it."""
-        return self.folder / row.map
+        """Where the map of a row is: below the folder, or elsewhere if another method wrote it.
+
+        Raises:
+            UserError: If a relative path leads out of the folder.
+        """
+        return Path(row.map) if Path(row.map).is_absolute() else find_inside(self.folder, row.map, self.log)
 
     def save(self, sample_id: str, anomaly_map: NDArray[np.floating]) -> str:
         """Saves a map and returns its path for `MapRow.map`."""

@@ -22,6 +22,8 @@ def draws(start: int, stop: int, seed: int = 0) -> list:
 def test_any_step_can_be_the_first_one() -> None:
     assert draws(0, 20)[13:] == draws(13, 20)
     assert draws(0, 5, seed=1) != draws(0, 5)
+    for start, stop, length in ((0, 20, 20), (13, 20, 7), (20, 20, 0), (21, 20, 0)):
+        assert len(StepBatches([Part(Numbers(7), 3)], seed=0, start=start, stop=stop)) == length
 
 
 def test_each_part_is_walked_epoch_by_epoch() -> None:

@@ -44,10 +44,14 @@ def test_any_step_can_be_the_first_one() -> None:
     assert items(0) != items(0, seed=1)
 
 
-@pytest.mark.parametrize("weights", [[1, 1, 1], [1e-6, 1, 1e6], [0.2, 0.3, 0.5]])
-def test_every_slot_is_some_datasets(weights: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("weights", "slots"),
+    [([1, 1, 1], [3, 3, 2]), ([1e-6, 1, 1e6], [1, 1, 6]), ([0.2, 0.3, 0.5], [2, 2, 4]), ([1, 1, 2], [2, 2, 4])],
+)
+def test_every_slot_is_some_datasets(weights: list[float], slots: list[int]) -> None:
     dataset = WeightedDataset([Numbers("a", 5), Numbers("b", 1), Numbers("c", 2)], weights, seed=0)
-    assert {dataset.get(0, index)[0] for index in range(len(dataset))} == {"a", "b", "c"}
+    drawn = Counter(dataset.get(0, index)[0] for index in range(len(dataset)))
+    assert [drawn[name] for name in "abc"] == slots
 
 
 @pytest.mark.parametrize(

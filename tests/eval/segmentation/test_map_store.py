@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,14 @@ def test_damage_is_named(tmp_path: Path) -> None:
     store.log.write_text('{"id": "a"}\n')
     with pytest.raises(UserError, match=r"images\.jsonl"):
         store.rows()
+
+
+def test_a_row_names_a_map_of_its_own_folder(tmp_path: Path) -> None:
+    store = MapStore(tmp_path / "out")
+    row = add(store, "a")
+    (tmp_path / "out" / row.map).rename(tmp_path / "secret.npy")
+    (tmp_path / "out" / row.map).symlink_to(tmp_path / "secret.npy")
+    for name in ("../secret.npy", "maps/../../secret.npy", row.map):
+        with pytest.raises(UserError, match=r"Path outside its folder: .* in .*images\.jsonl"):
+            store.load(replace(row, map=name))
+    assert store.load(replace(row, map=str(tmp_path / "secret.npy"))).shape == (2, 2)  # of another method
