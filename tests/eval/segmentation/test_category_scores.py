@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.masks import MaskFile
 from data.ranks import Ranks
 from data.sample import Sample
 from eval.metrics.pixels import Engine
@@ -33,7 +34,7 @@ def make(categories: tuple[str, ...] = ("nut",)) -> tuple[list[Sample], dict[str
                 split="test",
                 image=Path(f"{name}.png"),
                 defect="dent" if number % 2 else None,
-                mask=None,
+                mask=MaskFile(Path(f"{name}_mask.png")) if number % 2 else None,
             )
             mask = np.zeros((12, 16), bool)
             mask[2:5, 3 : 5 + number] = bool(number % 2)
