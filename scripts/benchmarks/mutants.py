@@ -5,10 +5,10 @@ value that is another one. It is caught if the fast tests of its room fail. A se
 the rooms; survivors are printed with their line, to be closed by a test or called equivalent in `EQUIVALENT`.
 
 mutmut and cosmic-ray start a Python for each mutant, which imports torch and transformers for ten seconds, and mutmut
-copies the tree and rewrites each function. Here the libraries are imported once; a fork of this process compiles the
-mutated file in place of the real one, which stays as it is, and runs the room's tests up to the first failure: the
-mirrored test file first, then those that import the module, then the rest. A mutant that is caught costs a few seconds.
-Tests that start processes of their own see no mutant.
+copies the tree and rewrites each function. Here the libraries that the tests of a room load are imported once; a fork
+of this process compiles the mutated file in place of the real one, which stays as it is, and runs the tests up to the
+first failure: the mirrored test file first, then those that import the module, then the rest. A mutant that is caught
+costs a few seconds. Tests that start processes of their own see no mutant.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from itertools import islice
@@ -50,11 +51,7 @@ ROOMS = {  # what is mutated → what must notice
     ),
     "models/experts": (["models/experts/gate.py"], ["tests/models/experts"]),
 }
-LIBRARIES = (
-    *("numpy", "scipy.ndimage", "scipy.stats", "cv2", "numba", "yaml", "omegaconf", "hydra", "httpx"),
-    *("torch", "torch.utils.data", "transformers", "peft", "accelerate", "safetensors.torch", "segment_anything"),
-    *("transformers.models.llava_next", "transformers.models.minicpmv4_6", "sklearn.metrics", "timm", "pytest"),
-)
+OWN = {"data", "models", "eval", "train", "scripts", "tests", "conftest", "__main__"}  # loaded anew in each fork
 TARGET = 0.9
 PATIENCE = 4.0  # a mutant may take so many times as long as the real code, and then it hangs, which is noticed
 EQUIVALENT: dict[str, str] = {}  # "path: change" → why no test can tell it from the real code
@@ -229,13 +226,39 @@ def sample(rooms: Sequence[str], count: int, seed: int) -> list[tuple[str, Mutan
     return sorted(chosen[:count], key=lambda pair: (pair[0], pair[1].path, pair[1].line))
 
 
-def run_tests(tests: Sequence[str], mutant: Mutant | None, limit: float) -> tuple[bool, float]:
-    """Whether the tests pass in a fork of this process, with a fault or without, and how long they took."""
+def warm_up(tests: Sequence[str]) -> float:
+    """Runs tests without a fault, and imports the libraries that they loaded; returns how long they took.
+
+    Raises:
+        SystemExit: If they fail.
+    """
+    with tempfile.NamedTemporaryFile("r") as loaded:
+        passed, seconds = run_tests(tests, None, 1800.0, Path(loaded.name))
+        if not passed:
+            sys.exit(f"Without any mutant these tests fail: {' '.join(tests)}")
+        for name in loaded.read().split():
+            if name.partition(".")[0] not in OWN:
+                with suppress(Exception):  # parts that only their own package can load
+                    importlib.import_module(name)
+    return seconds
+
+
+def run_tests(
+    tests: Sequence[str], mutant: Mutant | None, limit: float, loaded: Path | None = None
+) -> tuple[bool, float]:
+    """Whether the tests pass in a fork of this process, with a fault or without, and how long they took.
+
+    Args:
+        tests: Test files.
+        mutant: The fault; None takes the real code.
+        limit: Seconds after which they count as failed.
+        loaded: Gets the names of the modules that they loaded.
+    """
     began = time.monotonic()
     child = os.fork()
     if child == 0:
         os.setsid()
-        _test(tests, mutant)
+        _test(tests, mutant, loaded)
     status = 0
     while time.monotonic() - began < limit:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -249,7 +272,7 @@ def run_tests(tests: Sequence[str], mutant: Mutant | None, limit: float) -> tupl
     return os.waitstatus_to_exitcode(status) == 0, time.monotonic() - began
 
 
-def _test(tests: Sequence[str], mutant: Mutant | None) -> None:
+def _test(tests: Sequence[str], mutant: Mutant | None, loaded: Path | None) -> None:
     """In the fork: runs pytest and ends the process with its exit code."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -260,10 +283,14 @@ def _test(tests: Sequence[str], mutant: Mutant | None) -> None:
             if mutant is not None:
                 path = ROOT / mutant.path
                 _install(path, mutant.plant(path.read_text(encoding="utf-8")))
+                if "numba" not in path.read_text(encoding="utf-8"):
+                    sys.modules["numba"] = None  # type: ignore[assignment]  # to compile takes longer than to do without
             import pytest
 
             options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:timeout"]
             code = int(pytest.main([*options, f"--basetemp={folder}/tests", *tests]))
+        if loaded is not None:
+            loaded.write_text("\n".join(sys.modules))
     finally:
         os._exit(code)
 
@@ -294,19 +321,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = read_words(__doc__, {"count": "160", "seed": "0", "room": ""}, arguments)
     rooms = [given["room"]] if given["room"] else list(ROOMS)
     chosen = sample(rooms, int(given["count"]), int(given["seed"]))
-    for name in LIBRARIES:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            print(f"not imported before: {error}")
     usual: dict[str, float] = {}
     caught: Counter[str] = Counter()
     for room, mutant in chosen:
         groups = order_tests(ROOMS[room][1], mutant.path)
         if room not in usual:
-            fine, usual[room] = run_tests([test for group in groups for test in group], None, 1800.0)
-            if not fine:
-                sys.exit(f"The tests of {room} fail without any mutant.")
+            usual[room] = warm_up([test for group in groups for test in group])
             print(f"{room}: {usual[room]:.0f} s without a mutant", flush=True)
         began, limit = time.monotonic(), max(60.0, PATIENCE * usual[room])
         passed = all(run_tests(tests, mutant, limit)[0] for tests in groups)

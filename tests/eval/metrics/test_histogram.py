@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -112,6 +113,14 @@ def test_work_goes_on_from_a_file(tmp_path: Path) -> None:
         load_histogram(path, "note")
     with pytest.raises(UserError, match="damaged"):
         unpack_histogram(b"broken")
+
+
+def test_an_image_without_a_defect_counts_no_region() -> None:
+    regions = [cv2.connectedComponents(image.mask.astype(np.uint8))[0] - 1 for image in make_images()]
+    assert regions.count(0) == 2
+    for image, count in zip(make_images(), regions, strict=True):
+        assert stream([image]).regions == count
+    assert stream(make_images()).regions == sum(regions)
 
 
 def test_an_empty_histogram_travels() -> None:

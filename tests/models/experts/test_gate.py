@@ -1,9 +1,11 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from data.errors import UserError
 from models.experts.expert import Detection, Gate
-from models.experts.gate import GateConfig, GateMethod, best_threshold, f1_max_gate, quantile_gate
+from models.experts.gate import GateConfig, GateMethod, best_threshold, f1_max_gate, quantile_gate, thin_map
 
 
 def test_quantile() -> None:
@@ -19,6 +21,21 @@ def test_one_held_out_image_passes() -> None:
     gate = quantile_gate([3.0], [np.zeros((2, 2), np.float32)], GateConfig())
     assert Detection(np.zeros((2, 2), np.float32), 3.0, gate).is_normal
     assert not Detection(np.zeros((2, 2), np.float32), 3.001, gate).is_normal
+
+
+def test_defaults() -> None:
+    assert asdict(GateConfig()) == {
+        "method": GateMethod.quantile,
+        "held_out": 0.2,
+        "image_quantile": 0.95,
+        "pixel_quantile": 0.999,
+    }
+
+
+def test_large_maps_are_thinned_and_small_ones_are_not() -> None:
+    for side, step in ((64, 1), (256, 1), (511, 1), (512, 2), (800, 3)):
+        pixels = np.arange(side * side).reshape(side, side)
+        assert np.array_equal(thin_map(pixels), pixels[::step, ::step])
 
 
 def test_nothing_held_out() -> None:

@@ -1,6 +1,9 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
+from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from transformers import CLIPImageProcessor
 
@@ -32,6 +35,12 @@ def test_sam_sees_what_its_own_transform_makes(image: np.ndarray) -> None:
     expected = (own.astype(np.float32) - np.float32(SAM_MEAN)) / np.float32(SAM_STD)
     assert np.allclose(normalised[:, :height, :width].permute(1, 2, 0), expected, atol=1e-6)
     assert not normalised[:, height:].any() and not normalised[:, :, width:].any()
+
+
+def test_the_constants_are_those_of_the_published_model() -> None:
+    defaults = inspect.signature(Sam).parameters
+    assert list(SAM_MEAN) == defaults["pixel_mean"].default
+    assert list(SAM_STD) == defaults["pixel_std"].default
 
 
 def test_the_vision_tower_sees_what_clips_processor_makes(image: np.ndarray) -> None:

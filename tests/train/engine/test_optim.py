@@ -11,6 +11,8 @@ def test_schedule_rises_and_falls() -> None:
     assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
     assert factors[4] == pytest.approx(1.0) and factors[20] == pytest.approx(0.1)
     assert factors[4:] == sorted(factors[4:], reverse=True)
+    assert lr_factor(3, 3, OptimConfig(warmup_steps=2, final_lr=0.1)) == pytest.approx(0.1)
+    assert lr_factor(2, 2, OptimConfig(warmup_steps=2, final_lr=0.1)) == pytest.approx(1.0)
     assert lr_factor(15, 20, OptimConfig(warmup_steps=0, final_lr=1.0)) == 1.0
 
 

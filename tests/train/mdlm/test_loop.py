@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 import torch
 from torch import nn
 
+from data.errors import UserError
 from data.files import read_json, read_jsonl, write_json
 from data.training.batches import MixedDataset, Part
 from train.engine.identity import Identity
@@ -78,7 +81,23 @@ class Nothing:
         return self
 
 
-def test_each_step_takes_its_own_learning_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def run_steps(folder: Path, model: nn.Module, loss: Callable[[nn.Module, Nothing], StepLoss], **settings: Any) -> None:
+    """Six steps that warm up for two, on the CPU."""
+    fit(
+        model,
+        MixedDataset([Part(Numbers(), 1)]),
+        collate=lambda items: Nothing([f"image {item}" for item in items]),
+        loss=loss,
+        config=LoopConfig(steps=6, batch_size=1, optim=OptimConfig(lr=0.1, warmup_steps=2, final_lr=0.2), **settings),
+        run=RunConfig(tracking=TrackingConfig(tensorboard=False)),
+        folder=folder,
+        name="x",
+        seed=0,
+        identity=Identity({}),
+    )
+
+
+def test_each_step_takes_its_own_learning_rate_and_time(tmp_path: Path) -> None:
     model = nn.Linear(1, 1, bias=False)
     seen: list[float] = []
 
@@ -86,25 +105,30 @@ def test_each_step_takes_its_own_learning_rate(tmp_path: Path, caplog: pytest.Lo
         seen.append(model.weight.item())
         return StepLoss(model.weight.sum(), {})  # a constant gradient: AdamW moves by the learning rate itself
 
-    fit(
-        model,
-        MixedDataset([Part(Numbers(), 1)]),
-        collate=lambda items: Nothing(["x"]),
-        loss=loss,
-        config=LoopConfig(
-            steps=6, batch_size=1, explosion=None, optim=OptimConfig(lr=0.1, warmup_steps=2, final_lr=0.2)
-        ),
-        run=RunConfig(tracking=TrackingConfig(tensorboard=False)),
-        folder=tmp_path,
-        name="x",
-        seed=0,
-        identity=Identity({}),
-    )
+    began = time.perf_counter()
+    run_steps(tmp_path, model, loss, explosion=None)
+    took = time.perf_counter() - began
     moved = [before - after for before, after in itertools.pairwise([*seen, model.weight.item()])]
     cosine = [0.2 + 0.8 * 0.5 * (1 + math.cos(math.pi * done / 4)) for done in range(4)]  # four steps after two
     rates = [0.05, 0.1, *(0.1 * factor for factor in cosine)]
     assert moved == pytest.approx(rates, rel=1e-4)
-    assert [row["lr"] for row in read_jsonl(tmp_path / "log.jsonl")] == pytest.approx(rates)
+    rows = read_jsonl(tmp_path / "log.jsonl")
+    assert [row["lr"] for row in rows] == pytest.approx(rates)
+    assert 0 < sum(1 / row["samples_per_second"] for row in rows) <= took  # one sample a step
+    assert all(0 <= row["data_share"] <= 1 and row["memory_gib"] > 0.01 for row in rows)
+
+
+def test_a_refused_step_leaves_the_rows_before_it(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    done = [0]
+
+    def loss(network: nn.Module, batch: Nothing) -> StepLoss:
+        done[0] += 1
+        return StepLoss(model.weight.sum() * (float("nan") if done[0] == 4 else 1.0), {})
+
+    with pytest.raises(UserError, match="step 4"):
+        run_steps(tmp_path, model, loss)
+    assert [row["step"] for row in read_jsonl(tmp_path / "log.jsonl")] == [1, 2, 3]
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ from torch.nn import functional
 from train.mdlm.losses import LossConfig, mask_loss
 
 
-def test_matches_the_formulas() -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_matches_the_formulas(count: int) -> None:
     torch.manual_seed(0)
-    logits, masks = torch.randn(2, 5, 5), (torch.rand(2, 5, 5) > 0.6).float()
+    logits, masks = torch.randn(count, 5, 5), (torch.rand(count, 5, 5) > 0.6).float()
     loss = mask_loss(logits, masks, torch.ones_like(masks), LossConfig(bce_weight=2.0, dice_weight=0.5))
     bce = functional.binary_cross_entropy_with_logits(logits, masks)
     p = logits.sigmoid()
@@ -15,6 +16,17 @@ def test_matches_the_formulas() -> None:
     torch.testing.assert_close(loss.bce, bce)
     torch.testing.assert_close(loss.dice, dice)
     torch.testing.assert_close(loss.total, 2 * bce + 0.5 * dice)
+
+
+def test_the_weights_are_lisas_unless_told_otherwise() -> None:
+    assert (LossConfig().bce_weight, LossConfig().dice_weight) == (2.0, 0.5)
+
+
+def test_a_defect_smaller_than_a_pixel_has_its_own_dice() -> None:
+    logits, masks = torch.full((1, 4, 4), -80.0), torch.zeros(1, 4, 4)
+    logits[0, 1, 1], masks[0, 1, 1] = 0.0, 0.25
+    dice = mask_loss(logits, masks, torch.ones_like(masks), LossConfig()).dice
+    assert dice.item() == pytest.approx(1 - 2 * 0.5 * 0.25 / (0.5 + 0.25))
 
 
 def test_normal_images_count_in_bce_alone() -> None:
