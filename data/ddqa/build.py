@@ -90,6 +90,8 @@ def _write(
             first = f" First problem: {broken[0][1]}" if broken else ""
             tasks = ", ".join(task.value for task in config.tasks)
             raise UserError(f"No question could be built from {len(assignments)} samples for the tasks {tasks}.{first}")
+        if layout.published:
+            layout.stats.unlink(missing_ok=True)  # killed from here on, its files may be of two builds
     return counts, broken
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,6 +44,7 @@ def export_adapter(config: ExportConfig) -> list[str]:
 
 
 def _export(config: ExportConfig, run: Run, out: Path) -> list[str]:
+    restore(out)
     check_out(run, out, overwrite=config.overwrite)
     parts = find_parts(run, config)
     api = check_hub(config.push_to_hub, private=config.private) if config.push_to_hub else None
@@ -135,8 +135,21 @@ def make_work(out: Path) -> Path:
 def publish(work: Path, out: Path) -> None:
     """Gives the proven export its name; an earlier one goes only after that."""
     share(work)  # safetensors writes files that only their owner can read
-    old = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    old = _replaced(out)
     if out.exists():
         out.rename(old)
     work.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(out: Path) -> None:
+    """Undoes what `publish` had begun when it was killed: an earlier export has its name again, or is gone."""
+    old = _replaced(out)
+    if old.is_dir() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _replaced(out: Path) -> Path:
+    """Where an earlier export is for the moment in which the new one gets its name."""
+    return out.with_name(f".{out.name}.replaced")

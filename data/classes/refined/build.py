@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from data.classes.refined.plan import Placement, plan_mvtec_ac, plan_visa_ac, read_corrections
 from data.classes.refined.rules import NORMAL, count_differences, release_counts
-from data.errors import UserError
+from data.errors import UserError, writing
 from data.files import make_dir, write_csv, write_json
 from data.masks import MaskFile
 from data.processes.lock import held
@@ -88,7 +87,8 @@ def _build(config: ACConfig, out: Path) -> Counter[tuple[str, str]]:
     built = Counter((p.sample.category, p.name) for p in placements if p.sample.split == "test")
     rows = count_differences(built, release)
     make_dir(out.parent)
-    partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
     try:
         _write(placements, partial, Path(config.source), config.transfer)
         counts = [dict(zip(("category", "class", "built", "release"), row, strict=True)) for row in rows]
@@ -116,7 +116,8 @@ def _write(placements: Sequence[Placement], root: Path, source: Path, transfer: 
 
 def _transfer(path: Path, target: Path, transfer: Transfer) -> None:
     if transfer is Transfer.copy:
-        shutil.copyfile(path, target)
+        with writing(target):
+            shutil.copyfile(path, target)
         return
     try:
         os.link(path.resolve(), target)

@@ -100,6 +100,26 @@ def test_published_form(write_mvtec, tmp_path: Path) -> None:
     assert (defective["size"], len(defective["boxes"]), defective["areas"]) == ([64, 48], 1, [64])
 
 
+def test_files_of_two_builds_are_never_read_as_one(write_mvtec, tmp_path: Path, monkeypatch) -> None:
+    out, root = tmp_path / "out", write_mvtec()
+    build_ddqa(published(root, out))
+    names = {path.name for path in out.iterdir()}
+    replace_file = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == "train.jsonl":  # the last of them
+            raise KeyboardInterrupt
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_ddqa(replace(published(root, out), seed=1))
+    assert {path.name for path in out.iterdir()} == names - {"stats.json"}  # without it nobody reads the others
+    monkeypatch.setattr(Path, "replace", replace_file)
+    build_ddqa(replace(published(root, out), seed=1))
+    assert {path.name for path in out.iterdir()} == names
+
+
 @pytest.mark.parametrize("task", ["AD", "RDL", "DC"])
 def test_letters_are_balanced_per_task_and_source(task: str, write_mvtec, tmp_path: Path) -> None:
     root = write_mvtec(normals=4, defects=22)

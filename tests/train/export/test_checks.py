@@ -13,7 +13,7 @@ from data.run import Run
 from data.training.grounding import DescriptionMode
 from train.export.config import Dtype, Part
 from train.export.eddm import size_eddm
-from train.export.export import check_space, export_adapter, find_parts, make_work
+from train.export.export import check_space, export_adapter, find_parts, make_work, publish, restore
 from train.export.mdlm import choose_mdlm, size_mdlm
 
 
@@ -121,3 +121,28 @@ def test_checkpoints_that_no_longer_fit(make_export: Any, own: Run) -> None:
     shutil.rmtree(own.mdlm / "base" / "llava")
     with pytest.raises(UserError, match="No checkpoint at"):
         export_adapter(make_export(run=str(own.path), part=Part.mdlm))
+
+
+@pytest.mark.parametrize("killed_at", ["out", "work"])
+def test_an_export_that_is_replaced_by_a_killed_process_has_its_name_again(
+    killed_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, work = tmp_path / "out", tmp_path / "work"
+    for folder in (out, work):
+        folder.mkdir()
+        (folder / "card.md").write_text(folder.name)
+    rename, where = Path.rename, {"out": out, "work": work}[killed_at]
+
+    def killed(self: Path, target: Path) -> Path:
+        if self == where:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(work, out)
+    monkeypatch.setattr(Path, "rename", rename)
+    restore(out)
+    assert (out / "card.md").read_text() == "out"
+    publish(work, out)
+    assert (out / "card.md").read_text() == "work" and [path.name for path in tmp_path.iterdir()] == ["out"]

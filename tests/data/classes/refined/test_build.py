@@ -18,8 +18,11 @@ def make_config(source: Path, out: Path, dataset: Refined = Refined.mvtec_ac, **
 
 def test_the_built_folder_reads_back(raw_mvtec: Path, tmp_path: Path, caplog) -> None:
     out = tmp_path / "ac"
+    (tmp_path / ".ac.partial").mkdir()  # of a build that was killed
+    (tmp_path / ".ac.partial" / "left.png").touch()
     with caplog.at_level(logging.INFO):
         built = build_ac(make_config(raw_mvtec, out))
+    assert not (out / "left.png").exists()
     assert built == {("capsule", "good"): 1, ("capsule", "crack"): 3, ("pill", "color"): 1}
     samples = READERS["mvtec_ac"](out)
     assert [(s.id.removeprefix("mvtec_ac/"), s.defect) for s in samples if s.split == "test"] == [
