@@ -242,7 +242,7 @@ class _Maps:
                 return str(error)
             return ""
 
-        marked = [sample for sample in self._ranks.share(samples) if not sample.is_normal]
+        marked = [s for s in self._ranks.share(samples) if not s.is_normal and s.mask is not None]
         found = list(filter(None, map_threads(find_problem, marked, workers=self._config.workers)))
         if problems := [problem for part in self._ranks.gather(found) for problem in part]:
             raise UserError(f"{len(problems)} masks cannot be used: {list_some(problems)}")

@@ -2,6 +2,7 @@
 
 import importlib
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,3 +36,8 @@ def test_a_word_that_it_does_not_know_ends_it(benchmark, capsys: pytest.CaptureF
         benchmark.main(["--nonsense=1"])
     assert ended.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_none_is_called_like_a_module_of_python() -> None:
+    """Started by its path, a benchmark finds the others of its folder before Python's own modules."""
+    assert not set(NAMES) & sys.stdlib_module_names

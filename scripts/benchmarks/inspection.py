@@ -1,4 +1,4 @@
-"""python -m scripts.benchmarks.inspect [RUN] [--photos 200] [--side 1024]: what an inspection costs beside its model.
+"""python -m scripts.benchmarks.inspection [RUN] [--photos 200] [--side 1024]: its cost beside its model.
 
 1. Generated photos, a fitted PatchCore: photos a second of a whole inspection (listing, hashing, reading, deciding,
    drawing, writing) beside those of `prepare`, `patches` and the nearest neighbours alone, on decoded images.
@@ -35,13 +35,13 @@ FITTED = 24  # photos that PatchCore is fitted on: a memory as that of a user's 
 CATEGORY = "part"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", default="")
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--side", type=int, default=1024)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     with readable_errors(), tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_photos(place / "photos", arguments.photos, arguments.side)
