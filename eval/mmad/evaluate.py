@@ -102,7 +102,8 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     path = Path(config.answers) if config.answers else _out(config) / "answers.jsonl"
     asks = bool(config.run or config.mllm)
     ranks = join_ranks()
-    with held(*{_out(config), path if asks else _out(config)}, by=ranks.once):
+    shared = [path] if asks and ranks.world > 1 else []  # alone, the process that writes the log locks it itself
+    with held(_out(config), *shared, by=ranks.once):
         return _evaluate(config, path, asks, ranks)
 
 
