@@ -214,6 +214,14 @@ def test_a_loading_process_has_one_thread() -> None:
 
 
 @pytest.mark.slow
+def test_a_loading_process_shares_what_was_imported() -> None:
+    """Each would hold 200 MiB of libraries of its own, and take a second of a core to import them."""
+    config = LoopConfig(steps=2, batch_size=2, workers=2)
+    for batch in _load(MixedDataset([Part(OwnMemory(), 2)]), list, config, 0, 0):
+        assert max(batch) < 100 * 2**20
+
+
+@pytest.mark.slow
 def test_a_killed_training_leaves_no_loading_process(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((8, 8, 3), np.uint8))
     program = f"""
@@ -242,6 +250,16 @@ time.sleep(600)
     training.wait()
     psutil.wait_procs([psutil.Process(worker)] if psutil.pid_exists(worker) else [], timeout=30)
     assert not psutil.pid_exists(worker)
+
+
+class OwnMemory:
+    """Items that tell how many bytes are the process's alone where they are made."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def get(self, epoch: int, index: int) -> int:
+        return psutil.Process().memory_full_info().uss
 
 
 class Threads:
