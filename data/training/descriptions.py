@@ -26,6 +26,17 @@ class DescribeMode(StrEnum):
     structured = "structured"
 
 
+class Naming(StrEnum):
+    """How a structured description finds the region and the type of a defect among many names.
+
+    `rounds`: questions with four options, one after the other; the winner meets the next three. `at_once`: all names in
+    one pass by the likelihoods of their letters, and a last question between the four best.
+    """
+
+    rounds = "rounds"
+    at_once = "at_once"
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How images are described. What the MDLM is told must be of the manner that it was trained with.
@@ -33,18 +44,21 @@ class Manner:
     Attributes:
         mode: How the text comes about.
         length: Most tokens of a free description; a structured one is as long as its sentences.
+        naming: How a structured one finds its names.
     """
 
     mode: DescribeMode = DescribeMode.structured
     length: int = 48
+    naming: Naming = Naming.rounds
 
     def facts(self) -> dict[str, Any]:
-        """Mode, instruction and length, as logs and manifests record them."""
+        """Mode, instruction, length and naming, as logs and manifests record them; what plays no part is 0 or empty."""
         free = self.mode is DescribeMode.free
         return {
             "mode": self.mode.value,
             "instruction": FREE_PROMPT if free else " ".join(QUESTIONS[task] for task in (Task.AD, Task.RDL, Task.DC)),
             "length": self.length if free else 0,
+            "naming": "" if free else self.naming.value,
         }
 
 
@@ -60,6 +74,7 @@ class DescriptionRow:
         mode: `free` or `structured`.
         instruction: What was asked.
         length: See `Manner.facts`.
+        naming: Likewise.
         description: The text.
         answers: The model's own answers that it was composed from.
         model: Names the base weights.
@@ -74,6 +89,7 @@ class DescriptionRow:
     instruction: str
     length: int
     description: str
+    naming: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     adapter: str = ""
@@ -127,7 +143,7 @@ def load_descriptions(
         path: The log.
         samples: What they are needed for: these are compared with their images as they are now. One that has no
             description is not missed here.
-        expected: What their rows must say, by name: any of `mode`, `instruction`, `length`, `model`, `adapter`.
+        expected: What their rows must say, by name: any of those of `Manner.facts`, `model`, `adapter`.
 
     Raises:
         UserError: If there is no log, it holds no row, or a sample's description has another writer or manner than
@@ -170,6 +186,8 @@ def _check_rows(path: Path, pairs: Sequence[tuple[Sample, dict[str, Any]]], expe
 def _way_out(name: str) -> str:
     if name in ("model", "adapter"):
         return "EDDM was trained again since: run scripts.describe again, it describes anew what another one wrote."
+    if name == "naming":
+        return "Run scripts.describe with naming= as wanted."
     return (
         "Run scripts.describe with mode= and length= as wanted, or set mode= and length= here to take them as they are."
     )
@@ -183,7 +201,9 @@ def read_manner(folder: Path) -> Manner | None:
     """
     path = folder / "manifest.json"
     facts = read_json(path).get("descriptions") if path.is_file() else None
-    return Manner(DescribeMode(facts["mode"]), facts["length"]) if facts else None
+    if not facts:
+        return None
+    return Manner(DescribeMode(facts["mode"]), facts["length"], Naming(facts.get("naming") or Naming.rounds))
 
 
 def choose_manner(folder: Path, mode: DescribeMode | None, length: int | None) -> Manner:
@@ -195,7 +215,7 @@ def choose_manner(folder: Path, mode: DescribeMode | None, length: int | None) -
         length: Another length; None keeps the MDLM's.
     """
     trained = read_manner(folder) or Manner()
-    chosen = Manner(mode or trained.mode, length if length is not None else trained.length)
+    chosen = Manner(mode or trained.mode, length if length is not None else trained.length, trained.naming)
     if chosen.facts() != trained.facts():
         log.warning("The MDLM in %s was trained with %s; it is told %s.", folder, trained.facts(), chosen.facts())
     return chosen

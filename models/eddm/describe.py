@@ -23,7 +23,7 @@ from data.readers.listing import list_images
 from data.row_log import own_log, take_in
 from data.run import open_run
 from data.source import DataConfig, Source, load_samples
-from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, description_key
+from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, Naming, description_key
 from models.chat.decoding import GREEDY
 from models.device import DeviceConfig
 from models.eddm.eddm import EDDM, load_eddm
@@ -54,6 +54,7 @@ class DescribeConfig(DeviceConfig):
         folder: A folder of images, instead of `data`.
         mode: `free` or `structured`.
         length: Most tokens of a free description.
+        naming: How a structured one finds the region and the type of the defect.
         name: Name of the log; empty takes `part`, or the folder's name.
         batch_size: Images between two writes.
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
@@ -69,6 +70,7 @@ class DescribeConfig(DeviceConfig):
     folder: str = ""
     mode: DescribeMode = DescribeMode.structured
     length: int = 48
+    naming: Naming = Naming.rounds
     name: str = ""
     batch_size: int = 64
     trust_remote_code: bool = False
@@ -106,7 +108,8 @@ def describe(config: DescribeConfig, wanted: Collection[str] | None = None) -> P
     path = run.descriptions / f"{name}.jsonl"
     with held(path, by=ranks.once):
         eddm = load_eddm(run, batch_size=config.batch_size, trust_remote_code=config.trust_remote_code, where=config)
-        written = describe_items(eddm, items, Manner(config.mode, config.length), path, config.batch_size, ranks)
+        manner = Manner(config.mode, config.length, config.naming)
+        written = describe_items(eddm, items, manner, path, config.batch_size, ranks)
     if ranks.is_main:
         log.info("Descriptions: %d new, %d in all, in %s", written, len(items), path)
     return path
@@ -188,6 +191,7 @@ def _describe(eddm: EDDM, items: Sequence[Item], manner: Manner, done: Descripti
                 mode=facts["mode"],
                 instruction=facts["instruction"],
                 length=facts["length"],
+                naming=facts["naming"],
                 description=description.text,
                 answers=description.answers,
                 model=eddm.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from data.ddqa.tasks import AD_OPTIONS, Task, format_prompt
 from data.errors import UserError
 from data.files import hash_file, read_json
 from data.run import Run
-from data.training.descriptions import DescribeMode, Manner
+from data.training.descriptions import DescribeMode, Manner, Naming
 from models.chat.answers import parse_letter
-from models.chat.protocol import ChatModel, ChatRequest
+from models.chat.protocol import ChatModel, ChatRequest, OptionScorer
 from models.device import CPU, DeviceConfig, Placement
+from models.eddm.naming import Options, compare_all, knock_out
 from models.weights.shards import find_adapter, list_shards, name_weights
 from models.weights.trust import Admitted, admit
 
 LETTER_TOKENS = 4  # a letter, and room to notice that a reply is more than a letter
 BOX_TOKENS = 32
 TEXT_TOKENS = 48
-ROUND = 4  # options a question, as DDQA asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class EDDM:
         """
         self.chat, self.defects = chat, tuple(defects)
         self.model, self.adapter = model, adapter
+        self._scorer: OptionScorer | None = None
 
     def ask(self, images: Sequence[Path], prompt: str, max_tokens: int = TEXT_TOKENS) -> list[str]:
         """Asks the same question about several images."""
@@ -65,8 +66,8 @@ class EDDM:
             self._choose_yes(reply) for reply in self.ask(images, format_prompt(Task.AD, AD_OPTIONS), LETTER_TOKENS)
         ]
         marked = [image for image, answer in zip(images, found, strict=True) if answer]
-        regions = iter(self.knock_out(marked, Task.RDL, REGIONS))
-        defects = iter(self.knock_out(marked, Task.DC, self.defects))
+        regions = iter(self.choose(marked, Task.RDL, REGIONS, manner.naming))
+        defects = iter(self.choose(marked, Task.DC, self.defects, manner.naming))
         described = []
         for answer in found:
             if not answer:  # unreadable counts as "no": EDDM must not make up a defect
@@ -77,61 +78,51 @@ class EDDM:
             described.append(Description(compose_description(None, defect or "defect", region), answers))
         return described
 
-    def knock_out(self, images: Sequence[Path], task: Task, names: Sequence[str]) -> list[str | None]:
-        """Finds the best of many names for each image; see `knock_out`.
+    def choose(
+        self, images: Sequence[Path], task: Task, names: Options, naming: Naming = Naming.rounds
+    ) -> list[str | None]:
+        """Finds the best of many names for each image; see `models.eddm.naming`.
 
         Args:
             images: The images.
             task: RDL or DC.
             names: All candidates.
+            naming: How they are compared.
+
+        Raises:
+            UserError: If the model shows no logits, which `at_once` needs.
         """
 
-        def ask(rounds: Sequence[Sequence[str]]) -> list[int | None]:
-            requests = [
-                ChatRequest(image, format_prompt(task, tuple(options)), LETTER_TOKENS)
-                for image, options in zip(images, rounds, strict=True)
-            ]
-            replies = self.chat.chat(requests)
+        def request(image: Path, options: Options) -> ChatRequest:
+            return ChatRequest(image, format_prompt(task, tuple(options)), LETTER_TOKENS)
+
+        def ask(rounds: Sequence[Options]) -> list[int | None]:
+            replies = self.chat.chat([request(image, options) for image, options in zip(images, rounds, strict=True)])
             return [parse_letter(reply, len(options)) for reply, options in zip(replies, rounds, strict=True)]
 
+        def score(questions: Sequence[Sequence[Options]]) -> list[list[list[float]]]:
+            asked = [(image, options) for image, some in zip(images, questions, strict=True) for options in some]
+            scores = iter(self._load_scorer().score([request(*one) for one in asked], [len(some) for _, some in asked]))
+            return [[next(scores) for _ in some] for some in questions]
+
+        if naming is Naming.at_once:
+            return compare_all(names, len(images), score)
         return knock_out(names, len(images), ask)
+
+    def _load_scorer(self) -> OptionScorer:
+        if self._scorer is None:
+            from models.chat.load import load_scorer  # slow to import, and seldom needed
+
+            try:
+                self._scorer = load_scorer(self.chat)
+            except UserError as error:
+                raise UserError(f"naming=at_once compares likelihoods: {error} Or set naming=rounds.") from error
+        return self._scorer
 
     @staticmethod
     def _choose_yes(reply: str) -> bool | None:
         choice = parse_letter(reply, len(AD_OPTIONS))
         return None if choice is None else AD_OPTIONS[choice] == "Yes."
-
-
-def knock_out(
-    names: Sequence[str], count: int, ask: Callable[[Sequence[Sequence[str]]], list[int | None]]
-) -> list[str | None]:
-    """Finds the best of many names by questions with four options, as DDQA asks them.
-
-    At inference the true option is unknown, so the winner of a question meets the next names. A question whose
-    reply cannot be read keeps the standing winner; if no reply can be read at all, the answer is None.
-
-    Args:
-        names: All candidates.
-        count: How many images are asked about.
-        ask: From the options of each image to the index of the chosen one, or None.
-    """
-    winners: list[str | None] = [None] * count
-    waiting = list(names)
-    opening = True
-    while waiting and count:
-        size = ROUND if opening else ROUND - 1
-        challengers, waiting = waiting[:size], waiting[size:]
-        beaten = [name for name in names if name not in challengers and name not in waiting]
-        rounds = []
-        for winner in winners:
-            known = [winner] if winner is not None else []
-            options = known + challengers
-            options += [name for name in beaten if name not in options][: ROUND - len(options)]
-            rounds.append(sorted(options, key=list(names).index))
-        for index, choice in enumerate(ask(rounds)):
-            winners[index] = rounds[index][choice] if choice is not None else winners[index]
-        opening = False
-    return winners
 
 
 def load_eddm(

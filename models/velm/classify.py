@@ -13,7 +13,8 @@ from models.chat.answers import parse_letter
 from models.chat.decoding import GREEDY
 from models.chat.load import load_scorer
 from models.chat.protocol import ChatModel, ChatRequest, Failure, OptionScorer, StreamingChat
-from models.eddm.eddm import LETTER_TOKENS, knock_out
+from models.eddm.eddm import LETTER_TOKENS
+from models.eddm.naming import knock_out
 from models.velm.draw import VisualPromptKind
 from models.velm.prompt import (
     AnswerForm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from data.source import DataConfig
-from data.training.descriptions import DescribeMode
+from data.training.descriptions import DescribeMode, Naming
 from data.training.grounding import AugmentConfig, DescriptionMode
 from models.mdlm.model import MDLMConfig
 from train.engine.launch import LaunchConfig, MixedPrecision
@@ -87,6 +87,7 @@ class TrainMDLMConfig:
         descriptions: `RUN/descriptions/<name>.jsonl`, or a path that ends in `.jsonl`; read in mode `eddm` alone.
         mode: How these descriptions came about.
         length: Most tokens of free ones.
+        naming: How structured ones found their names.
         data: Training samples, and zero-shot samples that must share no category or image with them.
         mdlm: The model and the checkpoints that it starts from.
         loop: How long and how to train.
@@ -108,6 +109,7 @@ class TrainMDLMConfig:
     descriptions: str = "train"
     mode: DescribeMode = DescribeMode.structured
     length: int = 48
+    naming: Naming = Naming.rounds
     data: DataConfig
     mdlm: MDLMConfig
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -45,7 +45,7 @@ HOW = (  # change how training goes along, how fast and in how much memory, not 
     *(f"loop.{name}" for name in INDECISIVE),
 )
 BY_CONTENT = (  # what they hold enters the identity, not where it lies
-    *("data", "description", "descriptions", "mode", "length", "mix.items"),
+    *("data", "description", "descriptions", "mode", "length", "naming", "mix.items"),
     *("mdlm.llava.path", "mdlm.sam.checkpoint", "mdlm.heads"),
 )
 
@@ -123,7 +123,7 @@ def _descriptions(config: TrainMDLMConfig, run: Run, samples: Sequence[Sample]) 
 
 
 def _manner(config: TrainMDLMConfig) -> Manner:
-    return Manner(config.mode, config.length)
+    return Manner(config.mode, config.length, config.naming)
 
 
 def _identity(

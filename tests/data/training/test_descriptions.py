@@ -12,6 +12,7 @@ from data.training.descriptions import (
     DescriptionLog,
     DescriptionRow,
     Manner,
+    Naming,
     choose_manner,
     description_key,
     load_descriptions,
@@ -68,6 +69,11 @@ def test_the_key_depends_on_every_cause() -> None:
     assert len(keys | {description_key(**causes)}) == 7
     longer = {description_key(**(causes | {"manner": Manner(DescribeMode.free, n)})) for n in (48, 256)}
     assert len(longer) == 2
+    structured, free = (
+        {description_key(**(causes | {"manner": Manner(mode, naming=naming)})) for naming in Naming}
+        for mode in (DescribeMode.structured, DescribeMode.free)
+    )
+    assert (len(structured), len(free)) == (2, 1)  # a free description names nothing
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,7 @@ def test_the_key_depends_on_every_cause() -> None:
         ({"adapter": "new"}, "written with adapter 'old', wanted is 'new'.*EDDM was trained again"),
         ({"model": "new"}, "written with model 'base', wanted is 'new'"),
         (Manner().facts(), "written with mode 'free', wanted is 'structured'.*mode= and length="),
+        ({"naming": "at_once"}, "written with naming '', wanted is 'at_once'.*naming= as wanted"),
         (Manner(DescribeMode.free, 48).facts(), "written with length '256', wanted is '48'"),
     ],
 )
@@ -123,3 +130,9 @@ def test_an_mdlm_is_told_what_it_was_trained_with_unless_said_otherwise(
     assert choose_manner(tmp_path, DescribeMode.structured, None).mode is DescribeMode.structured
     assert "trained with" in caplog.text
     assert choose_manner(tmp_path, None, 64) == Manner(DescribeMode.free, 64)
+    told = Manner(naming=Naming.at_once)
+    write_json(tmp_path / "manifest.json", {"descriptions": told.facts()})
+    assert choose_manner(tmp_path, None, None).facts() == told.facts()
+    earlier = {name: value for name, value in Manner().facts().items() if name != "naming"}
+    write_json(tmp_path / "manifest.json", {"descriptions": earlier})
+    assert read_manner(tmp_path).facts() == Manner().facts()  # type: ignore[union-attr]

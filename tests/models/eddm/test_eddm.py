@@ -9,7 +9,7 @@ from data.ddqa.regions import REGIONS
 from data.ddqa.tasks import QUESTIONS, Task
 from data.errors import UserError
 from data.run import Run
-from data.training.descriptions import DescribeMode, Manner
+from data.training.descriptions import DescribeMode, Manner, Naming
 from models.chat.protocol import ChatRequest
 from models.device import DeviceConfig, Placement, Precision
 from models.eddm.eddm import EDDM, load_eddm
@@ -49,13 +49,13 @@ class Oracle:
 @pytest.mark.parametrize("region", REGIONS)
 def test_the_knock_out_finds_every_region(region: str) -> None:
     eddm = EDDM(Oracle({"x.png": (region, "hole")}), DEFECTS)
-    assert eddm.knock_out([Path("x.png")], Task.RDL, REGIONS) == [region]
+    assert eddm.choose([Path("x.png")], Task.RDL, REGIONS) == [region]
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_the_knock_out_finds_every_defect(defect: str) -> None:
     chat = Oracle({"x.png": ("top", defect)})
-    assert EDDM(chat, DEFECTS).knock_out([Path("x.png")], Task.DC, DEFECTS) == [defect]
+    assert EDDM(chat, DEFECTS).choose([Path("x.png")], Task.DC, DEFECTS) == [defect]
     assert all(request.prompt.count("\n") == 5 for request in chat.asked), "every question has four options"
 
 
@@ -67,10 +67,37 @@ def test_unreadable_replies_leave_no_winner() -> None:
             return ["hm"] * len(requests)
 
     eddm = EDDM(Mumbler(), DEFECTS)
-    assert eddm.knock_out([Path("x.png")], Task.DC, DEFECTS) == [None]
+    assert eddm.choose([Path("x.png")], Task.DC, DEFECTS) == [None]
     (described,) = eddm.describe_fully([Path("x.png")], Manner())
     assert described.answers == {"AD": None}
     assert "no visible defect" in described.text
+
+
+class Likelihoods(Oracle):
+    """An oracle that also says how likely each letter is."""
+
+    def score(self, requests: Sequence[ChatRequest], counts: Sequence[int]) -> list[list[float]]:
+        letters = self.chat(requests)
+        return [
+            [float(ord(letter) - ord("A") == index) for index in range(count)]
+            for letter, count in zip(letters, counts, strict=True)
+        ]
+
+
+def test_names_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = Likelihoods({"a.png": ("bottom left", "crack"), "b.png": None, "c.png": ("top", "stain")})
+    monkeypatch.setattr("models.chat.load.load_scorer", lambda model: model)
+    manner = Manner(naming=Naming.at_once)
+    texts = EDDM(chat, DEFECTS).describe([Path("a.png"), Path("b.png"), Path("c.png")], manner)
+    assert "a crack at the bottom left" in texts[0]
+    assert "no visible defect" in texts[1]
+    assert "a stain at the top." in texts[2]
+
+
+def test_a_model_without_logits_cannot_name_at_once() -> None:
+    chat = Oracle({"a.png": ("top", "crack")})
+    with pytest.raises(UserError, match=r"naming=at_once .* set naming=rounds"):
+        EDDM(chat, DEFECTS).describe([Path("a.png")], Manner(naming=Naming.at_once))
 
 
 def test_structured_descriptions_follow_the_answers() -> None:
