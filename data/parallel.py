@@ -1,4 +1,4 @@
-"""Work over several processes: results in order, memory bounded, one thread a process."""
+"""Work over several processes or threads: results in order, memory bounded, one thread a process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import gc
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import cv2
 
@@ -18,6 +18,7 @@ from data.processes.lifeline import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Key = TypeVar("Key", bound=Hashable)
 WAITING = 4  # chunks under way per process: enough to keep it busy, few enough to hold
 AHEAD = 8  # items under way per thread
 
@@ -86,10 +87,11 @@ def map_threads(function: Callable[[Item], Result], items: Iterable[Item], *, wo
 
     Args:
         function: Must be safe in threads; what it raises is raised here, in its place.
-        items: The items; taken as they are needed.
+        items: The items; taken as they are needed. An error in taking one comes after the results of those before it.
         workers: Threads, each of which may be up to eight items ahead.
     """
-    source = iter(items)
+    failed: list[BaseException] = []
+    source = _until_it_fails(items, failed)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # as many threads as asked for, not as many again in each
     pool = ThreadPoolExecutor(workers)
@@ -101,3 +103,42 @@ def map_threads(function: Callable[[Item], Result], items: Iterable[Item], *, wo
     finally:
         pool.shutdown(cancel_futures=True)
         cv2.setNumThreads(threads)
+    if failed:
+        raise failed[0]
+
+
+def _until_it_fails(items: Iterable[Item], failed: list[BaseException]) -> Iterator[Item]:
+    """The items up to an error, which is kept."""
+    try:
+        yield from items
+    except (Exception, KeyboardInterrupt) as error:
+        failed.append(error)
+
+
+class Ahead(Generic[Key, Result]):
+    """Makes in threads what will be asked for soon, while the caller does something else; see `map_threads`.
+
+    For a caller that asks in its own order, and perhaps for something else than it said it would.
+
+    Args:
+        make: Must be safe in threads; what it raises is raised by `take`.
+        workers: Threads.
+    """
+
+    def __init__(self, make: Callable[[Key], Result], *, workers: int = 2) -> None:
+        self._make, self._workers = make, workers
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: dict[Key, Future[Result]] = {}
+
+    def expect(self, items: Iterable[Key]) -> None:
+        """Starts on some items; each should be taken later, for its result is kept until then."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers)
+        for item in items:
+            if item not in self._waiting:
+                self._waiting[item] = self._pool.submit(self._make, item)
+
+    def take(self, item: Key) -> Result:
+        """The result of an item, made now where it was not expected."""
+        waiting = self._waiting.pop(item, None)
+        return self._make(item) if waiting is None else waiting.result()

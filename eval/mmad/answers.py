@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,10 @@ def _answers(
         for index, reply in model.stream([planned.request for planned in waiting]):
             yield [(waiting[index], reply)]
         return
-    for block in _blocks(waiting):
+    blocks = list(_blocks(waiting))
+    for block, following in zip_longest(blocks, blocks[1:], fillvalue=()):
+        if hasattr(model, "expect"):  # it opens them while it works
+            model.expect(path for planned in following for path in planned.request.images)
         requests = [planned.request for planned in block]
         if hasattr(model, "score"):
             counts = [len(planned.question.options) for planned in block]

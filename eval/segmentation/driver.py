@@ -169,6 +169,15 @@ def list_some(names: Sequence[object]) -> str:
     return "; ".join(str(name) for name in names[:NAMED]) + more
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A map that is on disk, with the image score that was read off it, or what is wrong with the map."""
+
+    row: MapRow
+    score: float | None = None
+    problem: str = ""
+
+
 class _Maps:
     """The maps of a job, and the image scores that come from them.
 
@@ -218,8 +227,9 @@ class _Maps:
             self._check_masks(new)
         mine = self._ranks.share([*new, *unscored])
         with self._store.writing():
-            found = tqdm(self._find(mine), "anomaly maps", len(mine), unit="image", disable=not mine)
-            problems = [problem for one in found if (problem := self._take(*one))]
+            settled = map_threads(lambda one: self._settle(*one), self._find(mine), workers=self._config.workers)
+            bar = tqdm(settled, "anomaly maps", len(mine), unit="image", disable=not mine)
+            problems = [problem for one in bar if (problem := self._log(one))]
         if problems := [problem for part in self._ranks.gather(problems) for problem in part]:
             raise UserError(
                 f"{len(problems)} of {len(self.samples)} anomaly maps cannot be scored: {list_some(problems)} "
@@ -285,8 +295,8 @@ class _Maps:
             for sample, one in zip(part, found, strict=True):
                 yield sample, self._row(sample, float(one.score), ""), one.anomaly_map
 
-    def _take(self, sample: Sample, row: MapRow, anomaly_map: MapArray | UserError) -> str:
-        """Checks, scores, saves and logs one map; returns what is wrong with it, if anything is."""
+    def _settle(self, sample: Sample, row: MapRow, anomaly_map: MapArray | UserError) -> _Settled:
+        """Checks, scores and saves one map, in a thread, while somebody looks at the next images."""
         name = str(self._job.files.get(sample.id, sample.image))
         try:
             if isinstance(anomaly_map, UserError):
@@ -295,14 +305,22 @@ class _Maps:
             fitted = self.resolution.fit_map(anomaly_map, native, name)
             map_range(fitted, name)
         except UserError as error:
-            return str(error)
-        if self.kind is not ImageScore.model:
-            score = image_score(fitted, self.kind, self._config.score_fraction)
-            self._store.add_score(self._score_key(sample.id), score)
+            return _Settled(row, problem=str(error))
+        of_map = self.kind is not ImageScore.model
+        score = image_score(fitted, self.kind, self._config.score_fraction) if of_map else None
         if sample.id not in self.rows:
             path = row.map or self._store.save(sample.id, anomaly_map)
-            self._store.add_row(replace(row, map=path, size=list(anomaly_map.shape)))
-        return ""
+            row = replace(row, map=path, size=list(anomaly_map.shape))
+        return _Settled(row, score)
+
+    def _log(self, settled: _Settled) -> str:
+        """Logs what one map came to; returns what is wrong with it, if anything is."""
+        row = settled.row
+        if settled.score is not None:
+            self._store.add_score(self._score_key(row.id), settled.score)
+        if not settled.problem and row.id not in self.rows:
+            self._store.add_row(row)
+        return settled.problem
 
     def _file_row(self, sample: Sample) -> MapRow:
         known = self.rows.get(sample.id)

@@ -13,9 +13,9 @@ Shape legend: B images, Q questions of an image, P shared tokens and R tokens of
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -88,23 +88,28 @@ class PackedScorer:
         for start in range(0, len(groups), IMAGES_AT_ONCE):
             chunk = groups[start : start + IMAGES_AT_ONCE]
             self.chat.look({path for group in chunk for path in requests[group[0]].images})
-            for batch in _batches([self._pack(requests, group) for group in chunk]):
-                with batched_vision(self.chat.model):  # its fused norms serve the language model, too
+            with batched_vision(self.chat.model):  # its fused norms serve the language model, too
+                for batch in _batches(self._pack(requests, chunk)):
                     self._prefill(batch)
-                    logits = self._ask(batch)
-                places = [place for packed in batch for place in packed.places]
-                for place, row in zip(places, logits, strict=True):
-                    scores[place] = read_letters(row, self.letters, counts[place])
+                    places = [place for packed in batch for place in packed.places]
+                    letters = letter_logits(self._ask(batch), self.letters[: max(counts)]).tolist()
+                    scores |= {place: row[: counts[place]] for place, row in zip(places, letters, strict=True)}
         return [scores[place] for place in range(len(requests))]
 
-    def _pack(self, requests: Sequence[ChatRequest], places: list[int]) -> Packed:
-        texts = [self.chat.expand(requests[place]) for place in places]
-        ids = self.chat.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        images = requests[places[0]].images
-        keys = self._keys(ids[0], images)
-        shared = min(common_length(ids), *(len(row) - 1 for row in ids))
-        shared = max(shared, _last_image(keys) + 1)
-        return Packed(places, images, ids[0][:shared], keys[:shared], [row[shared:] for row in ids])
+    def expect(self, paths: Iterable[Path]) -> None:
+        """Opens images that will be asked about next, while this one is busy."""
+        self.chat.expect(paths)
+
+    def _pack(self, requests: Sequence[ChatRequest], groups: Sequence[list[int]]) -> list[Packed]:
+        texts = [self.chat.expand(requests[place]) for places in groups for place in places]
+        every = iter(self.chat.processor.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        packs = []
+        for places in groups:
+            ids, images = list(islice(every, len(places))), requests[places[0]].images
+            keys = self._keys(ids[0], images)
+            shared = max(min(common_length(ids), *(len(row) - 1 for row in ids)), _last_image(keys) + 1)
+            packs.append(Packed(places, images, ids[0][:shared], keys[:shared], [row[shared:] for row in ids]))
+        return packs
 
     def _keys(self, ids: Sequence[int], images: Sequence[Path]) -> list[Key]:
         places = iter([(path, place) for path in images for place in range(self.chat.visual_tokens(path))])
@@ -237,8 +242,13 @@ def letter_tokens(tokenizer: Any) -> list[list[int]]:
 
 
 def read_letters(logits: Tensor, letters: Sequence[Sequence[int]], count: int) -> list[float]:
-    """Logit of each of the first `count` letters; the spellings of a letter add up as probabilities."""
-    return [float(torch.logsumexp(logits[list(tokens)].float(), 0)) for tokens in letters[:count]]
+    """Logit of each of the first `count` letters, from those of all tokens, (V,); see `letter_logits`."""
+    return letter_logits(logits[None], letters[:count])[0].tolist()
+
+
+def letter_logits(logits: Tensor, letters: Sequence[Sequence[int]]) -> Tensor:
+    """(N, V) logits of all tokens → (N, letters); the spellings of a letter add up as probabilities."""
+    return torch.stack([torch.logsumexp(logits[:, list(tokens)].float(), 1) for tokens in letters], 1)
 
 
 def _last_image(keys: Sequence[Key]) -> int:

@@ -6,7 +6,7 @@ of ms-swift's engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.errors import UserError
+from data.parallel import Ahead
 from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.batched_vision import batched_vision
@@ -63,6 +64,7 @@ class TransformersChat:
         say_penalty(str(base), self.model.generation_config)
         self.name, self.batch_size = name, batch_size
         self._seen: dict[Path, Tensor] = {}
+        self._opened = Ahead(self._open)
 
     @torch.inference_mode()
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
@@ -76,6 +78,15 @@ class TransformersChat:
                 replies[index] = reply
         return replies
 
+    def expect(self, paths: Iterable[Path]) -> None:
+        """Opens images in threads that will be asked about next."""
+        self._opened.expect(dict.fromkeys(path for path in paths if path not in self._seen))
+
+    def _open(self, path: Path) -> tuple[Tensor, Tensor]:
+        """Patches of an image and their rows and columns, as the tower takes them."""
+        pixels = self.processor.image_processor([load_image(path)], return_tensors="pt")
+        return pixels["pixel_values"], pixels["target_sizes"]
+
     def look(self, paths: set[Path]) -> None:
         """Encodes the images that are not in the cache."""
         new = sorted(paths - self._seen.keys())
@@ -85,9 +96,9 @@ class TransformersChat:
             self._seen.pop(next(iter(self._seen)))
         for path in paths & self._seen.keys():  # keep what this batch needs
             self._seen[path] = self._seen.pop(path)
-        pixels = self.processor.image_processor([load_image(path) for path in new], return_tensors="pt")
+        patches, grids = zip(*map(self._opened.take, new), strict=True)
         with batched_vision(self.model):
-            for start, values, sizes in split_patches(pixels["pixel_values"], pixels["target_sizes"]):
+            for start, values, sizes in split_patches(torch.cat(patches, -1), torch.cat(grids)):
                 output = self.model.model.get_image_features(values, sizes)
                 self._seen.update(zip(new[start : start + len(sizes)], output.pooler_output, strict=True))
 

@@ -180,7 +180,8 @@ def _describe(eddm: EDDM, items: Sequence[Item], manner: Manner, done: Descripti
     facts = manner.facts()
     spoken = time.monotonic()
     for start in range(0, len(items), batch_size):
-        batch = items[start : start + batch_size]
+        batch, following = (items[at : at + batch_size] for at in (start, start + batch_size))
+        eddm.expect([item.image for item in following])
         described = eddm.describe_fully([item.image for item in batch], manner)
         done.append(
             DescriptionRow(

@@ -50,6 +50,11 @@ class EDDM:
         self.model, self.adapter = model, adapter
         self._scorer: OptionScorer | None = None
 
+    def expect(self, images: Sequence[Path]) -> None:
+        """Lets the model open images that will be described next, while it is busy with others, if it can."""
+        if hasattr(self.chat, "expect"):
+            self.chat.expect(images)
+
     def ask(self, images: Sequence[Path], prompt: str, max_tokens: int = TEXT_TOKENS) -> list[str]:
         """Asks the same question about several images."""
         return self.chat.chat([ChatRequest(image, prompt, max_tokens) for image in images])

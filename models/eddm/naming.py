@@ -65,7 +65,7 @@ def compare_all(
 def _meet_first(names: Options) -> list[Options]:
     """The questions of the first pass: each name at least once, the first one in all of them."""
     first, others = names[0], names[1:]
-    questions = []
+    questions: list[Options] = []
     for start in range(0, len(others), ROUND - 1):
         group = list(others[start : start + ROUND - 1])
         group += [name for name in others if name not in group][: ROUND - 1 - len(group)]

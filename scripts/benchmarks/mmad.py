@@ -2,9 +2,10 @@
 
 Both sides run the same randomly initialised MiniCPM-V 4.6 (56 million parameters, 1024 patches and 64 visual
 tokens an image, as the real one has per tile), 5 questions an image, CPU, float32, and the same fast vision tower, so
-that only the reuse differs. The other side encodes the images anew and generates one token for every question. The
-token-count bound is what reuse can give at most if every token costs the same: tokens through the vision tower and the
-language model, theirs over ours.
+that only the reuse differs, on one thread. The other side encodes the images anew and generates one token for every
+question. The token-count bound is what reuse can give at most if every token costs the same: tokens through the vision
+tower and the language model, theirs over ours. Exit code 1 where the ratio of CPU times, which bears a busy machine, is
+below the project's share of the bound, or an answer differs.
 """
 
 import sys
@@ -34,8 +35,8 @@ from models.tiny.minicpmv import (
 )
 from scripts.benchmarks.words import read_words
 
-HEADS = [("theirs q/s", 11), ("ours q/s", 11), ("ratio", 8), ("(CPU)", 8), ("target", 8), ("bound", 8)]
-TARGETS = {"0-shot": 4.0, "1-shot": 4.3}
+HEADS = [("theirs q/s", 11), ("ours q/s", 11), ("ratio", 8), ("(CPU)", 8), ("bound", 8), ("of it", 8), ("target", 8)]
+TARGET = 0.85  # of the bound
 SIZES = TinyMiniCPMVConfig(
     image_size=448,
     patch_size=14,
@@ -66,9 +67,10 @@ QUESTIONS = [
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a setting; exit code 1 if a target is missed or an answer differs."""
+    """Prints one row a setting."""
     options = read_words(__doc__, {"images": "8", "rounds": "3"}, arguments)
     images, rounds = int(options["images"]), int(options["rounds"])
+    torch.set_num_threads(1)
     missed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -89,13 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for path, before in zip(paths, befores, strict=False)
                 for prompt in prompts()
             ]
-            ratio = measure(chat, requests, rounds, setting)
-            missed |= ratio < TARGETS.get(setting, 0)
+            missed |= measure(chat, requests, rounds, setting) < TARGET
     sys.exit(missed)
 
 
 def measure(chat: TransformersChat, requests: list[ChatRequest], rounds: int, setting: str) -> float:
-    """Times both sides in turn and prints their row; returns the median ratio."""
+    """Times both sides in turn and prints their row; returns the share of the bound that is reached."""
     counts = [len(question) - 1 for _ in range(len(requests) // len(QUESTIONS)) for question in QUESTIONS]
     letters = PackedScorer(chat).letters
     theirs, ours = [], []
@@ -113,16 +114,16 @@ def measure(chat: TransformersChat, requests: list[ChatRequest], rounds: int, se
         differences.append(max(abs(a - b) for a, b in zip(scores, reference, strict=True)))
         same &= np.argmax(scores) == np.argmax(reference)
     ratio, cpu_ratio = np.median(np.array(theirs) / np.array(ours), axis=0)
+    most = bound(chat, requests)
     speeds = [len(requests) / np.median(times, axis=0)[0] for times in (theirs, ours)]
     print(
         f"{setting:<24}{speeds[0]:>11.2f}{speeds[1]:>11.2f}{ratio:>8.2f}{cpu_ratio:>8.2f}"
-        f"{TARGETS.get(setting, 0) or '':>8}"
-        f"{bound(chat, requests):>8.2f}  {same}, {max(differences):.1e}",
+        f"{most:>8.2f}{cpu_ratio / most:>8.2f}{TARGET:>8}  {same}, {max(differences):.1e}",
         flush=True,
     )
     if not same:
         sys.exit(1)
-    return float(ratio)
+    return float(cpu_ratio / most)
 
 
 def clock() -> np.ndarray:

@@ -1,10 +1,11 @@
+import threading
 from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 import pytest
 
-from data.parallel import AHEAD, map_chunks, map_threads
+from data.parallel import AHEAD, Ahead, map_chunks, map_threads
 
 
 def square(items: Sequence[int]) -> list[int]:
@@ -63,6 +64,19 @@ def test_threads_keep_the_order_and_stay_a_few_items_ahead(workers: int) -> None
     assert [*found] == [number * number for number in range(3, 100)]
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_taking_an_item_comes_after_the_results_before_it(error: type[BaseException]) -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise error
+
+    seen = []
+    with pytest.raises(error):
+        for number in map_threads(lambda number: number, items(), workers=3):
+            seen.append(number)
+    assert seen == [0, 1, 2, 3, 4]
+
+
 def test_an_error_in_a_thread_comes_in_its_place_and_threads_of_opencv_come_back() -> None:
     before, seen = cv2.getNumThreads(), []
 
@@ -75,3 +89,25 @@ def test_an_error_in_a_thread_comes_in_its_place_and_threads_of_opencv_come_back
         for number in map_threads(fail, range(9), workers=2):
             seen.append(number)
     assert seen == [0, 1, 2] and cv2.getNumThreads() == before
+
+
+def test_what_is_expected_is_made_once_and_ahead() -> None:
+    made: list[int] = []
+    gate = threading.Event()
+
+    def make(number: int) -> int:
+        assert gate.wait(10)
+        made.append(number)
+        if number == 3:
+            raise ValueError("three")
+        return number * number
+
+    ahead = Ahead(make, workers=1)
+    ahead.expect([1, 2])
+    ahead.expect([2, 3])  # while those before are waited for
+    gate.set()
+    assert [ahead.take(number) for number in (1, 2, 5)] == [1, 4, 25]
+    with pytest.raises(ValueError, match="three"):
+        ahead.take(3)
+    assert sorted(made) == [1, 2, 3, 5]
+    assert ahead.take(1) == 1 and made.count(1) == 2, "nothing is kept once it was taken"

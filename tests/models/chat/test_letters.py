@@ -1,6 +1,8 @@
 """Packed questions give the logits of one question at a time; the cache of templates is reused."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from data.errors import UserError
+from data.sample import load_image
 from models.chat.config import Backend, ChatConfig, SwiftNames, VLMConfig
 from models.chat.letters import PackedScorer, block_mask, can_pack, common_length, group_by_image, read_letters
 from models.chat.load import load_chat, load_scorer
@@ -152,6 +155,30 @@ def test_an_interrupted_image_does_not_spoil_the_next(
             scorer.score(ask(folder, 0, 3), COUNTS)
     requests = ask(folder, 1, 3)
     assert_close(scorer.score(requests, COUNTS), one_by_one(chat, requests))
+
+
+def test_images_are_opened_while_others_are_asked_about(
+    folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, bool]] = []
+
+    def open_image(path: Path) -> Any:
+        opened.append((path.name, threading.current_thread() is threading.main_thread()))
+        return load_image(path)
+
+    monkeypatch.setattr("models.chat.local.load_image", open_image)
+    chat.forget()
+    scorer = PackedScorer(chat)
+    expected = scorer.score(ask(folder, 0) + ask(folder, 1), COUNTS * 2)
+    assert opened == [("0.png", True), ("1.png", True)]
+    opened.clear()
+    chat.forget()
+    scorer.expect([folder / "0.png"])
+    scorer.expect([folder / "1.png"])
+    assert_close(scorer.score(ask(folder, 0) + ask(folder, 1), COUNTS * 2), expected)
+    assert opened == [("0.png", False), ("1.png", False)]
+    scorer.expect([folder / "0.png"])  # known
+    assert len(opened) == 2
 
 
 def test_one_question_alone_can_be_scored(folder: Path, chat: TransformersChat) -> None:

@@ -107,6 +107,16 @@ def test_images_of_one_size_share_a_batch(folder: Path, tmp_path: Path) -> None:
     assert chat.seen == ["0.png", "2.png", "3.png", "4.png", "1.png"]
 
 
+def test_the_next_images_are_announced(folder: Path, tmp_path: Path) -> None:
+    class Foresighted(Counter):
+        def expect(self, images: Sequence[Path]) -> None:
+            self.seen += [f"next {image.name}" for image in images]
+
+    chat = Foresighted()
+    run(chat, folder, tmp_path / "x.jsonl")
+    assert chat.seen == ["next 2.png", "next 3.png", "0.png", "1.png", "next 4.png", "2.png", "3.png", "4.png"]
+
+
 def test_ranks_share_the_images_and_leave_one_log(folder: Path, tmp_path: Path) -> None:
     log, chats = tmp_path / "x.jsonl", [Counter(), Counter()]
     with ThreadPoolExecutor(2) as pool:
