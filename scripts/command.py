@@ -30,9 +30,9 @@ from scripts.terminal.source import CommandSource, is_command, read_command, rea
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
 HELP = {"--help", "-h"}
-REGISTRIES = {  # settings whose text must be a name that a file lists
-    **dict.fromkeys(("dataset", "reader", "reference_dataset"), ("data/readers/registry.py", "READERS")),
-    "expert": ("models/experts/load.py", "ExpertName"),
+REGISTRIES = {  # how the meaning of a setting begins that takes a name which a file lists
+    "Name of the reader": ("data/readers/registry.py", "READERS"),
+    "Name of the expert": ("models/experts/load.py", "ExpertName"),
 }
 Config = TypeVar("Config")
 
@@ -184,14 +184,10 @@ def help_page(name: str, words: list[str]) -> str:
     check_words(name, words, source, _groups())
     cfg = _compose(name, _readable(settings_among(words), source), with_groups=True)
     chosen = cfg.hydra.runtime.choices
-    choices: dict[str, list[str]] = {}
-    for setting in source.all():
-        leaf = setting.name.rpartition(".")[2]
+    choices = _registered(source)
+    for setting in source.settings:
         if (group := source.aliases.get(setting.name, setting.name)) in chosen:
             choices[setting.name] = group_names(group)
-        elif leaf in REGISTRIES and setting.kind.startswith("text"):
-            file, registry = REGISTRIES[leaf]
-            choices[setting.name] = read_names(ROOT / file, registry)
     shown = {*(setting.name for setting in source.settings), *source.aliases.values(), name}
     groups = {group: str(chosen[group]) for group in chosen if group not in shown and not group.startswith("hydra/")}
     choices |= {group: group_names(group) for group in groups}
@@ -210,6 +206,16 @@ def _source(name: str) -> CommandSource:
     return read_command(ROOT / "scripts" / f"{name}.py")
 
 
+def _registered(source: CommandSource) -> dict[str, list[str]]:
+    """The names that some settings take, by the settings' names."""
+    return {
+        setting.name: read_names(ROOT / file, name)
+        for setting in source.all()
+        for beginning, (file, name) in REGISTRIES.items()
+        if setting.meaning.startswith(beginning)
+    }
+
+
 def _groups() -> dict[str, list[str]]:
     return {folder.name: group_names(folder.name) for folder in CONFIGS.iterdir() if folder.is_dir()}
 
@@ -225,7 +231,7 @@ def check_line(name: str, words: list[str]) -> None:
         UserError: If a word is no setting, a name does not exist, or a value that must be given is not.
     """
     source = _source(name)
-    check_words(name, words, source, _groups())
+    check_words(name, words, source, _groups() | _registered(source))
     if len(settings := settings_among(words)) == len(words):  # else it is Hydra that was asked something
         _check_given(_compose(name, _readable(settings, source)), name)
 
@@ -254,7 +260,10 @@ def to_dataclass(cfg: DictConfig, schema: type[Config], name: str = "") -> Confi
         reason = str(error).splitlines()[0]
         if variable := re.search(r"Environment variable '(\w+)' not found", reason):
             name = variable[1]
-            raise UserError(f"Set the environment variable {name} first, for example: export {name}=/path") from error
+            instead = f", or give {error.full_key}=…" if error.full_key else ""
+            raise UserError(
+                f"Set the environment variable {name} first, for example: export {name}=/path{instead}"
+            ) from error
         if key := re.match(r"Key '(\w+)' not in", reason):
             reason += f".{suggest(key[1], get_type_hints(schema))}"
         key_text = f" (key: {error.full_key})" if error.full_key else ""

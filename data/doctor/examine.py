@@ -32,7 +32,7 @@ class DoctorConfig:
 
     Attributes:
         folder: Folder of a dataset; `data=` on the command line.
-        reader: Key of its reader; None recognises the dataset.
+        reader: Name of the reader that knows its layout; None recognises the dataset.
         options: Options for the reader, where it takes some.
         against: Folder of a second dataset that must share no image with the first.
         workers: Processes that decode.

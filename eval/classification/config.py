@@ -35,7 +35,7 @@ class ClassificationConfig(DeviceConfig):
         categories: Categories to classify; empty takes all.
         skip_empty_masks: Leave out (and list) anomalous images whose mask is empty, instead of failing on them.
         limit: At most this many images, evenly spread over the listing; null takes all.
-        expert: Which vision expert gates and localises.
+        expert: Name of the expert that gates and localises.
         expert_dir: Where it was fitted to; empty is `OUT/expert`, where it is fitted first if it is not there.
         mllm: `eddm` for the EDDM of `run`, or a checkpoint folder, a hub id, or a server's name of a model.
         run: Run directory, for `mllm=eddm`.
@@ -45,7 +45,7 @@ class ClassificationConfig(DeviceConfig):
         prompt: What it is given.
         visual: How the expert's finding is drawn.
         references: Category → normal image to show; the others are drawn at random from the training images.
-        reference_dataset: Reader of the dataset that the reference images are from; empty is `dataset`.
+        reference_dataset: Name of the reader of the dataset that the reference images are from; empty is `dataset`.
         reference_root: Its folder; empty is `data_root`.
         chunk: Images that the expert looks at before the MLLM is asked about those that it flags.
         gallery: Cases in the report, at most.

@@ -34,7 +34,7 @@ class EvalExpertConfig(ScoringConfig):
     """Which expert on what; fields that are not listed are those of `ScoringConfig`.
 
     Attributes:
-        expert: Which expert.
+        expert: Name of the expert; `anomalib` is followed by that of its model, `anomalib:Padim`.
         expert_dir: Where it was fitted to, or where its maps are; empty for the oracle.
         splits: Splits to evaluate; images that the expert was fitted on or its gate set on are left out, and listed.
         out: Output directory: `expert.json`, `results.json`, the report, and the anomaly maps in `maps/`, which

@@ -37,7 +37,7 @@ def check_words(name: str, words: Iterable[str], source: CommandSource, groups: 
         name: Name of the command.
         words: Its command line.
         source: What its script says of itself.
-        groups: Groups of configs and what may be chosen of each.
+        groups: Groups of configs, and settings that take registered names, and what may be chosen of each.
 
     Raises:
         UserError: Naming the word, and what was probably meant.
@@ -82,6 +82,7 @@ def describe_missing(name: str, missing: Iterable[str], source: CommandSource) -
 
 
 def _check_choice(key: str, value: str, names: list[str]) -> None:
+    value = value.partition(":")[0]  # of `anomalib:Padim`
     if re.fullmatch(r"[\w.-]+", value) and value not in (*names, "null"):
         raise UserError(f"There is no {key}={value}.{suggest(value, names)} Choose one of: {', '.join(names)}.")
 

@@ -30,7 +30,7 @@ def test_typed_conversion_refuses_what_does_not_fit() -> None:
         ({"name": "x", "stesp": 2}, "stesp"),
         ({"steps": 2}, "name"),
         ({"name": "x", "steps": "many"}, "steps"),
-        ({"name": "${oc.env:EIAD_NOT_SET_ANYWHERE}"}, "EIAD_NOT_SET_ANYWHERE"),
+        ({"name": "${oc.env:EIAD_NOT_SET_ANYWHERE}"}, "EIAD_NOT_SET_ANYWHERE first, .*, or give name=…"),
     ]:
         with pytest.raises(UserError, match=message):
             to_dataclass(OmegaConf.create(values), Schema)

@@ -33,7 +33,7 @@ class FitExpertConfig(DeviceConfig):
     """What to fit on what.
 
     Attributes:
-        expert: Which one; of `precomputed` and `mdlm` only the gate is fitted.
+        expert: Name of the expert; of `precomputed` and `mdlm` only the gate is fitted.
         images: Folder of photos of a product, sound and defective ones in folders of their own: layout, split, fit and
             threshold are found by themselves (`train.experts.photos`). Without it, `dataset` and `data_root` say what.
         good: What the folder of sound photos is called, where it says something else; `.` takes all that lie in

@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[3]
         ("train_mdlm --run_dir=runs/x seed=1", r"but run_dir=runs/x\."),
         ("fit_expert preset=paper dataset=bsdata data_root=d out=o", r"fit_expert has no setting preset\."),
         ("eval_mmad data_root=d llava=vicuna", r"eval_mmad has no setting llava\."),
+        ("eval_expert dataset=mvtecad data_root=d out=o", r"There is no dataset=mvtecad\. Did you mean mvtec_ad\?"),
+        ("fit_expert out=o expert=patchcor", r"There is no expert=patchcor\. Did you mean patchcore\?"),
         ("doctor data=x readr=y", r"Did you mean reader\?"),
         (
             "describe run=r sources=bsdata",
@@ -62,6 +64,8 @@ def test_a_mistake_is_answered_with_what_was_meant(line: str, message: str) -> N
         "doctor data=DIR against=other",
         "eval_mmad data_root=d wording=inspector answers=a",
         "export_maps model=Padim dataset=mvtec_ad data_root=d out=o +options.k_shot=1",
+        "fit_expert expert=anomalib:Padim dataset=bsdata data_root=d out=o",
+        "eval_classification predictions=p classes=c dataset=a_set_of_our_own out=o",
         "plan preset=paper mdlm.loop.batch_size=16",
     ],
 )
