@@ -54,8 +54,8 @@ def check_words(name: str, words: Iterable[str], source: CommandSource, groups: 
         if typed.startswith("~") or "@" in typed or typed.split(".")[0] == "hydra":
             continue
         if not separator:
-            meant = f"{typed}=…" if key in known else f"key={word}"
-            raise UserError(f"'{word}' does not say what it sets: write {meant}.{_needs(source)}{_see(name)}")
+            meant = f"{typed}=…" if key in known else " or ".join(f"{needed}={word}" for needed in _needed(source))
+            raise UserError(f"'{word}' does not say what it sets: write {meant or f'key={word}'}.{_see(name)}")
         if key in groups:
             _check_choice(typed, value, groups[key])
         elif key in known:
@@ -109,9 +109,10 @@ def _above(key: str) -> Iterator[str]:
     return (".".join(parts[:count]) for count in range(1, len(parts)))
 
 
-def _needs(source: CommandSource) -> str:
-    names = [setting.name for setting in source.settings if setting.default is UNKNOWN and not setting.inner]
-    return f" Keys that it cannot do without: {', '.join(names)}." if names else ""
+def _needed(source: CommandSource) -> list[str]:
+    """The settings that a command cannot do without, but its preset, which every command has a default for."""
+    plain = [setting for setting in source.settings if not setting.inner and setting.name != "preset"]
+    return [setting.name for setting in plain if setting.default is UNKNOWN]
 
 
 def _see(name: str) -> str:
