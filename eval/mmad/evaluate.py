@@ -125,7 +125,9 @@ def _score(
     out = _out(config)
     answers, rejected = read_answers(drop_superseded(rows), mmad)
     if not answers:
-        raise UserError(f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}.")
+        raise UserError(
+            f"No answer in {path} belongs to {config.data_root}: {count_reasons(rejected) or 'empty'}. Check both."
+        )
     failures = [Skipped(one.image, one.question, one.failure) for one in answers if one.failure]
     if len(failures) == len(answers):
         raise UserError(f"No question got an answer: {count_reasons(failures)}. Check the server, then run again.")
