@@ -17,6 +17,11 @@ FLAGS = WITH_VALUE | {
     *("--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc", "--hydra-help", "--version"),
     *("--help", "-h"),
 }
+FORMS = {  # what a value looks like that is one word
+    "whole number": re.compile(r"[+-]?\d[\d_]*"),
+    "number": re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE),
+    "true or false": re.compile(r"true|false|yes|no|on|off|0|1", re.IGNORECASE),
+}
 
 
 def settings_among(words: Iterable[str]) -> list[str]:
@@ -91,6 +96,9 @@ def _check_value(key: str, value: str, setting: Setting) -> None:
     """Refuses a name that is none of a setting's; what only Hydra understands is left to it."""
     if setting.kind.startswith("list of {") and not value.startswith(("[", "$", "'", '"')):
         raise UserError(f"{key}={value} is no {setting.kind}: write {key}=[{setting.kind.removeprefix('list of ')}]")
+    kind = setting.kind.removesuffix(", or null")
+    if kind in FORMS and re.fullmatch(r"[\w.+-]+", value) and value != "null" and not FORMS[kind].fullmatch(value):
+        raise UserError(f"{key}={value} must be {'' if kind == 'true or false' else 'a '}{kind}.")
     values = re.fullmatch(r"\[([\w.,\s-]*)\]", value) if setting.kind.startswith("list") else None
     for item in (part.strip() for part in (values[1] if values else value).split(",")):
         if setting.choices and re.fullmatch(r"[\w-]+", item) and item not in (*setting.choices, "null"):

@@ -55,7 +55,7 @@ def test_a_missing_folder_is_a_document_too(tmp_path: Path) -> None:
     [
         ([], "Nothing to examine"),
         (["data=x", "workers=0"], "at least 1"),
-        (["data=x", "reader=nope"], "Unknown reader 'nope'"),
+        (["data=x", "reader=nope"], "There is no reader=nope"),
         (["datta=x"], "datta"),
     ],
 )

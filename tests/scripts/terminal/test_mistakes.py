@@ -41,6 +41,10 @@ ROOT = Path(__file__).resolve().parents[3]
         ("eval_mmad data_root=d llava=vicuna", r"eval_mmad has no setting llava\."),
         ("eval_expert dataset=mvtecad data_root=d out=o", r"There is no dataset=mvtecad\. Did you mean mvtec_ad\?"),
         ("fit_expert out=o expert=patchcor", r"There is no expert=patchcor\. Did you mean patchcore\?"),
+        ("train_mdlm run_dir=x loop.steps=many", r"loop\.steps=many must be a whole number\."),
+        ("train_mdlm run_dir=x seed=1.5", r"seed=1\.5 must be a whole number\."),
+        ("train_mdlm run_dir=x loop.optim.lr=fast", r"loop\.optim\.lr=fast must be a number\."),
+        ("train_mdlm run_dir=x keep_decoded=maybe", r"keep_decoded=maybe must be true or false\."),
         ("doctor data=x readr=y", r"Did you mean reader\?"),
         (
             "describe run=r sources=bsdata",
@@ -68,6 +72,7 @@ def test_a_mistake_is_answered_with_what_was_meant(line: str, message: str) -> N
         "export_maps model=Padim dataset=mvtec_ad data_root=d out=o +options.k_shot=1",
         "fit_expert expert=anomalib:Padim dataset=bsdata data_root=d out=o",
         "eval_classification predictions=p classes=c dataset=a_set_of_our_own out=o",
+        "train_mdlm run_dir=x loop.steps=1_000 loop.optim.lr=1e-3 loss.bce_weight=.5 keep_decoded=True side=null",
         "plan preset=paper mdlm.loop.batch_size=16",
     ],
 )
