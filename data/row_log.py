@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,16 +28,18 @@ class RowLog:
 
     Args:
         path: The log.
+        is_held: Whether whoever opens it holds it already, for longer than the block.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_held: bool = False) -> None:
         self.path = path
+        self.is_held = is_held
         self._rows: list[dict[str, Any]] = []
         self._written = time.monotonic()
 
     def __enter__(self) -> Self:
         """Starts the block."""
-        self._alone = held(self.path)
+        self._alone = nullcontext() if self.is_held else held(self.path)
         self._alone.__enter__()
         return self
 

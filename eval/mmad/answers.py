@@ -105,7 +105,7 @@ def ask_open(
     Args:
         plan: All questions; those of one image follow one another.
         key: Who is asked, and how.
-        path: The log.
+        path: The log, which the caller holds (`data.processes.lock`).
         model: An `OptionScorer` for `likelihood`, else a `ChatModel`.
         ranks: The processes that share the images.
 
@@ -138,7 +138,7 @@ def _read_keyed(path: Path) -> dict[str, Row]:
 def _ask(waiting: Sequence[Planned], key: AnswerKey, path: Path, model: ChatModel | OptionScorer, *, done: int) -> None:
     """Asks some questions, and appends each answer as it comes; `done` were answered before."""
     bar = tqdm(total=done + len(waiting), initial=done, unit="question", desc="MMAD")
-    with bar, RowLog(path) as rows:
+    with bar, RowLog(path, is_held=True) as rows:
         for answered in _answers(waiting, model):
             for planned, reply in answered:
                 if isinstance(reply, Failure):
