@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from data.errors import UserError, suggest, writing
 from data.processes.aside import written_aside
 
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
 
 WRITERS = {  # folders of a run, and the commands that fill them
@@ -159,11 +161,15 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes a table, atomically. A cell that a spreadsheet would take for a formula begins with a `'`."""
+    """Writes a table, atomically. A cell that a spreadsheet would compute, unless it is a number, begins with a `'`."""
     with atomic_open(path) as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
-        table.writerows([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in row] for row in rows)
+        table.writerows([f"'{cell}" if _is_formula(cell) else cell for cell in row] for row in rows)
+
+
+def _is_formula(cell: str) -> bool:
+    return cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

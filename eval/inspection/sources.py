@@ -14,7 +14,7 @@ from data.run import open_run
 from data.sample import ImageArray, Sample
 from data.training.descriptions import choose_manner
 from data.training.grounding import DescriptionMode
-from eval.segmentation.expert import expert_digest
+from eval.segmentation.expert import identify_expert
 from models.eddm.identity import identify_eddm
 from models.eiad import EIAD, EIADConfig, Look, find_mdlm_folder, load_eiad
 from models.experts.expert import Expert
@@ -164,7 +164,7 @@ class ExpertSource:
         self.category = choose_category(self.expert, config)
         gate = self.expert.gates[self.category]
         self.threshold, self.pixel, self.bounded = gate.score, gate.pixel, False
-        self.key = hash_value([expert_digest(config.expert, config.expert_dir), self.category])
+        self.key = identify_expert(config.expert, config.expert_dir, self.category)
 
     def ready(self, image: ImageArray) -> None:
         """Nothing: an expert takes images as they are."""

@@ -178,7 +178,17 @@ def test_json_may_begin_with_a_byte_order_mark_but_must_be_utf8(tmp_path: Path) 
 
 
 def test_no_cell_of_a_table_is_computed(tmp_path: Path) -> None:
-    cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "plain", "a=b"]
+    cells = ["=1+1", "+1+1", "-1-A1", "@SUM(A1)", "\tx", "plain", "a=b", "-0.5", "-1e-05"]
     write_csv(tmp_path / "a.csv", ["name", "other"], [[cell, "x"] for cell in cells])
     rows = read_csv(tmp_path / "a.csv", ["name"])
-    assert [row["name"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "plain", "a=b"]
+    assert [row["name"] for row in rows] == [
+        "'=1+1",
+        "'+1+1",
+        "'-1-A1",
+        "'@SUM(A1)",
+        "'\tx",
+        "plain",
+        "a=b",
+        "-0.5",
+        "-1e-05",
+    ]
