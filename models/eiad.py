@@ -139,11 +139,29 @@ def load_eiad(config: EIADConfig) -> EIAD:
             eddm = load_eddm(run, trust_remote_code=trusted, where=where)
         mdlm = load_mdlm(run, mode, config.place())
     else:
+        _check_bases(config, mode)
         if mode is DescriptionMode.eddm:
             part = Path(config.export) / "eddm"
             eddm = load_exported_eddm(part, base=config.eddm_base or None, trust_remote_code=trusted, where=where)
         mdlm = load_exported_mdlm(folder, llava=config.llava_base or None, sam=config.sam_base or None, where=where)
     return EIAD(eddm=eddm, mdlm=mdlm, manner=choose_manner(folder, config.mode, config.length))
+
+
+def _check_bases(config: EIADConfig, mode: DescriptionMode) -> None:
+    """Names all bases at once that exported adapters need and that are no hub ids."""
+    parts = {"mdlm": {"llava": "llava_base", "sam": "sam_base"}}
+    parts |= {"eddm": {"base": "eddm_base"}} if mode is DescriptionMode.eddm else {}
+    missing = []
+    for part, options in parts.items():
+        export = read_json(Path(config.export) / part / MANIFEST).get("export") or {}
+        for name, base in ({} if export.get("merged") else export.get("bases") or {}).items():
+            if not base.get("hub") and not getattr(config, options[name]):
+                missing.append(f"{options[name]}=PATH ({base.get('name')})")
+    if missing:
+        raise UserError(
+            f"{config.export} holds adapters of checkpoints that are no hub ids. Say where those are: "
+            f"{', '.join(missing)}. An export with merge=true needs none."
+        )
 
 
 def find_mdlm_folder(config: EIADConfig) -> tuple[Path, DescriptionMode]:

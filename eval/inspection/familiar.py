@@ -103,6 +103,12 @@ class Describer:
         return torch.nn.functional.normalize(means, dim=1).cpu().numpy()
 
 
+def load_exported(export: Path, where: DeviceConfig) -> Familiar | None:
+    """What the training images of an export's run look like; None where that was not known when it was exported."""
+    known = read_training(export / FILE, "")
+    return None if known is None else Familiar(known, Describer(where))
+
+
 def load_familiar(run: Path, mdlm: Path, where: DeviceConfig) -> Familiar | None:
     """Reads, or makes and keeps, what a run's training images look like.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from data.sample import ImageArray, MaskArray, load_image
 from eval.calibration.file import Calibration, read_calibration
 from eval.inspection.config import EDDM, InspectConfig, Overlay
 from eval.inspection.decision import Evidence, Verdict, decide
-from eval.inspection.familiar import Familiar, load_familiar
+from eval.inspection.familiar import Familiar, load_exported, load_familiar
 from eval.inspection.photos import Photo
 from eval.inspection.regions import Places, find_places
 from eval.inspection.rows import RegionRow, Row
@@ -35,6 +34,7 @@ from models.velm.draw import VisualPromptKind
 from models.velm.judge import Judge, Marked, read_product
 from models.velm.prompt import PromptConfig, PromptStyle
 
+LARGE = 1 << 28  # bytes of photos in a batch, above which it is cut short
 FORMAT = 1  # of the rows: raised when they come to mean something else
 
 
@@ -120,7 +120,7 @@ class Inspector:
         """
         known = hashes or {}
         seen = map_threads(self._load, photos, workers=self.config.workers)
-        while batch := list(islice(seen, self.config.batch_size)):
+        for batch in self._cut(seen):
             found = iter(self._look([loaded for _, loaded in batch if isinstance(loaded, _Loaded)]))
             for photo, loaded in batch:
                 key = self.key(known[photo.name]) if photo.name in known else ""
@@ -129,6 +129,21 @@ class Inspector:
                 else:
                     one = next(found)
                     yield replace(one, row=replace(one.row, key=key))
+
+    def _cut(
+        self, seen: Iterable[tuple[Photo, _Loaded | UserError]]
+    ) -> Iterator[list[tuple[Photo, _Loaded | UserError]]]:
+        """Batches of photos, cut short where they are large."""
+        batch: list[tuple[Photo, _Loaded | UserError]] = []
+        pixels = 0
+        for photo, loaded in seen:
+            batch.append((photo, loaded))
+            pixels += loaded.picture.image.size if isinstance(loaded, _Loaded) else 0
+            if len(batch) == self.config.batch_size or pixels > LARGE:
+                yield batch
+                batch, pixels = [], 0
+        if batch:
+            yield batch
 
     def draw(self, inspected: Inspected) -> ImageArray:
         """The overlay of a photo that could be read, (H, W, 3) uint8 RGB."""
@@ -298,8 +313,12 @@ def load_inspector(config: InspectConfig) -> Inspector:
         reference = Path(config.reference) if config.reference else None
         judge = Judge(load_classifier(config, source), product, contour, reference)
     familiar = None
-    if config.familiar and config.run and not config.expert:
-        familiar = load_familiar(Path(config.run), find_mdlm_folder(config)[0], config)
+    if config.familiar and not config.expert:
+        familiar = (
+            load_familiar(Path(config.run), find_mdlm_folder(config)[0], config)
+            if config.run
+            else load_exported(Path(config.export), config)
+        )
     return Inspector(source, config, calibration=calibration, judge=judge, policy=policy, familiar=familiar)
 
 

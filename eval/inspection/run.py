@@ -71,7 +71,7 @@ def run_inspection(config: InspectConfig, load: Callable[[InspectConfig], Inspec
         inspector = load(config)
         keys = {photo.name: inspector.key(hashes[photo.name]) for photo in photos.photos if photo.name in hashes}
         results = Results(out, ranks.rank)
-        known = ranks.once(lambda: results.resume(keys) if config.resume else {})
+        known = ranks.once(lambda: _resume(results, keys, photos.photos, config))
         waiting = [photo for photo in photos.photos if photo.name not in known]
         if known and ranks.is_main:
             log.info("%d of %d photos are there from an earlier run.", len(known), len(photos.photos))
@@ -106,6 +106,24 @@ def hash_photos(photos: Sequence[Photo]) -> dict[str, str]:
     return {photo.name: hashes[photo.path] for photo in photos if photo.path in hashes}
 
 
+def _resume(results: Results, keys: dict[str, str], photos: Sequence[Photo], config: InspectConfig) -> dict[str, Row]:
+    """The rows of an earlier run that hold, with all the pictures that are wanted now."""
+    if not config.resume:
+        return {}
+    pictures = wanted_pictures(config, photos)
+    return {name: row for name, row in results.resume(keys).items() if row.mask or not has_pictures(row, pictures)}
+
+
+def wanted_pictures(config: InspectConfig, photos: Sequence[Photo]) -> Pictures:
+    """Of which photos masks and overlays are written: of a single one always."""
+    return Pictures.all if len(photos) == 1 else config.pictures
+
+
+def has_pictures(row: Row, pictures: Pictures) -> bool:
+    """Whether a mask and an overlay belong to a row."""
+    return pictures is Pictures.all or (pictures is Pictures.flagged and row.verdict is not Verdict.ok)
+
+
 def _inspect(
     inspector: Inspector,
     photos: Sequence[Photo],
@@ -117,8 +135,7 @@ def _inspect(
     """Rows with their files written, while threads draw and write those that were decided before."""
     if not photos:
         return
-    stems = name_files(listed)
-    pictures = Pictures.all if len(listed) == 1 else inspector.config.pictures
+    stems, pictures = name_files(listed), wanted_pictures(inspector.config, listed)
 
     def finish(inspected: Inspected) -> Row:
         return write_pictures(inspected, inspector, results, stems[inspected.row.name], pictures)
@@ -132,10 +149,10 @@ def write_pictures(inspected: Inspected, inspector: Inspector, results: Results,
     row = inspected.row
     if inspected.image is None or inspected.mask is None:
         return row
-    flagged = row.verdict is not Verdict.ok
-    overlay = inspector.draw(inspected) if flagged or pictures is Pictures.all else inspected.image
+    wanted = has_pictures(row, pictures)
+    overlay = inspector.draw(inspected) if wanted or row.verdict is not Verdict.ok else inspected.image
     row = replace(row, thumbnail=results.write_thumbnail(stem, overlay))
-    if pictures is Pictures.all or (flagged and pictures is Pictures.flagged):
+    if wanted:
         row = replace(row, mask=results.write_mask(stem, inspected.mask), overlay=results.write_overlay(stem, overlay))
     return row
 

@@ -100,6 +100,16 @@ def test_a_run_without_eddm_is_told_the_fixed_prompt(tmp_path: Path) -> None:
     assert find_mdlm_folder(EIADConfig(run=str(tmp_path)))[1] is DescriptionMode.fixed
 
 
+def test_all_bases_that_an_export_lacks_are_named_at_once(tmp_path: Path) -> None:
+    bases = {"mdlm": {"llava": {"hub": False, "name": "my-llava"}, "sam": {"hub": True, "name": "sam"}}}
+    bases["eddm"] = {"base": {"hub": False, "name": "my-base"}}
+    for part, named in bases.items():
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "manifest.json").write_text(json.dumps({"export": {"description": "eddm", "bases": named}}))
+    with pytest.raises(UserError, match=r"llava_base=PATH \(my-llava\), eddm_base=PATH \(my-base\)\."):
+        load_eiad(EIADConfig(export=str(tmp_path)))
+
+
 def test_an_export_is_told_what_its_mdlm_was_trained_with(tmp_path: Path) -> None:
     for part, told in (("mdlm", "fixed"), ("mdlm", "eddm"), ("eddm", "eddm")):
         (tmp_path / part).mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from data.files import make_dir
 from data.processes.aside import share
 from data.processes.lock import held
 from data.run import Run, open_run
+from eval.inspection.familiar import FILE as FAMILIAR
 from models.mdlm.files import MANIFEST
 from train.export.card import write_card
 from train.export.config import ExportConfig, Part
@@ -59,6 +60,8 @@ def _export(config: ExportConfig, run: Run, out: Path) -> list[str]:
         failed = [row.to_line() for row in comparisons if not row.passed]
         raise UserError(f"The export differs from the run. {failed[0]}. It stays, unproven, at {work}.")
     write_card(work, run, config, comparisons)
+    if (run.path / FAMILIAR).is_file():  # so that an inspection by the export knows unfamiliar photos, too
+        shutil.copy2(run.path / FAMILIAR, work / FAMILIAR)
     publish(work, out)
     lines.append(f"exported to {out}")
     if api is not None:

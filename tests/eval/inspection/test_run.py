@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from data.classes.policy import Action, Policy
 from data.errors import UserError
+from data.processes.lock import held
 from data.sample import ImageArray, load_image
 from eval.calibration.conformal import expected_alarms
 from eval.calibration.drift import find_drift
@@ -24,6 +26,7 @@ from eval.inspection.run import Inspection, as_json, describe, run_inspection
 from eval.inspection.sources import Picture
 from models.contour import RED
 from models.eiad import Look
+from models.velm.judge import Marked
 
 
 class Redness:
@@ -232,3 +235,70 @@ def test_names_are_escaped_on_the_page_and_in_the_table(place: Place) -> None:
     page = (place.out / "report.html").read_text()
     assert "<img src=x" not in page and "&lt;img src=x" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+
+
+def test_pictures_that_are_wanted_now_are_written(place: Place) -> None:
+    place.write("1.png")
+    place.write("2.png", red=240)
+    assert [bool(row.mask) for row in place.inspect(pictures=Pictures.none).rows] == [False, False]
+    place.source.seen.clear()
+    assert [bool(row.mask) for row in place.inspect().rows] == [False, True]
+    assert place.source.seen == ["2.png"]
+    assert all((place.out / row.overlay).is_file() for row in place.inspect(pictures=Pictures.all).rows)
+    place.source.seen.clear()
+    assert len(place.inspect().rows) == 2 and not place.source.seen  # more than is wanted does no harm
+
+
+def test_rows_of_several_processes_come_together(place: Place) -> None:
+    for index in range(4):
+        place.write(f"{index}.png")
+    whole = place.inspect()
+    log = place.out / "results.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[::2]))
+    (place.out / "results.rank1.jsonl").write_text("".join(lines[1::2]))
+    place.source.seen.clear()
+    assert place.inspect().rows == whole.rows and not place.source.seen
+    assert not (place.out / "results.rank1.jsonl").exists() and len(log.read_text().splitlines()) == 4
+
+
+def test_a_second_process_does_not_write_to_the_same_folder(place: Place) -> None:
+    place.write("1.png")
+    with held(place.out), pytest.raises(UserError, match="is in use by process"):
+        place.inspect()
+
+
+class Namer:
+    """Calls every place the same, and counts them."""
+
+    def __init__(self, name: str) -> None:
+        self.called, self.places = name, 0
+
+    def name(self, places: Sequence[Marked]) -> list[str]:
+        self.places += len(places)
+        return [self.called] * len(places)
+
+    def facts(self) -> list[str]:
+        return [self.called]
+
+
+def test_each_region_of_a_flagged_photo_is_named_and_the_policy_acts(place: Place) -> None:
+    path = place.write("1.png", red=240)
+    pixels = cv2.imread(str(path))
+    pixels[30:34, 5:9, 2] = 200
+    cv2.imwrite(str(path), pixels)
+    place.write("2.png")
+    policy = Policy("washer", {"good": Action.accept, "unknown": Action.ask, "bend": Action.scrap}, {})
+    config = InspectConfig(images=str(place.photos), run="red", out=str(place.out), most_named=1)
+    namer = Namer("bend")
+
+    def load(config: InspectConfig) -> Inspector:
+        return Inspector(place.source, config, judge=namer, policy=policy)  # type: ignore[arg-type]
+
+    first, second = run_inspection(config, load).rows
+    assert [(region.name, region.action) for region in first.regions] == [("bend", "scrap"), ("unknown", "ask")]
+    assert (first.action, second.action, namer.places) == ("scrap", "pass", 1)
+    assert "a bend at the" in first.description and "unknown class" in first.description
+    assert "policy of 'washer' says scrap" in first.reason
+    namer.called = "good"
+    assert [row.verdict.value for row in run_inspection(replace(config, most_named=2), load).rows] == ["unsure", "ok"]

@@ -39,6 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "segmentation": {"with_eddm": {"mean": {"pixel_auroc": 93.5, "image_auroc": None}}},
     }
     run.results.write_text(json.dumps(results))
+    save_file({"vectors": torch.eye(3)}, run.path / "familiar.safetensors", {"key": "k", "limit": "0.5"})
     return run
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -16,6 +18,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 from data.errors import UserError
 from data.files import read_json
 from data.run import Run
+from eval.inspection.config import InspectConfig
+from eval.inspection.run import run_inspection
 from models.device import Precision
 from models.eddm.eddm import load_eddm
 from models.exported import load_exported_eddm, load_exported_mdlm
@@ -68,6 +72,7 @@ def largest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> flo
 def test_an_adapter_export_holds_what_was_trained_and_no_more(adapters: Path, run: Run) -> None:
     files = {path.relative_to(adapters).as_posix() for path in adapters.rglob("*") if path.is_file()}
     assert {"eddm/adapter/adapter_model.safetensors", "mdlm/heads.safetensors", "README.md", "proof.json"} <= files
+    assert (adapters / "familiar.safetensors").read_bytes() == (run.path / "familiar.safetensors").read_bytes()
     assert {path.rsplit(".", 1)[-1] for path in files} <= {"safetensors", "json", "jinja", "md"}
     assert not any("llava" in path or "sam" in path or "model/" in path for path in files)
     trained = load_file(adapters / "mdlm" / "adapter" / "adapter_model.safetensors")
@@ -95,6 +100,30 @@ def test_a_moved_adapter_export_gives_the_runs_own_answers(adapters: Path, run: 
     chat: Any = loaded.chat
     assert loaded.defects == ("dent", "scratch")
     assert largest(probe_eddm(chat.model, chat.processor), probe_eddm(own.model, own.processor)) == 0
+
+
+def test_photos_are_inspected_by_either_export_as_by_the_run(
+    adapters: Path, merged: Path, run: Run, tmp_path: Path
+) -> None:
+    for index, picture in enumerate(probe_images()):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.asarray(picture))
+    bases = {"llava_base": str(run.mdlm / "base" / "llava"), "sam_base": str(run.mdlm / "base" / "sam.safetensors")}
+    ways: dict[str, dict[str, str]] = {
+        "run": {"run": str(run.path)},
+        "adapters": {"export": str(adapters), **bases},
+        "merged": {"export": str(merged)},
+    }
+    scores, keys = {}, set()
+    for name, way in ways.items():
+        config = InspectConfig(
+            images=str(tmp_path / "*.png"), out=str(tmp_path / name), device="cpu", familiar=False, **way
+        )
+        inspection = run_inspection(config)
+        scores[name] = [row.score for row in inspection.rows]
+        keys.add(inspection.summary["model"])
+    assert scores["adapters"] == pytest.approx(scores["run"], abs=1e-6)
+    assert scores["merged"] == pytest.approx(scores["run"], abs=0.05)  # bfloat16
+    assert len(keys) == 3
 
 
 def test_another_base_is_refused(adapters: Path, run: Run, tmp_path: Path) -> None:
