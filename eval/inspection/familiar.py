@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 FILE = "familiar.safetensors"
 MOST = 480
 QUANTILE, ALONE = 0.9, 0.995
-STAGE = 2  # stride 8: of all stages and their unions it told generated products best from photos of real ones
+STAGE = 3  # stride 16: of all stages and their unions it told generated products best from photos of real ones
 BATCH = 16
 Vectors = NDArray[np.float32]  # (N, C), each of length 1
 
@@ -63,10 +63,14 @@ class Familiar:
     Args:
         training: What those look like.
         describer: Makes vectors of photos.
+
+    Attributes:
+        key: Changes with anything that its distances depend on.
     """
 
     def __init__(self, training: Training, describer: Describer) -> None:
         self.training, self._describer = training, describer
+        self.key = hash_value([training.vectors.tobytes().hex(), training.limit, describer.weights_hash])
 
     def ready(self, image: ImageArray) -> torch.Tensor:
         """What a thread can do of an image beforehand."""

@@ -104,7 +104,7 @@ class Inspector:
         """Names a row by its causes: the photo's content, who looks, and how it is decided and drawn."""
         config = self.config
         how: list[Any] = [FORMAT, self.source.key, asdict(self.limits), config.min_area]
-        how += [config.line_width, config.overlay.value, config.most_named, self.familiar is not None]
+        how += [config.line_width, config.overlay.value, config.most_named, self.familiar and self.familiar.key]
         how.append(None if self.calibration is None else asdict(self.calibration))
         how.append(None if self.judge is None else self.judge.facts())
         policy = self.policy

@@ -48,12 +48,13 @@ def test_a_run_keeps_what_its_training_looks_like_and_learns_it_once(
 
 
 def test_other_training_images_are_learnt_anew(run: Run) -> None:
-    load_familiar(run.path, run.mdlm / "fixed", WHERE)
+    known = load_familiar(run.path, run.mdlm / "fixed", WHERE)
     before = (run.path / FILE).read_bytes()
     path = run.data / "seen" / "gear" / "test" / "good" / "000.png"
     path.write_bytes((run.data / "unseen" / "tile" / "test" / "good" / "001.png").read_bytes())
-    load_familiar(run.path, run.mdlm / "fixed", WHERE)
+    again = load_familiar(run.path, run.mdlm / "fixed", WHERE)
     assert (run.path / FILE).read_bytes() != before
+    assert known is not None and again is not None and again.key != known.key  # rows are made anew
 
 
 def test_what_was_kept_serves_where_the_training_images_are_gone(
