@@ -96,7 +96,12 @@ def write_mdlm_part(run: Run, mode: str) -> None:
     move(model)
     assert model.processor is not None
     save_adapter(model, model.processor.tokenizer, config, run.mdlm / mode)
-    settings = {"preset": "test", "run_dir": str(run.path), "mdlm": asdict(config), "data": {"train": [{"root": DATA}]}}
+    settings = {
+        "preset": "test",
+        "run_dir": str(run.path),
+        "mdlm": asdict(config),
+        "data": {"train": [{"reader": "mvtec_ad", "root": DATA}]},
+    }
     write_json(run.mdlm / mode / "config.json", {**settings, "fingerprint": "e" * 64})
 
 
