@@ -1,0 +1,50 @@
+"""Command lines that others have written into their scripts: they are understood for good."""
+
+import importlib
+
+import pytest
+
+from train.engine.tracking import WandbMode
+
+HEX = "0123456789abcdef0123456789abcdef01234567"
+LINES = [
+    f"train_eddm preset=paper model.id=/m model.trust_remote_code=true model.revision={HEX} optim.use_cpu=true "
+    "optim.max_steps=2 optim.total_batch=2 optim.batch_size=1 optim.workers=0 tracking=none questions=/q run_dir=/r",
+    "train_mdlm preset=paper run_dir=/r resume=auto tracking=none",
+    "describe run=/r preset=paper folder=/d trust_remote_code=true",
+    "eval_eddm run=/r trust_remote_code=true",
+    "eval_mmad run=/r data_root=/d trust_remote_code=true",
+    "export_adapter run=/r part=eddm merge=true out=/o trust_remote_code=true",
+    "export_adapter run=/r part=eddm merge=false out=/o trust_remote_code=true",
+    "run_all preset=paper data=paper run_dir=/r dry_run=true",
+    "eval_segmentation run=/r dataset=visa data_root=/d out=/o",
+    "inspect images=/p run=/r out=/o",
+    "inspect images=/p export=/e out=/o",
+    "inspect images=/p expert=patchcore expert_dir=/e out=/o",
+    "fit_expert images=/p out=/o",
+    "doctor data=/d reader=folder",
+    "plan preset=paper gpus=8 gpu_gib=80",
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[:60])
+def test_it_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EIAD_DATA", "/data")
+    name, *words = line.split()
+    importlib.import_module(f"scripts.{name}").main.parse(words)
+
+
+@pytest.mark.parametrize("name", ["train_eddm preset=paper", "train_mdlm"])
+def test_one_word_says_who_is_told_of_progress(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EIAD_DATA", "/data")
+    name, *words = name.split()
+    told = {}
+    for word in ("none", "tensorboard", "wandb"):
+        line = [*words, "run_dir=/r", f"tracking={word}"]
+        tracking = importlib.import_module(f"scripts.{name}").main.parse(line).tracking
+        told[word] = (tracking.tensorboard, tracking.wandb)
+    assert told == {
+        "none": (False, WandbMode.off),
+        "tensorboard": (True, WandbMode.off),
+        "wandb": (False, WandbMode.online),
+    }
