@@ -19,7 +19,7 @@ quiet_libraries()
 if sys.argv[0] == "-m":  # Python is still looking for the module of a command, which will import a heavy library
     from scripts.terminal.source import started_command
 
-    if name := started_command(sys.orig_argv):
+    if (name := started_command(sys.orig_argv)) and "." not in name:  # a benchmark answers for itself
         from scripts.command import answer_at_once
 
         answer_at_once(name, sys.argv[1:])

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from data.errors import FullDiskError, UserError, printable, storage_error, suggest
 from scripts.terminal.mistakes import check_words, describe_missing, settings_among
 from scripts.terminal.page import compose_page
-from scripts.terminal.source import CommandSource, is_command, read_command, read_names
+from scripts.terminal.source import CommandSource, is_command, list_commands, read_command, read_names
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -151,13 +151,15 @@ def _means_something(argument: str) -> bool:
 
 
 def answer_at_once(name: str, words: list[str]) -> None:
-    """Ends here, before anything heavy is imported, where the words ask for help or cannot be what was meant.
+    """Ends here, before anything heavy is imported, where words ask for help, or cannot be what was meant.
 
     Args:
         name: Name of the command.
         words: Its command line.
     """
     with readable_errors():
+        if name not in (commands := list_commands()):
+            raise UserError(f"scripts.{name} is no command.{suggest(name, commands)} There are {', '.join(commands)}.")
         if HELP & set(words):
             page = help_page(name, words)
         else:

@@ -102,14 +102,19 @@ def read_names(file: Path, name: str) -> list[str]:
 
 
 def started_command(arguments: Sequence[str]) -> str:
-    """The command that a Python was started for, `python … -m scripts.<name> …`; empty where it is none.
+    """What of `scripts` a Python was started for, `python … -m scripts.<name> …`; empty where it is something else.
 
     Args:
         arguments: The whole command line, from `python` on.
     """
     at = arguments.index("-m") if "-m" in arguments else len(arguments)
-    name = "".join(arguments[at + 1 : at + 2]).removeprefix("scripts.")
-    return name if is_command(ROOT / "scripts" / f"{name}.py") else ""
+    package, _, name = "".join(arguments[at + 1 : at + 2]).partition(".")
+    return name if package == "scripts" else ""
+
+
+def list_commands() -> list[str]:
+    """The names of all commands."""
+    return sorted(script.stem for script in (ROOT / "scripts").glob("*.py") if is_command(script))
 
 
 def is_command(script: Path) -> bool:

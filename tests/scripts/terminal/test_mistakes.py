@@ -106,6 +106,14 @@ def test_suggestions_are_near_or_none() -> None:
     assert suggest("x", ["a.x", "b.x"], alike=False) == " Did you mean a.x or b.x?"
 
 
+def test_a_command_that_is_not_there_is_answered_with_the_nearest() -> None:
+    done = subprocess.run([sys.executable, "-m", "scripts.train_mdml"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: scripts.train_mdml is no command. Did you mean train_mdlm? There are build_ac,"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
