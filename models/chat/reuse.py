@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from models.chat.letters import common_length, group_by_image, letter_tokens, read_letters
 from models.chat.protocol import ChatRequest
@@ -60,7 +61,7 @@ class PromptModel(Protocol):
 
 
 class ReuseScorer:
-    """An `OptionScorer`: the image and what precedes it run once, each question continues from a copy of that cache.
+    """An `OptionScorer`: the image and what precedes it run once, its questions continue from copies of that cache.
 
     Whether a model allows this is tried on the first image: if a question that continues from the cache does not get
     the logits of the whole prompt, every question runs whole, and that is said.
@@ -103,8 +104,9 @@ class ReuseScorer:
             log.warning("The prompts of %s share no beginning with the image: each question runs whole.", self.name)
             return False
         tokens = [token for letter in self.letters for token in letter]
-        found, expected = rows[-1][tokens], self.chat.predict_next(batch[-1:])[0][tokens]
-        difference = float((found.float() - expected.float()).abs().max())
+        whole = [self.chat.predict_next([one])[0] for one in batch]
+        found, expected = (torch.stack([row[tokens].float() for row in some]) for some in (rows, whole))
+        difference = float((found - expected).abs().max())
         steps = torch.finfo(self.chat.model.dtype).eps * float(expected.abs().max())
         if not difference <= self.tolerance + ROUNDING * steps:
             log.warning("%s: logits from a cache differ by %.2g: each question runs whole.", self.name, difference)
@@ -124,12 +126,17 @@ class ReuseScorer:
         }
         model = self.chat.model
         cache = model(**head, use_cache=True).past_key_values
-        found = []
-        for row in rows:
-            tail = torch.tensor([row[shared:]], device=model.device)
-            seen = torch.ones(1, len(row), dtype=torch.long, device=tail.device)
-            output = model(input_ids=tail, attention_mask=seen, past_key_values=copy.deepcopy(cache))
-            found.append(output.logits[0, -1])
+        found: list[Tensor] = []
+        for start in range(0, len(rows), self.chat.batch_size):
+            tails = [torch.tensor(row[shared:]) for row in rows[start : start + self.chat.batch_size]]
+            ids = pad_sequence(tails, batch_first=True).to(
+                model.device
+            )  # on the right, where nothing follows to see it
+            seen = torch.ones(len(tails), shared + ids.shape[1], dtype=torch.long, device=ids.device)
+            copies = copy.deepcopy(cache)
+            copies.reorder_cache(torch.zeros(len(tails), dtype=torch.long, device=ids.device))
+            logits = model(input_ids=ids, attention_mask=seen, past_key_values=copies).logits
+            found += [row[len(tail) - 1] for row, tail in zip(logits, tails, strict=True)]
         return found
 
     def _tokens(self, batch: Sequence[ChatRequest], first: list[int]) -> list[list[int]] | None:

@@ -1,5 +1,6 @@
 """Packed questions give the logits of one question at a time; the cache of templates is reused."""
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from data.errors import UserError
 from data.sample import load_image
@@ -195,6 +197,26 @@ def test_any_model_continues_from_its_own_cache(folder: Path, chat: Transformers
     assert scorer.reuses is True
 
 
+def test_questions_about_an_image_continue_together(
+    folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = VLM(admit(folder), None, CPU, name="tiny", batch_size=2)
+    scorer = ReuseScorer(model)
+    scorer.reuses = True
+    shapes: list[tuple[int, ...]] = []
+    run = model.model.forward
+
+    def forward(*arguments: Any, **inputs: Any) -> Any:
+        shapes.append(tuple(inputs["input_ids"].shape))
+        return run(*arguments, **inputs)
+
+    monkeypatch.setattr(model.model, "forward", forward)
+    requests = ask(folder, 0) + ask(folder, 1)
+    found = scorer.score(requests, COUNTS * 2)
+    assert [shape[0] for shape in shapes] == [1, 2, 1, 1, 2, 1]  # an image, then its three questions by two
+    assert_close(found, one_by_one(chat, requests))
+
+
 @pytest.mark.parametrize("tolerance", [0.05, -1.0])
 def test_ms_swift_scores_as_the_stock_model_does(folder: Path, chat: TransformersChat, tolerance: float) -> None:
     pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
@@ -270,3 +292,28 @@ def test_images_are_split_by_patches_but_never_within(monkeypatch: pytest.Monkey
         (4, 2, 1),
     ]
     assert torch.equal(torch.cat([part for _, part, _ in parts], -1), values)
+
+
+def test_recurrent_layers_continue_together_too(folder: Path, tmp_path: Path) -> None:
+    """As MiniCPM-V 4.6's own: their states must be those before the padding."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = AutoConfig.from_pretrained(folder).to_dict()
+    kept = ("hidden_size", "intermediate_size", "vocab_size", "eos_token_id", "pad_token_id", "tie_word_embeddings")
+    config["text_config"] = {name: config["text_config"][name] for name in kept} | {
+        **{"model_type": "qwen3_5_text", "num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]},
+        **{"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "linear_num_value_heads": 2},
+        **{"linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 16},
+    }
+    torch.manual_seed(0)
+    model: Any = AutoModelForImageTextToText.from_config(AutoConfig.for_model(**config))
+    model.save_pretrained(tmp_path)
+    chat = VLM(admit(tmp_path), None, CPU, name="recurrent")
+    scorer = ReuseScorer(chat)
+    requests = ask(tmp_path, 0) + ask(tmp_path, 1)
+    found = scorer.score(requests, COUNTS * 2)
+    assert scorer.reuses is True
+    with torch.inference_mode():
+        whole = [chat.predict_next([request])[0] for request in requests]
+    expected = [read_letters(row, scorer.letters, count) for row, count in zip(whole, COUNTS * 2, strict=True)]
+    assert_close(found, expected)
+    assert len({round(row[0], 4) for row in found}) == len(found)  # images and questions matter
