@@ -21,7 +21,7 @@ from data.classes.policy import UNKNOWN, Action, Policy
 from data.classes.texts import GOOD
 from data.ddqa.compose import compose_description, with_article
 
-SPOKEN = 3  # regions that the words name
+SPOKEN = 3  # defects that the words name
 SEVERITY = (Action.accept, Action.rework, Action.ask, Action.scrap)
 
 
@@ -185,13 +185,11 @@ def _add(reason: str, policy: Policy | None) -> str:
 
 
 def _describe(evidence: Evidence, findings: Sequence[Finding]) -> str:
-    """The product, then its first few defects and where they are."""
-    said = [
-        f"{with_article(_spoken(finding.name))} at the {evidence.places[finding.index]}"
-        for finding in findings[:SPOKEN]
-    ]
-    more = len(findings) - len(said)
-    said += [f"{more} more {'places' if more > 1 else 'place'}"] if more else []
+    """The product, then its first few defects and where they are, each kind and place once."""
+    kinds = dict.fromkeys((_spoken(finding.name), evidence.places[finding.index]) for finding in findings)
+    said = [f"{with_article(name)} at the {place}" for name, place in kinds][:SPOKEN]
+    more = len(kinds) - len(said)
+    said += [f"more at {more} other {'places' if more > 1 else 'place'}"] if more > 0 else []
     listed = " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
     return f"The image shows an industrial product. There is {listed}."
 

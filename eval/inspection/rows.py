@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data.ddqa.regions import REGIONS
 from data.errors import UserError
 from eval.inspection.decision import Verdict
+
+COMPOSED = "The image shows an industrial product."
+PLACE = re.compile(rf"\bat the ({'|'.join(sorted(REGIONS, key=len, reverse=True))})\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +85,15 @@ class Row:
 
     @property
     def quoted(self) -> bool:
-        """Whether EDDM's own words may stand beside the verdict: they agree with it, or it is open."""
+        """Whether EDDM's own words stand beside the verdict: they agree with it and its places, or it is open.
+
+        Words that were composed from its answers never do: what is left of them is in the description.
+        """
+        if not self.said or self.said.startswith(COMPOSED):
+            return False
         agrees = self.present is not None and self.present == (self.verdict is Verdict.defect)
-        return bool(self.said) and (agrees or self.verdict is Verdict.unsure)
+        elsewhere = set(PLACE.findall(self.said)) - {region.place for region in self.regions}
+        return self.verdict is Verdict.unsure or (agrees and not elsewhere)
 
     @property
     def files(self) -> list[str]:

@@ -51,12 +51,12 @@ def check_words(evidence: Evidence, decision: Decision) -> None:
     expected = {Verdict.ok: False, Verdict.defect: True, Verdict.unsure: None}[decision.verdict]
     assert read_presence(decision.text) is expected, decision.text
     if decision.verdict is Verdict.defect:
-        for finding in decision.findings[:3]:
-            assert evidence.places[finding.index] in decision.text
-            if finding.name and finding.name != "unknown":
-                assert finding.name in decision.text
-        more = len(decision.findings) - 3
-        assert (f"{more} more place" in decision.text) == (more > 0)
+        kinds = list(dict.fromkeys((f.name, evidence.places[f.index]) for f in decision.findings))
+        for name, place in kinds[:3]:
+            assert decision.text.count(f" at the {place}") == [other for _, other in kinds[:3]].count(place)
+            if name and name != "unknown":
+                assert f"{name} at the {place}" in decision.text
+        assert (f"more at {len(kinds) - 3} other place" in decision.text) == (len(kinds) > 3)
 
 
 def test_there_are_all_verdicts_among_thousands_of_combinations() -> None:

@@ -81,6 +81,12 @@ def test_words_that_contradict_the_verdict_are_not_quoted(rows: list[Row], tmp_p
     agreeing = [replace(row, present=True, said="A crack.") for row in rows]
     page.write_page(tmp_path, agreeing, SUMMARY)
     assert read(tmp_path)[0].count("A crack.") == 1
+    for said, shown in (("A crack at the left.", 1), ("A crack at the top left.", 0)):  # the region is at the left
+        page.write_page(tmp_path, [replace(row, present=True, said=said) for row in rows], SUMMARY)
+        assert read(tmp_path)[0].count(said) == shown
+    composed = "The image shows an industrial product. There is a crack at the left."
+    page.write_page(tmp_path, [replace(row, present=True, said=composed) for row in rows], SUMMARY)
+    assert composed not in read(tmp_path)[0]
 
 
 def test_many_photos_leave_their_pictures_in_the_folder(
