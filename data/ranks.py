@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from data.errors import UserError
+from data.processes.lifeline import end_with_launcher
 
 Item = TypeVar("Item")
 TIMEOUT = timedelta(hours=12)  # a slow rank is waited for
@@ -88,5 +89,6 @@ def join_ranks() -> Ranks:
     import torch.distributed as dist
 
     if not dist.is_initialized():
+        end_with_launcher()
         dist.init_process_group("gloo", timeout=TIMEOUT)
     return Ranks(dist.get_rank(), dist.get_world_size())

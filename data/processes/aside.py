@@ -62,11 +62,24 @@ def clear_leftovers(folder: Path) -> None:
 
 def share(path: Path) -> None:
     """Gives a file, or the files in a folder, the permissions that this process gives any file it makes."""
-    umask = os.umask(0o077)
-    os.umask(umask)
+    umask = _umask()
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file() and not file.is_symlink():
             file.chmod(0o666 & ~umask)
+
+
+def _umask() -> int:
+    """What this process takes from the permissions of its files."""
+    try:
+        if told := re.search(
+            r"^Umask:\s*([0-7]+)", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            return int(told[1], 8)
+    except OSError:  # not Linux
+        pass
+    umask = os.umask(0o077)  # it can only be read by setting it: files that threads open meanwhile get this one
+    os.umask(umask)
+    return umask
 
 
 def _host() -> str:

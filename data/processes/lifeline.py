@@ -1,7 +1,8 @@
 """Processes that end with the one that started them, however that one ends: killed, hung up, its terminal closed.
 
-Two kinds: workers of `multiprocessing`, which are nothing without the process that feeds them, and modules that are
-started as commands. In both a thread watches the other process, which works on every system and asks nothing of it.
+Three kinds: workers of `multiprocessing`, which are nothing without the process that feeds them; modules that are
+started as commands; and the ranks of torchrun, to each of which it gives a session of its own. In all of them a thread
+watches the other process, which works on every system and asks nothing of it.
 
 `python -m data.processes.lifeline PROCESS MODULE …` is `python -m MODULE …`, ended after that process is gone.
 """
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 10.0  # for a training to save what it has
+_watched: list[int] = []  # the launcher, once
 
 
 def end_with_parent() -> None:
@@ -61,6 +63,13 @@ def end_with(starter: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_with_launcher() -> None:
+    """For a rank: it ends after the torchrun that started it, if one did, is gone."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and not _watched:
+        _watched.append(os.getppid())
+        end_with(os.getppid())
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ def save_adapter(
     write_json(adapter_config, {**read_json(adapter_config), "base_model_name_or_path": None})
     with written_aside(folder / HEADS) as temporary:
         save_file(head_state(model), temporary)
-    tokenizer.save_pretrained(str(folder / TOKENIZER))
+    with writing(folder / TOKENIZER):
+        tokenizer.save_pretrained(str(folder / TOKENIZER))
+    share(folder / TOKENIZER)
     built = _with_paths(asdict(config), lambda path: _relative(path, folder))
     write_json(manifest, {"format": FORMAT, "mdlm": built, "descriptions": descriptions})
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from data.errors import UserError
+from data.processes.lifeline import end_with_launcher
 from models.device import choose
 
 Value = TypeVar("Value")
@@ -63,6 +64,7 @@ def meet(timeout: float, environment: Mapping[str, str] | None = None, *, use_gp
     announced = int(environment["WORLD_SIZE"])
     if announced == 1 and any(name not in environment for name in NEEDED):
         return
+    end_with_launcher()
     gpu = use_gpu and torch.cuda.is_available()
     if gpu:
         own = choose("cuda", environment=environment).device

@@ -18,7 +18,7 @@ import os, sys, time
 from data.parallel import map_chunks, worker_pool
 
 def work(items):
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())  # at once, beside the other worker
     time.sleep(600)
     return items
 
@@ -68,6 +68,28 @@ def test_workers_end_with_a_killed_process(how: str, tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     wait_for_the_end(workers)
+
+
+RANK = """
+import os, time
+from data.processes.lifeline import end_with_launcher
+end_with_launcher()
+end_with_launcher()
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+LAUNCH = """
+import os, subprocess, sys
+rank = [sys.executable, "-c", sys.argv[1]]
+subprocess.Popen(rank, start_new_session=True, env={**os.environ, "TORCHELASTIC_RUN_ID": "none"}).wait()
+"""
+
+
+def test_a_rank_ends_with_a_killed_launcher() -> None:
+    launcher, ranks = begin("-c", LAUNCH, RANK, processes=1)
+    launcher.kill()
+    launcher.wait()
+    wait_for_the_end(ranks)
 
 
 @pytest.fixture

@@ -92,6 +92,13 @@ def test_no_pickle_is_written(tmp_path: Path, base_config: MDLMConfig) -> None:
     assert suffixes <= {".safetensors", ".json", ".md", ".jinja"}
 
 
+def test_weights_have_the_permissions_of_any_other_file(tmp_path: Path, base_config: MDLMConfig) -> None:
+    save(trained(base_config), base_config, tmp_path / "mdlm")
+    (tmp_path / "any").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "mdlm").rglob("*") if path.is_file()}
+    assert modes == {(tmp_path / "any").stat().st_mode}
+
+
 def test_bad_directories_are_user_errors(tmp_path: Path, base_config: MDLMConfig) -> None:
     with pytest.raises(UserError, match=r"No trained MDLM at .*eddm"):
         load_mdlm(Run(tmp_path), "eddm")

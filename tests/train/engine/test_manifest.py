@@ -72,6 +72,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
+def test_others_may_read_a_checkpoint_as_they_may_any_other_file(folder: Path, tmp_path: Path) -> None:
+    temporary = begin_writing(folder)
+    (temporary / "trained-0.safetensors").touch(mode=0o600)  # as safetensors does
+    publish(temporary, Manifest(identity=OWN, step=1, world=1, more={"smoothed": 1.0}), Keep())
+    (tmp_path / "any").touch()
+    modes = {path.stat().st_mode for path in (folder / "step-000001").iterdir()}
+    assert modes == {(tmp_path / "any").stat().st_mode}
+
+
 def test_the_newest_and_the_best_stay(folder: Path) -> None:
     for step, smoothed in ((1, 3.0), (2, 0.5), (3, 2.0), (4, 1.0), (5, 0.9)):
         write(folder, step, smoothed, Keep(last=2, best=True))
