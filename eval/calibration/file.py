@@ -135,7 +135,7 @@ def read_calibration(folder: Path, model: str | None = None, category: str = "")
     if path is None:
         return None
     calibration = _parse(read_json(path), path)
-    again = "Calibrate again: python -m scripts.calibrate"
+    again = "Calibrate again, python -m scripts.calibrate, or remove the file"
     if model is not None and calibration.model != model:
         raise UserError(f"{path} is the calibration of another model ({calibration.model}, not {model}). {again}.")
     if category and calibration.category and calibration.category != category:

@@ -24,7 +24,7 @@ from data.image_size import read_size
 from data.parallel import map_threads
 from data.processes.lock import held
 from data.ranks import Ranks
-from data.sample import ImageArray, Sample, load_image, load_mask
+from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
 from eval.metrics.pixels import Engine
 from eval.metrics.scores import MapArray, ScoredImage, map_range
 from eval.segmentation.averaging import average_looks, list_looks, mirror_text
@@ -34,6 +34,7 @@ from eval.segmentation.image_score import image_score
 from eval.segmentation.map_store import MapRow, MapStore
 from eval.segmentation.report import write_segmentation_report
 from eval.segmentation.resolution import RULE, Resolution, vanished_masks
+from models.experts.frame import bounding_box
 from models.predictor import Predicted
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ def evaluate(
     ranks: Ranks,
     open_eye: Callable[[], Eye] | None = None,
     describe: Callable[[Mapping[str, MapRow]], dict[str, Any]] = lambda rows: {},
+    inside: Callable[[tuple[int, int]], MaskArray | None] = lambda size: None,
 ) -> dict[str, Any]:
     """Evaluates maps and writes summary and report.
 
@@ -99,6 +101,7 @@ def evaluate(
         ranks: Who shares the work.
         open_eye: Loads who makes the maps; called only when some is missing. None where all are files.
         describe: Further facts for the summary, from the rows of all samples.
+        inside: Region that is measured, True inside, by (height, width) of an image; None where all of it is.
 
     Returns:
         The summary, as written.
@@ -108,7 +111,7 @@ def evaluate(
             with maps is collected: the first few are named, the others are kept. Or if another process writes there.
     """
     with held(*{job.store, job.report or job.store}, by=ranks.once):
-        return _evaluate(job, config, ranks, open_eye, describe)
+        return _evaluate(job, config, ranks, open_eye, describe, inside)
 
 
 def _evaluate(
@@ -117,6 +120,7 @@ def _evaluate(
     ranks: Ranks,
     open_eye: Callable[[], Eye] | None,
     describe: Callable[[Mapping[str, MapRow]], dict[str, Any]],
+    inside: Callable[[tuple[int, int]], MaskArray | None],
 ) -> dict[str, Any]:
     started, started_cpu = time.perf_counter(), time.process_time()
     maps = _Maps(job, config, ranks, open_eye)
@@ -129,7 +133,9 @@ def _evaluate(
         state=job.store / "counts",
         workers=config.workers,
     )
-    figures = score_categories(maps.samples, maps.scores, maps.count_keys(), maps.load, settings, ranks)
+    figures = score_categories(
+        maps.samples, maps.scores, maps.count_keys(), lambda sample: maps.load_inside(sample, inside), settings, ranks
+    )
     summary = {
         "name": job.name,
         **job.facts,
@@ -348,6 +354,16 @@ class _Maps:
         mask = self.resolution.fit_mask(load_mask(sample, native) if known else np.zeros(native, bool))
         fitted = self.resolution.fit_map(self._store.load(row), native, str(self._store.path(row)))
         return ScoredImage(str(sample.image), fitted, mask)
+
+    def load_inside(self, sample: Sample, inside: Callable[[tuple[int, int]], MaskArray | None]) -> ScoredImage:
+        """Map and mask of a sample in the box of the region that is measured."""
+        scored, region = self.load(sample), inside(read_size(sample.image))
+        if region is None:
+            return scored
+        region = self.resolution.fit_mask(region)
+        left, top, right, bottom = bounding_box(region)
+        part = np.s_[top:bottom, left:right]
+        return replace(scored, anomaly_map=scored.anomaly_map[part], mask=(scored.mask & region)[part])
 
     def count_keys(self) -> dict[str, str]:
         """Sample id → what the counts of its pixels depend on; empty where nothing is counted."""

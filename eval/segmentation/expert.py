@@ -20,6 +20,7 @@ from eval.segmentation.config import ScoringConfig
 from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.map_store import MapRow
 from models.experts.expert import Expert, Gate
+from models.experts.frame import Framed
 from models.experts.load import ExpertName, load_expert, parse_expert
 from models.experts.store import EXPERT, GATE, IMAGES, read_expert
 
@@ -93,6 +94,7 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
         ranks,
         lambda: Eye(lambda samples, images, texts: expert.detect(samples, images)),
         lambda rows: {"gate": pass_rates(job.samples, rows, expert.gates), "thresholds": thresholds},
+        expert.frame.inside if isinstance(expert, Framed) else lambda size: None,
     )
     if ranks.is_main:
         _log_table(result)

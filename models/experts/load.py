@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import cast
 
 from data.errors import UserError
 from models.device import DeviceConfig
-from models.experts.expert import Expert
+from models.experts.expert import Expert, Fitted
+from models.experts.frame import Framed, read_frame
 from models.experts.oracle import OracleExpert
 from models.experts.patchcore import PatchCore
 from models.experts.precomputed import PrecomputedExpert
@@ -57,6 +59,12 @@ def load_expert(
     if not folder:
         raise UserError(f"The expert '{name}' needs a folder. Fit it: python -m scripts.fit_expert.")
     path, where = Path(folder), where or DeviceConfig()
+    expert = _load_fitted(kind, model, path, trust_remote_code, where)
+    frame = read_frame(path)
+    return Framed(cast(Fitted, expert), frame) if frame else expert
+
+
+def _load_fitted(kind: ExpertName, model: str, path: Path, trust_remote_code: bool, where: DeviceConfig) -> Expert:
     if kind is ExpertName.precomputed:
         return PrecomputedExpert.load(path)
     if kind is ExpertName.patchcore:

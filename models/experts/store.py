@@ -26,6 +26,7 @@ from data.files import hash_value, make_dir, read_json, write_json
 from data.processes.aside import written_aside
 from models.experts.backbone import Backbone
 from models.experts.expert import Gate
+from models.experts.frame import FRAME, ROI
 from models.weights.tensors import read_tensors as read_file
 
 Config = TypeVar("Config")
@@ -49,6 +50,8 @@ def replacing_expert(folder: Path) -> Iterator[Path]:
         make_dir(folder)
         with writing(folder):
             (folder / GATE).unlink(missing_ok=True)
+            for name in (FRAME, ROI):  # of an earlier fit; this one may look at the whole photo
+                (folder / name).unlink(missing_ok=True)
             files = [path for path in sorted(work.rglob("*")) if path.is_file()]
             for path in sorted(files, key=lambda path: path.name == GATE):
                 target = folder / path.relative_to(work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.errors import UserError
-from data.sample import Sample, load_image
+from data.sample import ImageArray
 from models.experts.ddad import DDAD, CategoryModel
 
 log = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ class DDADTrainConfig:
     seed: int = 0
 
 
-def train_ddad(expert: DDAD, category: str, samples: Sequence[Sample], config: DDADTrainConfig) -> None:
+def train_ddad(expert: DDAD, category: str, images: Iterable[ImageArray], config: DDADTrainConfig) -> None:
     """Gives the expert a model of a category.
 
     Args:
         expert: Gets the model.
         category: The category.
-        samples: Normal samples.
+        images: Normal images, (H, W, 3) uint8 RGB.
         config: Steps and rates.
 
     Raises:
@@ -63,15 +63,15 @@ def train_ddad(expert: DDAD, category: str, samples: Sequence[Sample], config: D
             f"train_ddad needs steps ≥ 1, adaptation_steps ≥ 0 and batch_size ≥ 1, not {config.steps}, "
             f"{config.adaptation_steps}, {config.batch_size}."
         )
-    images = torch.cat([expert.prepare([load_image(sample.image)]) for sample in samples])
+    prepared = torch.cat([expert.prepare([image]) for image in images])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = expert.new_model()
         generator = torch.Generator().manual_seed(config.seed)
-        _train_unet(expert, model, images, category, config, generator)
+        _train_unet(expert, model, prepared, category, config, generator)
         if config.adaptation_steps:
-            _adapt(expert, model, images, category, config, generator)
-    model.pixel_scale = _pixel_scale(expert, model, images)
+            _adapt(expert, model, prepared, category, config, generator)
+    model.pixel_scale = _pixel_scale(expert, model, prepared)
     expert.models[category] = model
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from data.errors import UserError
-from data.sample import ImageArray, Sample, load_image
+from data.sample import ImageArray, Sample
 from data.source import Source, load_samples
 from models.device import DeviceConfig
 from models.experts.anomalib import AnomalibConfig, AnomalibExpert
 from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate, MapArray
+from models.experts.frame import Frame, Framed, list_views, make_frame
 from models.experts.gate import GateConfig
 from models.experts.load import ExpertName, parse_expert
 from models.experts.mdlm import MDLMExpert, MDLMExpertConfig
@@ -38,6 +40,11 @@ class FitExpertConfig(DeviceConfig):
             threshold are found by themselves (`train.experts.photos`). Without it, `dataset` and `data_root` say what.
         good: What the folder of sound photos is called, where it says something else; `.` takes all that lie in
             `images` itself for sound.
+        roi: Region of interest: the file of a mask, white where it is looked, or a polygon in pixels or in shares of
+            the photo, such as `0.1,0.1 0.9,0.1 0.5,0.9`. Nothing outside of it is fitted, flagged or measured.
+        tiles: Tiles along the longer side of a photo, for what is small on a large photo; the map is one.
+        overlap: Share of a tile that its neighbour sees, too.
+        most_tiles: Tiles that are fitted on at most, drawn from all photos.
         false_alarms: Share of sound photos of `images` that may be flagged; with too few photos, the smallest possible.
         folds: Parts of the cross-validation, where photos are too few to hold some out.
         dataset: Name of the reader that knows the dataset's layout.
@@ -61,6 +68,10 @@ class FitExpertConfig(DeviceConfig):
     expert: str
     images: str = ""
     good: str = ""
+    roi: str = ""
+    tiles: int = 1
+    overlap: float = 0.2
+    most_tiles: int = 256
     false_alarms: float = 0.05
     folds: int = 5
     dataset: str = ""
@@ -111,14 +122,19 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
         UserError: If what it needs (weights, a run, a package) is missing.
     """
     kind, model = parse_expert(config.expert)
+    frame = make_frame(config.roi, config.tiles, config.overlap)
+    if frame and kind not in (ExpertName.patchcore, ExpertName.ddad):
+        raise UserError(f"roi= and tiles= go with patchcore and ddad, not with '{config.expert}'. Leave them out.")
 
     def device(own: str) -> str:
         return own if config.device == "auto" else config.device
 
     if kind is ExpertName.patchcore:
-        return _fit_patchcore(replace(config.patchcore, device=device(config.patchcore.device)))
+        config.patchcore = replace(config.patchcore, device=device(config.patchcore.device))
+        return _fit_patchcore(config, frame)
     if kind is ExpertName.ddad:
-        return _fit_ddad(replace(config, ddad=replace(config.ddad, device=device(config.ddad.device))))
+        config.ddad = replace(config.ddad, device=device(config.ddad.device))
+        return _fit_ddad(config, frame)
     if kind is ExpertName.anomalib:
         return _fit_anomalib(AnomalibExpert(model, replace(config.anomalib, device=device(config.anomalib.device))))
     if kind is ExpertName.mdlm:
@@ -128,32 +144,37 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
     raise UserError(f"expert={config.expert} cannot be fitted. Choose one of: {', '.join(FITTED)}.")
 
 
-def _fit_patchcore(config: PatchCoreConfig) -> Fitting:
-    expert = PatchCore(config)
+def _fit_patchcore(config: FitExpertConfig, frame: Frame) -> Fitting:
+    expert = PatchCore(config.patchcore)
+    looks = Framed(expert, frame) if frame else expert
 
     def learn(category: str, samples: Sequence[Sample]) -> None:
-        memory = expert.fit(category, _batches(samples, config.batch_size))
+        views = list_views(samples, frame, config.most_tiles, config.seed)
+        memory = expert.fit(category, _batches(views, config.patchcore.batch_size))
         log.info("%s: memory of %d patches", category, len(memory))
 
     def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)
         expert.save(folder, dict(fitted))
+        frame.save(folder)
 
-    return Fitting(learn, lambda sample, image: expert.score(sample.category, [image])[0], save)
+    return Fitting(learn, lambda sample, image: looks.score(sample.category, [image])[0], save)
 
 
-def _fit_ddad(config: FitExpertConfig) -> Fitting:
+def _fit_ddad(config: FitExpertConfig, frame: Frame) -> Fitting:
     expert = DDAD(config.ddad)
+    looks = Framed(expert, frame) if frame else expert
+
+    def learn(category: str, samples: Sequence[Sample]) -> None:
+        views = list_views(samples, frame, config.most_tiles, config.seed)
+        train_ddad(expert, category, views, config.train_ddad)
 
     def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
         expert.gates = dict(gates)
         expert.save(folder, fitted)
+        frame.save(folder)
 
-    return Fitting(
-        lambda category, samples: train_ddad(expert, category, samples, config.train_ddad),
-        lambda sample, image: expert.score(sample.category, [image])[0],
-        save,
-    )
+    return Fitting(learn, lambda sample, image: looks.score(sample.category, [image])[0], save)
 
 
 def _fit_anomalib(expert: AnomalibExpert) -> Fitting:
@@ -184,10 +205,12 @@ def _fit_precomputed(maps: Path) -> Fitting:
     return Fitting(None, lambda sample, image: expert.read(sample, image.shape[:2]), save)
 
 
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[ImageArray]]:
-    spoken = time.monotonic()
-    for start in range(0, len(samples), size):
-        yield [load_image(sample.image) for sample in samples[start : start + size]]
+def _batches(images: Iterable[ImageArray], size: int) -> Iterator[list[ImageArray]]:
+    spoken, done = time.monotonic(), 0
+    images = iter(images)
+    while batch := list(islice(images, size)):
+        yield batch
+        done += len(batch)
         if time.monotonic() - spoken > 5:
             spoken = time.monotonic()
-            log.info("features: %d of %d images", min(start + size, len(samples)), len(samples))
+            log.info("features: %d images", done)

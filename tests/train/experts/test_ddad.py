@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
-from data.sample import Sample
+from data.sample import Sample, load_image
 from models.experts.backbone import BackboneConfig
 from models.experts.ddad import DDAD, DDADConfig
 from train.experts.ddad import DDADTrainConfig, train_ddad
@@ -41,7 +41,12 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 def test_training_learns_what_is_normal(expert: DDAD, samples: list[Sample], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    train_ddad(expert, "stripes", samples, DDADTrainConfig(steps=60, batch_size=4, adaptation_steps=2))
+    train_ddad(
+        expert,
+        "stripes",
+        [load_image(sample.image) for sample in samples],
+        DDADTrainConfig(steps=60, batch_size=4, adaptation_steps=2),
+    )
     normal = cv2.imread(str(samples[0].image))
     broken = normal.copy()
     broken[10:20, 10:20] = (0, 255, 0)
@@ -55,7 +60,7 @@ def test_same_seed_same_model(expert: DDAD, samples: list[Sample]) -> None:
     config = DDADTrainConfig(steps=2, batch_size=2, adaptation_steps=1)
     weights = []
     for _ in range(2):
-        train_ddad(expert, "stripes", samples, config)
+        train_ddad(expert, "stripes", [load_image(sample.image) for sample in samples], config)
         weights.append(next(iter(expert.models["stripes"].unet.state_dict().values())).clone())
     assert torch.equal(*weights)
     before = next(iter(expert.backbone.model.state_dict().values()))
@@ -65,4 +70,4 @@ def test_same_seed_same_model(expert: DDAD, samples: list[Sample]) -> None:
 
 def test_bad_values(expert: DDAD, samples: list[Sample]) -> None:
     with pytest.raises(UserError, match="steps ≥ 1"):
-        train_ddad(expert, "stripes", samples, DDADTrainConfig(steps=0))
+        train_ddad(expert, "stripes", [load_image(sample.image) for sample in samples], DDADTrainConfig(steps=0))

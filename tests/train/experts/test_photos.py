@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
+from data.sample import Sample
 from eval.calibration.file import calibration_path, read_calibration, write_calibration
 from eval.segmentation.expert import (
     EvalExpertConfig,
@@ -19,6 +20,7 @@ from eval.segmentation.expert import (
     use_calibrations,
 )
 from models.experts.backbone import BackboneConfig
+from models.experts.frame import Framed
 from models.experts.load import load_expert
 from models.experts.patchcore import PatchCoreConfig
 from models.experts.store import read_gates
@@ -183,3 +185,36 @@ def test_photos_without_masks_get_image_metrics_at_the_calibrated_threshold(
     with pytest.raises(UserError, match="calibration of another model"):
         load = load_expert("patchcore", str(out))
         use_calibrations(load, "patchcore", str(out), ["washer 7"])
+
+
+def test_region_and_tiles_are_stored_with_the_expert_and_used_by_all(
+    write_photos: WritePhotos, patchcore: PatchCoreConfig, tmp_path: Path
+) -> None:
+    out, root = tmp_path / "expert", write_photos(masks=True)
+    for path in (root / "OK parts").iterdir():
+        image = cv2.imread(str(path))
+        image[:12] = np.random.default_rng(len(path.name)).integers(0, 255, (12, 64, 3))  # a busy edge
+        cv2.imwrite(str(path), image)
+    region = np.zeros((64, 64), np.uint8)
+    region[14:] = 255
+    cv2.imwrite(str(tmp_path / "roi.png"), region)
+    fit_expert(config(root, out, patchcore, roi=str(tmp_path / "roi.png"), tiles=2, most_tiles=40))
+    made = read_calibration(out)
+    assert made is not None and made.found == 1
+    expert = load_expert("patchcore", str(out))
+    image = np.full((64, 64, 3), 90, np.uint8)
+    image[:12] = 255
+    sample = Sample(id="photos/washer 7/x", dataset="photos", category="washer 7", split="test", image=Path("x"))
+    (found,) = expert.detect([sample], [image])
+    assert found.anomaly_map.shape == (64, 64) and found.anomaly_map[:14].max() == found.anomaly_map.min()
+    result = evaluate_expert(
+        EvalExpertConfig(
+            expert="patchcore", expert_dir=str(out), dataset="photos", data_root=str(root), out=str(tmp_path / "eval")
+        )
+    )
+    assert result["images"] == {"total": 6, "normal": 0, "anomalous": 6}  # the sound ones were fitted on
+    assert result["mean"]["pixel_auroc"] > 80
+    fit_expert(config(root, out, patchcore))
+    assert not isinstance(load_expert("patchcore", str(out)), Framed)  # nothing is left of the earlier frame
+    with pytest.raises(UserError, match="go with patchcore and ddad"):
+        fit_expert(FitExpertConfig(expert="mdlm", images=str(root), out=str(tmp_path / "other"), tiles=2))
