@@ -1,4 +1,5 @@
 # Sourced by demo.sh and test.sh: changes to the root, makes the virtual environment, installs into it.
+# bash scripts/setup.sh [inspect]: makes it by itself; inspect leaves out what only trainings and chat models need.
 # EIAD_VENV names the environment to use or create (default .venv). Re-runs install only what changed.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 venv=${EIAD_VENV:-.venv}
@@ -12,7 +13,7 @@ install() { # install FILE...: the requirement files, at the tested versions; uv
     echo "== environment $venv is up to date"
     return
   fi
-  echo "== installing into $venv (about 7 GB, 1 to 5 minutes)"
+  echo "== installing into $venv (up to 7 GB, 1 to 5 minutes)"
   if grep -qsxF "$(sha256sum constraints.txt)" "$stamp"; then # other sets stay installed
     others=$(awk 'NR == FNR { mine[$2]; next } !($2 in mine)' <(echo "$wanted") "$stamp")
   fi
@@ -41,3 +42,13 @@ if ! is_whole; then
 fi
 unset PYTHONDONTWRITEBYTECODE # a new environment holds no bytecode: without a cache every start compiles torch and all
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  set -euo pipefail
+  case "${1:-}" in
+    "") install requirements.txt ;;
+    inspect) install scripts/requirements/inspect.txt ;;
+    *) echo "error: unknown set '$1'; give inspect, or nothing for all" >&2; exit 2 ;;
+  esac
+  echo "== $venv holds $(du -sh "$venv" | cut -f1), installed in $SECONDS s; activate it: source $venv/bin/activate"
+fi

@@ -1,4 +1,4 @@
 """From scores of sound images to a threshold at a stated rate of false alarms, and what it promises.
 
-Public modules: `conformal`, `drift`, `file`, `make`, `probability`.
+Public modules: `calibrate`, `conformal`, `drift`, `file`, `make`, `probability`.
 """
