@@ -93,9 +93,9 @@ def test_no_pickle_is_written(tmp_path: Path, base_config: MDLMConfig) -> None:
 
 
 def test_weights_have_the_permissions_of_any_other_file(tmp_path: Path, base_config: MDLMConfig) -> None:
-    save(trained(base_config), base_config, tmp_path / "mdlm")
+    save(trained(base_config), base_config, tmp_path / "trained")
     (tmp_path / "any").touch()
-    modes = {path.stat().st_mode for path in (tmp_path / "mdlm").rglob("*") if path.is_file()}
+    modes = {path.stat().st_mode for path in (tmp_path / "trained").rglob("*") if path.is_file()}
     assert modes == {(tmp_path / "any").stat().st_mode}
 
 
