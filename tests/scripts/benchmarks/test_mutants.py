@@ -53,13 +53,12 @@ def test_a_sample_follows_its_seed_and_spreads_over_the_rooms() -> None:
         mutant.plant((mutants.ROOT / mutant.path).read_text())
 
 
-def test_the_tests_nearest_to_a_file_come_first() -> None:
+def test_the_nearest_tests_are_the_mirrored_file_and_those_that_import_it() -> None:
     places = ["tests/train/mdlm", "tests/train/engine/test_optim.py"]
-    own, importing, rest = mutants.order_tests(places, "train/engine/optim.py")
-    assert own == ["tests/train/engine/test_optim.py"] and "tests/train/mdlm/test_losses.py" in rest
-    assert "tests/train/mdlm/test_loop.py" in importing
-    own, importing, _ = mutants.order_tests(["tests/train/mdlm"], "train/mdlm/mix.py")
-    assert own == ["tests/train/mdlm/test_mix.py"] and importing == ["tests/train/mdlm/test_train.py"]
+    own, *importing = mutants.nearest_tests(places, "train/engine/optim.py")
+    assert own == "tests/train/engine/test_optim.py" and "tests/train/mdlm/test_loop.py" in importing
+    assert mutants.nearest_tests(places, "train/mdlm/losses.py") == ["tests/train/mdlm/test_losses.py"]
+    assert len(mutants.nearest_tests(places, "train/mdlm/none.py")) > 5
 
 
 def test_a_fork_sees_the_fault_and_this_process_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
