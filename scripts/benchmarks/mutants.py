@@ -178,12 +178,12 @@ def _change(node: Any) -> Iterator[None]:
         node.op = ast.UAdd()
         yield
         node.op = ast.USub()
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+    if _is_not(node):
         inner = node.operand
         node.operand = ast.UnaryOp(op=ast.Not(), operand=inner)
         yield
         node.operand = inner
-    if isinstance(node, ast.If | ast.IfExp | ast.While):
+    if isinstance(node, ast.If | ast.IfExp | ast.While) and not _is_not(node.test):  # a `not` loses itself
         condition = node.test
         node.test = ast.UnaryOp(op=ast.Not(), operand=condition)
         yield
@@ -207,6 +207,10 @@ def _change(node: Any) -> Iterator[None]:
         node.attr = NAMES[node.attr]
         yield
         node.attr = NAMES[node.attr]
+
+
+def _is_not(node: ast.AST) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
 
 
 def _show(node: ast.AST) -> str:

@@ -1,7 +1,9 @@
 """Packed questions give the logits of one question at a time; the cache of templates is reused."""
 
 import shutil
+import string
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,15 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from data.errors import UserError
 from data.sample import load_image
 from models.chat.config import Backend, ChatConfig, SwiftNames, VLMConfig
-from models.chat.letters import PackedScorer, block_mask, can_pack, common_length, group_by_image, read_letters
+from models.chat.letters import (
+    PackedScorer,
+    block_mask,
+    can_pack,
+    common_length,
+    group_by_image,
+    letter_tokens,
+    read_letters,
+)
 from models.chat.load import load_chat, load_scorer
 from models.chat.local import TransformersChat, split_patches
 from models.chat.protocol import ChatRequest
@@ -240,6 +250,40 @@ def test_a_model_whose_cache_misleads_runs_whole_prompts(
     assert_close(scorer.score(requests, COUNTS), one_by_one(chat, requests))
     assert scorer.reuses is False
     assert "runs whole" in caplog.text
+
+
+@pytest.mark.parametrize("outcome", [RuntimeError("no cache"), None])
+def test_a_model_that_cannot_continue_runs_whole_prompts(
+    folder: Path,
+    chat: TransformersChat,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    outcome: Exception | None,
+) -> None:
+    scorer = ReuseScorer(VLM(admit(folder), None, CPU, name="tiny"))
+
+    def fail(batch: Sequence[ChatRequest]) -> None:
+        if outcome is not None:
+            raise outcome
+
+    monkeypatch.setattr(scorer, "_continue", fail)
+    requests = ask(folder, 0)
+    assert_close(scorer.score(requests, COUNTS), one_by_one(chat, requests))
+    assert scorer.reuses is False
+    assert caplog.text.count("each question runs whole") == 1
+
+
+def test_letters_are_single_tokens_alone_and_after_a_space() -> None:
+    class Tokenizer:
+        """Begins every text with a special token unless told otherwise, and knows a space before A alone."""
+
+        unk_token_id = 0
+
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            known = {letter: [number] for number, letter in enumerate(string.ascii_uppercase, 10)} | {" A": [50]}
+            return {"input_ids": [1] * add_special_tokens + known.get(text, [0])}
+
+    assert letter_tokens(Tokenizer()) == [[10, 50], *([number] for number in range(11, 36))]
 
 
 def test_both_ways_to_chat_reply_alike(folder: Path, chat: TransformersChat) -> None:
