@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from data.ddqa.tasks import LETTERS, ask_ad, ask_dc, ask_dfm, ask_rdl
+from data.ddqa.tasks import LETTERS, RegionRule, ask_ad, ask_dc, ask_dfm, ask_rdl
 from data.masks import Box, components
 
 
@@ -25,6 +26,23 @@ def test_rdl_has_one_right_option_and_untouched_wrong_ones() -> None:
         assert question.options[letter] == "top left"
         assert len(set(question.options)) == 4
         assert "top" not in question.options
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer"),
+    [
+        (RegionRule.largest_centroid, "bottom"),
+        (RegionRule.most_pixels, "bottom"),
+        (RegionRule.union_centroid, "center"),
+        (RegionRule.skip_ambiguous, None),
+    ],
+)
+def test_each_rule_chooses_its_own_cell_of_a_wide_image(rule: RegionRule, answer: str | None) -> None:
+    mask = np.zeros((90, 180), bool)
+    mask[70:80, 100:118] = True
+    mask[5:15, 5:15] = True
+    question = ask_rdl(mask, components(mask), 1, np.random.default_rng(0), rule)
+    assert (question.options[1] if question else None) == answer
 
 
 def test_rdl_of_a_defect_everywhere_still_has_four_options() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from data.errors import UserError
 from data.training.batches import MixedDataset, Part, StepBatches
-from data.training.weighted import WeightedDataset, check_weights
+from data.training.weighted import WeightedDataset, _slots, check_weights
 
 
 class Numbers:
@@ -46,12 +46,18 @@ def test_any_step_can_be_the_first_one() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "slots"),
-    [([1, 1, 1], [3, 3, 2]), ([1e-6, 1, 1e6], [1, 1, 6]), ([0.2, 0.3, 0.5], [2, 2, 4]), ([1, 1, 2], [2, 2, 4])],
+    [
+        ([1, 1, 1], [3, 3, 2]),
+        ([1e-6, 1, 1e6], [1, 1, 6]),
+        ([0.2, 0.3, 0.5], [2, 2, 4]),
+        ([0.15, 0.35, 0.5], [1, 3, 4]),  # 1.2, 2.8 and 4: the largest remainder is rounded up
+        ([1, 1, 2], [2, 2, 4]),
+    ],
 )
 def test_every_slot_is_some_datasets(weights: list[float], slots: list[int]) -> None:
     dataset = WeightedDataset([Numbers("a", 5), Numbers("b", 1), Numbers("c", 2)], weights, seed=0)
     drawn = Counter(dataset.get(0, index)[0] for index in range(len(dataset)))
-    assert [drawn[name] for name in "abc"] == slots
+    assert [drawn[name] for name in "abc"] == slots == _slots(8, weights).tolist()
 
 
 @pytest.mark.parametrize(
