@@ -55,8 +55,13 @@ OWN = {"data", "models", "eval", "train", "scripts", "tests", "conftest", "__mai
 TARGET = 0.9
 PATIENCE = 4.0  # a mutant may take so many times as long as the real code, and then it hangs, which is noticed
 EQUIVALENT = {  # "path: change" → why no test can tell it from the real code
+    "data/ddqa/tasks.py: True -> False": "a check that never fails: both sides come from one list",
     "data/training/weighted.py: 1000 + number -> 1000 - number": "another seed of the same kind",
     "eval/metrics/histogram.py: max -> min": "the range of the scores alone decides how coarse the bins are",
+    "eval/metrics/keys.py: 1 -> 2": "how many scores are counted at a time",
+    "eval/metrics/keys.py: 16384 -> 16385": "how far keys beyond 1 are moved",
+    "models/chat/letters.py: 4096 -> 4097": "how many tokens are run at a time",
+    "models/chat/letters.py: 32 -> 33": "from how many tokens on a pass of their own pays",
 }
 
 SWAPS: dict[type[Any], type[Any]] = {
