@@ -54,14 +54,18 @@ ROOMS = {  # what is mutated → what must notice
 OWN = {"data", "models", "eval", "train", "scripts", "tests", "conftest", "__main__"}  # loaded anew in each fork
 TARGET = 0.9
 PATIENCE = 4.0  # a mutant may take so many times as long as the real code, and then it hangs, which is noticed
-EQUIVALENT = {  # "path: change" → why no test can tell it from the real code
-    "data/ddqa/tasks.py: True -> False": "a check that never fails: both sides come from one list",
-    "data/training/weighted.py: 1000 + number -> 1000 - number": "another seed of the same kind",
-    "eval/metrics/histogram.py: max -> min": "the range of the scores alone decides how coarse the bins are",
-    "eval/metrics/keys.py: 1 -> 2": "how many scores are counted at a time",
-    "eval/metrics/keys.py: 16384 -> 16385": "how far keys beyond 1 are moved",
-    "models/chat/letters.py: 4096 -> 4097": "how many tokens are run at a time",
-    "models/chat/letters.py: 32 -> 33": "from how many tokens on a pass of their own pays",
+EQUIVALENT = {  # "path: line: change" → why no test can tell it from the real code
+    "data/ddqa/tasks.py: x0, y0, x1, y1 = zip(*(region.box for region in regions), strict=True): True -> False": (
+        "a check that never fails: every box has four numbers"
+    ),
+    "data/training/weighted.py: return number, own_epoch, int(shuffled(size, self._seed, 1000 + number, own_epoch)"
+    "[offset]): 1000 + number -> 1000 - number": "another seed of the same kind",
+    "eval/metrics/histogram.py: shift = max(shift, self.shift): max -> min": "the range of the scores alone decides",
+    "eval/metrics/keys.py: CHUNK = 1 << 16  # scores at a time: their bins stay in the cache: 1 -> 2": "speed alone",
+    "models/chat/letters.py: TOKENS_AT_ONCE = 4096  # in a batch, padding included: more leave the processor's cache: "
+    "4096 -> 4097": "speed alone",
+    "models/chat/letters.py: WORTH_A_PASS = 32  # tokens that images share are run by themselves if they are so many: "
+    "32 -> 33": "speed alone",
 }
 
 SWAPS: dict[type[Any], type[Any]] = {
@@ -100,6 +104,7 @@ class Mutant:
     Attributes:
         path: The file, relative to the root.
         line: Where.
+        source: The text of that line.
         change: What became what.
         node: Number of the changed node in the order of `ast.walk`.
         way: Which of its changes.
@@ -107,14 +112,15 @@ class Mutant:
 
     path: str
     line: int
+    source: str
     change: str
     node: int
     way: int
 
     @property
     def name(self) -> str:
-        """Its name in `EQUIVALENT`: lines move, changes stay."""
-        return f"{self.path}: {self.change}"
+        """Its name in `EQUIVALENT`: the numbers of lines change."""
+        return f"{self.path}: {self.source}: {self.change}"
 
     def plant(self, text: str) -> ast.Module:
         """The file with the fault."""
@@ -126,13 +132,14 @@ class Mutant:
 
 def list_mutants(text: str, path: str) -> list[Mutant]:
     """All mutants of a file, in its order."""
-    tree = ast.parse(text)
+    tree, lines = ast.parse(text), text.split("\n")
     numbers = {id(node): number for number, node in enumerate(ast.walk(tree))}
     found = []
     for node in _behaviour(tree):
         before = _show(node)
         for way, _ in enumerate(_change(node)):
-            found.append(Mutant(path, node.lineno, f"{before} -> {_show(node)}", numbers[id(node)], way))
+            source, change = lines[node.lineno - 1].strip(), f"{before} -> {_show(node)}"
+            found.append(Mutant(path, node.lineno, source, change, numbers[id(node)], way))
     return found
 
 
