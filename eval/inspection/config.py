@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -88,20 +89,32 @@ class InspectConfig(SourceConfig):
     workers: int = 2
     resume: bool = True
 
+    @property
+    def _lends_eddm(self) -> bool:
+        """Whether the run only names what an expert finds."""
+        return bool(self.expert and self.run and not self.export and self.classes)
+
+    def check_source(self) -> None:
+        """As `SourceConfig.check_source`, but that a run may stand beside an expert, to lend its EDDM."""
+        if not self._lends_eddm:
+            SourceConfig.check_source(self)
+
+    def product(self, known: Sequence[str]) -> str:
+        """As `SourceConfig.product`; with class descriptions `category` may be a name of theirs alone."""
+        return known[0] if self.classes and len(known) == 1 else SourceConfig.product(self, known)
+
     def check(self) -> None:
         """Refuses what does not go together.
 
         Raises:
             UserError: Naming the values.
         """
-        lends_eddm = bool(self.expert and self.run and self.classes)  # the run only names what the expert finds
-        if not lends_eddm:
-            self.check_source()
+        self.check_source()
         if self.mllm and not self.classes:
             raise UserError("mllm= names the classes of classes=FILE. Give that file, or leave mllm= out.")
         if self.classes and self.expert and not self.run and self.mllm in ("", EDDM):
             raise UserError("An expert names no classes. Give mllm=MODEL, or run=RUN for that run's EDDM.")
-        if lends_eddm and self.mllm not in ("", EDDM):
+        if self._lends_eddm and self.mllm not in ("", EDDM):
             raise UserError("run= beside expert= gives the EDDM that names classes, and mllm= another. Give one.")
         if (self.coco or self.labelme) and self.pictures is Pictures.none:
             raise UserError("coco= and labelme= are drawn from the masks: leave pictures=flagged.")

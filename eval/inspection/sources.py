@@ -52,6 +52,24 @@ class SourceConfig(EIADConfig):
         if self.expert and parse_expert(self.expert)[0] is ExpertName.oracle:
             raise UserError("The oracle reads the true mask, which a new photo does not have. Choose another expert.")
 
+    def product(self, known: Sequence[str]) -> str:
+        """The product that photos show: the named one, or the only one that the expert knows.
+
+        Args:
+            known: Those that the expert was fitted on.
+
+        Raises:
+            UserError: If there are several and none is named.
+        """
+        if self.category:
+            return self.category
+        if len(known) != 1:
+            raise UserError(
+                f"The expert in {self.expert_dir} was fitted on {len(known)} products: {', '.join(known)}. Name the "
+                "one that the photos show by category=."
+            )
+        return known[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -161,7 +179,8 @@ class ExpertSource:
             config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code, where=config
         )
         self.name, self.folder = config.expert, Path(config.expert_dir)
-        self.category = choose_category(self.expert, config)
+        self.category = config.product(sorted(self.expert.gates))
+        self.expert.check([self.category])
         gate = self.expert.gates[self.category]
         self.threshold, self.pixel, self.bounded = gate.score, gate.pixel, False
         self.key = identify_expert(config.expert, config.expert_dir, self.category)
@@ -183,21 +202,3 @@ class ExpertSource:
         ]
         found = self.expert.detect(samples, [picture.image for picture in pictures])
         return [Look(anomaly_map=one.anomaly_map, score=one.score) for one in found]
-
-
-def choose_category(expert: Expert, config: SourceConfig) -> str:
-    """The product that photos show: the named one, or the only one that the expert knows.
-
-    Raises:
-        UserError: If it does not know it, or knows several and none is named.
-    """
-    if config.category:
-        expert.check([config.category])
-        return config.category
-    known = sorted(expert.gates)
-    if len(known) != 1:
-        raise UserError(
-            f"The expert in {config.expert_dir} was fitted on {len(known)} products: {', '.join(known)}. Name the one "
-            "that the photos show by category=."
-        )
-    return known[0]

@@ -72,6 +72,21 @@ def test_several_products_need_a_name(expert: Path) -> None:
     assert open_source(config_of(expert)).key != open_source(config_of(expert, category="disc")).key
 
 
+def test_a_run_may_stand_beside_an_expert_to_name_what_it_finds(expert: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Give one of run=RUN"):
+        open_source(config_of(expert, run="r"))
+    assert open_source(config_of(expert, run="r", classes="c.yaml")).category == "plate"
+    with pytest.raises(UserError, match="no fitted memory for washer"):  # it knows two, so names must agree
+        open_source(config_of(expert, run="r", classes="c.yaml", category="washer"))
+    core = PatchCore.load(expert, "cpu")
+    del core.gates["disc"]
+    core.save(tmp_path / "single", {"plate": []})
+    single = config_of(tmp_path / "single", run="r", classes="c.yaml", category="washer")
+    assert open_source(single).category == "plate"  # the class file may call it otherwise
+    with pytest.raises(UserError, match="no fitted memory for washer"):
+        open_source(config_of(tmp_path / "single", category="washer"))
+
+
 def test_a_calibration_is_used_and_another_models_is_refused(expert: Path) -> None:
     key = open_source(config_of(expert)).key
     sound = Scores(images=list(np.linspace(0.1, 0.9, 40)), peaks=list(np.linspace(0.2, 0.8, 40)))
