@@ -112,13 +112,14 @@ def find_photos(config: FitExpertConfig) -> dict[str, Product]:
     listed = load_samples([_find_source(config)])
     for sample_id, reason in listed.skipped[:NAMED]:
         log.info("left out: %s %s", sample_id, reason)
-    trained = {sample.category for sample in listed.samples if sample.split == "train" and sample.is_normal}
     products: dict[str, Product] = defaultdict(Product)
     for sample in listed.samples:
-        if not sample.is_normal:
-            products[sample.category].defective.append(sample)
-        elif sample.split == "train" or sample.category not in trained:
-            products[sample.category].sound.append(sample)
+        product = products[sample.category]
+        (product.sound if sample.is_normal else product.defective).append(sample)
+    for product in products.values():
+        training = [sample for sample in product.sound if sample.split == "train"]
+        if len(training) >= images_needed(config.false_alarms):  # the others stay unseen, for an evaluation
+            product.sound = training
     for category, product in products.items():
         _check(category, product)
     return dict(sorted(products.items()))
@@ -128,7 +129,8 @@ def _find_source(config: FitExpertConfig) -> Source:
     root = Path(config.images)
     if config.good:
         return Source(reader=DATASET, root=config.images, options={"good": config.good}, categories=config.categories)
-    found = recognise(root)
+    own = recognise(root, "folder")  # a product alone, even if it is a part of a dataset
+    found = own if own.root == root.absolute() and not own.problems else recognise(root)
     stops = [item for item in found.problems if item.code != "wrong-case"]
     if found.reader is None or (stops and not found.root.is_relative_to(root.absolute())):
         first = stops[0]

@@ -161,6 +161,16 @@ def test_a_folder_in_the_layout_of_a_dataset_keeps_its_test_images(
     assert {name.split("/")[2] for name in fitted_ids(str(out))} == {"train"}
 
 
+def test_a_product_of_a_dataset_with_few_training_images_is_fitted_on_all_sound_ones(
+    write_mvtec: Callable[..., Path], patchcore: PatchCoreConfig, tmp_path: Path
+) -> None:
+    root, out = write_mvtec(normals=10, defects=3), tmp_path / "expert"
+    (root / "factory.json").write_text("{}")  # a part of a set, and yet a product
+    fit_expert(config(root / "washer", out, patchcore))
+    made = read_calibration(out)
+    assert made is not None and (made.normals, made.false_alarms, made.defects) == (20, 0.05, 3)
+
+
 def test_photos_without_masks_get_image_metrics_at_the_calibrated_threshold(
     write_photos: WritePhotos, patchcore: PatchCoreConfig, tmp_path: Path
 ) -> None:
