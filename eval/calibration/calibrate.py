@@ -12,14 +12,18 @@ from tqdm import tqdm
 
 from data.content import hash_files
 from data.errors import UserError
+from data.files import read_json
 from data.parallel import map_threads
 from data.readers.photos import find_layout
 from data.sample import load_image
+from data.source import Source as Dataset
+from data.source import load_samples
 from eval.calibration.conformal import check_supported
 from eval.calibration.file import Calibration, calibration_path, write_calibration
 from eval.calibration.make import FRESH, Scores, make_calibration
 from eval.inspection.photos import Photo, find_photos
 from eval.inspection.sources import Picture, Source, SourceConfig, open_source
+from models.eiad import find_mdlm_folder
 from models.experts.store import read_expert, read_fitted
 
 log = logging.getLogger(__name__)
@@ -58,12 +62,14 @@ class Calibrated:
         path: Its file.
         source: What was calibrated.
         left_out: Why photos were left out → how many.
+        seen: Sound photos that lie in the datasets that the run was trained on.
     """
 
     calibration: Calibration
     path: Path
     source: str
     left_out: dict[str, int]
+    seen: int = 0
 
     def describe(self) -> str:
         """What was found, for a person."""
@@ -74,6 +80,11 @@ class Calibrated:
             lines.append(f"Probabilities by {curve} scaling; expected calibration error {error:.1f} %.")
         elif found.defects:
             lines.append(f"{found.defects} defective photos are too few for probabilities.")
+        if self.seen:
+            lines.append(
+                f"warning: {self.seen} of the sound photos are of the datasets that the run was trained on: the rate "
+                "holds for photos like those, and may be exceeded on products that it has not seen."
+            )
         lines += [f"Left out: {count} {why}." for why, count in self.left_out.items()]
         return "\n".join([*lines, f"wrote {self.path}"])
 
@@ -108,7 +119,7 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     several = config.expert and len(read_expert(source.folder)["fitted"]) > 1
     path = calibration_path(source.folder, source.category if several else "")
     write_calibration(path, made)
-    return Calibrated(made, path, f"{source.name} in {source.folder}", left_out)
+    return Calibrated(made, path, f"{source.name} in {source.folder}", left_out, count_trained(sound, config))
 
 
 def find_normals_and_defects(config: CalibrateConfig) -> tuple[list[Photo], list[Photo]]:
@@ -162,6 +173,22 @@ def _leave_out_fitted(sound: list[Photo], config: CalibrateConfig, left_out: dic
     if len(fresh) < len(sound):
         left_out["sound photos that the expert was fitted on"] = len(sound) - len(fresh)
     return fresh
+
+
+def count_trained(sound: list[Photo], config: CalibrateConfig) -> int:
+    """How many sound photos lie in the datasets that a run was trained on; 0 where that is not known."""
+    if not config.run:
+        return 0
+    path = find_mdlm_folder(config)[0] / "config.json"
+    sources = (read_json(path).get("data") or {}).get("train") if path.is_file() else None
+    try:
+        trained = load_samples([Dataset(**source) for source in sources or []]).samples
+    except UserError as error:
+        log.warning("Whether the run was trained on these photos cannot be told: %s", error)
+        return 0
+    hashes = hash_files([*(sample.image for sample in trained), *(photo.path for photo in sound)])
+    known = {hashes[sample.image] for sample in trained}
+    return sum(hashes[photo.path] in known for photo in sound)
 
 
 def _score(source: Source, photos: list[Photo], config: CalibrateConfig, left_out: dict[str, int]) -> Scores:

@@ -9,9 +9,12 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import UserError
-from eval.calibration.calibrate import CalibrateConfig, calibrate
+from data.files import write_json
+from data.training.grounding import DescriptionMode
+from eval.calibration.calibrate import CalibrateConfig, calibrate, count_trained
 from eval.calibration.file import read_calibration
 from eval.inspection.config import InspectConfig
+from eval.inspection.photos import find_photos
 from eval.inspection.run import run_inspection
 from models.experts.backbone import BackboneConfig
 from models.experts.expert import Gate
@@ -126,3 +129,18 @@ def test_what_the_photos_do_not_support_is_refused_before_anything_is_loaded(exp
         calibrate(CalibrateConfig(normals=sound))
     with pytest.raises(UserError, match="Missing image"):
         calibrate(CalibrateConfig(expert_dir=str(expert), normals="missing"))
+
+
+def test_sound_photos_of_a_runs_training_data_are_counted(
+    write_mvtec: Callable[..., Path], write: Write, tmp_path: Path
+) -> None:
+    root = write_mvtec(normals=4)
+    mdlm = tmp_path / "run/mdlm/fixed"
+    mdlm.mkdir(parents=True)
+    write_json(mdlm / "config.json", {"data": {"train": [{"reader": "mvtec_ad", "root": str(root)}]}})
+    own = CalibrateConfig(run=str(tmp_path / "run"), normals="", description=DescriptionMode.fixed)
+    sound = find_photos(str(root / "washer/test/good")).photos
+    assert count_trained(sound, own) == 4
+    assert count_trained(find_photos(str(write("new", 3, seed=1))).photos, own) == 0
+    write_json(mdlm / "config.json", {"data": {"train": [{"reader": "mvtec_ad", "root": str(tmp_path / "gone")}]}})
+    assert count_trained(sound, own) == 0
