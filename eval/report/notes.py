@@ -36,6 +36,16 @@ def limits(facts: dict[str, Any]) -> list[str]:
         "An anomaly map says where the model sees a defect, not how serious it is. Whether a part is scrapped is "
         "not decided here.",
     ]
+    cut = facts["report_config"]["contour"]["threshold"]
+    notes.append(
+        f"Outlines and the figures at a fixed threshold stand at {cut:g} of the map, which promises no rate of false "
+        "alarms. "
+        + (
+            f"For verdicts the run is calibrated. {facts['calibration']}"
+            if facts["calibration"]
+            else "scripts.calibrate takes one at a stated rate from sound photos of the product itself."
+        )
+    )
     point = facts["operating_point"]
     if point and point["normal"] < 100:
         notes.append(

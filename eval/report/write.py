@@ -19,6 +19,7 @@ from data.run import Run, open_run
 from data.sample import Sample
 from data.source import load_samples
 from data.training.descriptions import load_descriptions, read_manner
+from eval.calibration.file import read_calibration
 from eval.metrics.figures import TITLES, format_figure
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
@@ -132,6 +133,7 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "versions": read_versions(),
         "configs": configs,
         "curves": read_curves(run),
+        "calibration": calibration.describe() if (calibration := read_calibration(run.path)) else "",
         "report_config": asdict(config),
     }
 

@@ -28,6 +28,8 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "gallery": {"missing": None, "descriptions": None},
         "configs": {"EDDM": {"seed": 0}, "MDLM, eddm": {"preset": "paper"}},
         "operating_point": {"normal": 200},
+        "calibration": "",
+        "report_config": {"contour": {"threshold": 0.5}},
         **changes,
     }
 
@@ -83,3 +85,10 @@ def test_limits_depend_on_the_run() -> None:
     facts["configs"]["MDLM, fixed"] = {"preset": "tiny"}
     notes = " ".join(limits(facts))
     assert "decoy check was not run" in notes and "tiny" in notes and "5.0 points" in notes
+
+
+def test_limits_say_which_threshold_it_is_and_what_rate_it_stands_for() -> None:
+    plain = " ".join(limits(make_facts()))
+    assert "stand at 0.5 of the map, which promises no rate of false alarms. scripts.calibrate takes one" in plain
+    told = " ".join(limits(make_facts(calibration="Threshold 0.9: 5 % false alarms.")))
+    assert "the run is calibrated. Threshold 0.9: 5 % false alarms." in told
