@@ -97,10 +97,9 @@ def fit_photos(config: FitExpertConfig) -> None:
         path = calibration_path(folder, category if len(products) > 1 else "")
         write_calibration(path, outcome.calibration)
         print(_tell_outcome(category, product, outcome, config.false_alarms), flush=True)
-    print(
-        f"Next, new photos: python -m scripts.inspect images=NEW expert={config.expert} expert_dir={folder} out=DIR",
-        flush=True,
-    )
+    which = "" if len(products) == 1 else f" category={next(iter(products))}"
+    who = f"expert={config.expert} expert_dir={folder}{which}"
+    print(f"Next, new photos: python -m scripts.inspect images=NEW {who} out=DIR", flush=True)
 
 
 def find_photos(config: FitExpertConfig) -> dict[str, Product]:

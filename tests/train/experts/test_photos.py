@@ -141,7 +141,7 @@ def test_copies_of_a_sound_photo_count_once(
 
 
 def test_several_products_have_a_calibration_each(
-    write_photos: WritePhotos, patchcore: PatchCoreConfig, tmp_path: Path
+    write_photos: WritePhotos, patchcore: PatchCoreConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_photos(name="shop/nut")
     write_photos(name="shop/ring", defective=0)
@@ -151,6 +151,7 @@ def test_several_products_have_a_calibration_each(
         made = read_calibration(out, identify_expert("patchcore", str(out), category), category)
         assert made is not None and made.category == category
     assert read_calibration(out) is None
+    assert f"expert_dir={out} category=nut out=DIR" in capsys.readouterr().out
 
 
 def test_a_folder_in_the_layout_of_a_dataset_keeps_its_test_images(
