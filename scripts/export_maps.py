@@ -4,7 +4,7 @@ Writes the anomaly maps of a model of anomalib, one .npy an image; then score th
 python -m scripts.eval_segmentation dataset=mvtec_ad data_root=DIR maps=DIR out=DIR
 """
 
-from models.experts.anomalib_maps import ExportConfig, export_maps
+from models.experts.anomalib.maps import ExportConfig, export_maps
 from scripts.command import command
 
 

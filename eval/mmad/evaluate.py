@@ -102,8 +102,7 @@ def evaluate_mmad(config: EvalMMADConfig) -> dict[str, Any]:
     path = Path(config.answers) if config.answers else _out(config) / "answers.jsonl"
     asks = bool(config.run or config.mllm)
     ranks = join_ranks()
-    shared = [path] if asks and ranks.world > 1 else []  # alone, the process that writes the log locks it itself
-    with held(_out(config), *shared, by=ranks.once):
+    with held(_out(config), *([path] if asks else []), by=ranks.once):
         return _evaluate(config, path, asks, ranks)
 
 

@@ -77,6 +77,6 @@ def _load_fitted(kind: ExpertName, model: str, path: Path, trust_remote_code: bo
         from models.experts.ddad import DDAD
 
         return DDAD.load(path, where.device)
-    from models.experts.anomalib import AnomalibExpert
+    from models.experts.anomalib.expert import AnomalibExpert
 
     return AnomalibExpert.load(path, model, where.device)

@@ -13,7 +13,7 @@ from data.errors import UserError
 from data.sample import ImageArray, Sample
 from data.source import Source, load_samples
 from models.device import DeviceConfig
-from models.experts.anomalib import AnomalibConfig, AnomalibExpert
+from models.experts.anomalib.expert import AnomalibConfig, AnomalibExpert
 from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate, MapArray
 from models.experts.frame import Frame, Framed, list_views, make_frame

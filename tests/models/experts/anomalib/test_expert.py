@@ -8,7 +8,7 @@ import pytest
 from data.errors import UserError
 from data.sample import load_image
 from data.source import Source, load_samples
-from models.experts.anomalib import AnomalibConfig, AnomalibExpert
+from models.experts.anomalib.expert import AnomalibConfig, AnomalibExpert
 from models.experts.expert import Gate
 from models.experts.load import load_expert, parse_expert
 

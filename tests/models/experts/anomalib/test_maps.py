@@ -5,7 +5,7 @@ import pytest
 
 from data.errors import UserError
 from data.files import read_json
-from models.experts.anomalib_maps import ExportConfig, export_maps
+from models.experts.anomalib.maps import ExportConfig, export_maps
 
 
 def make_config(root: Path, out: Path, **changes: object) -> ExportConfig:
