@@ -62,14 +62,12 @@ class Calibrated:
         path: Its file.
         source: What was calibrated.
         left_out: Why photos were left out → how many.
-        seen: Sound photos that lie in the datasets that the run was trained on.
     """
 
     calibration: Calibration
     path: Path
     source: str
     left_out: dict[str, int]
-    seen: int = 0
 
     def describe(self) -> str:
         """What was found, for a person."""
@@ -80,11 +78,8 @@ class Calibrated:
             lines.append(f"Probabilities by {curve} scaling; expected calibration error {error:.1f} %.")
         elif found.defects:
             lines.append(f"{found.defects} defective photos are too few for probabilities.")
-        if self.seen:
-            lines.append(
-                f"warning: {self.seen} of the sound photos are of the datasets that the run was trained on: the rate "
-                "holds for photos like those, and may be exceeded on products that it has not seen."
-            )
+        if found.trained:
+            lines.append("warning: the rate may be exceeded on products that the run has not seen.")
         lines += [f"Left out: {count} {why}." for why, count in self.left_out.items()]
         return "\n".join([*lines, f"wrote {self.path}"])
 
@@ -116,10 +111,11 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
         fresh=config.fresh,
         seed=config.seed,
     )
+    made = replace(made, trained=count_trained(sound, config))
     several = config.expert and len(read_expert(source.folder)["fitted"]) > 1
     path = calibration_path(source.folder, source.category if several else "")
     write_calibration(path, made)
-    return Calibrated(made, path, f"{source.name} in {source.folder}", left_out, count_trained(sound, config))
+    return Calibrated(made, path, f"{source.name} in {source.folder}", left_out)
 
 
 def find_normals_and_defects(config: CalibrateConfig) -> tuple[list[Photo], list[Photo]]:

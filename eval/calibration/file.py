@@ -56,6 +56,7 @@ class Calibration:
         threshold: An image is flagged if its score is at or above it, in the units of the model.
         false_alarms: Share of sound images that are flagged, at most, on average over calibrations.
         normals: Sound images that it was taken from.
+        trained: How many of them lie in the datasets that a run was trained on: for other products the rate is none.
         fresh: Number of fresh sound images that `interval` is told for.
         interval: Lowest and highest share of false alarms among them, 95 % of the time; 0..1.
         method: Where the scores of the sound images came from.
@@ -77,6 +78,7 @@ class Calibration:
     method: Method
     model: str
     category: str = ""
+    trained: int = 0
     pixel: float | None = None
     defects: int = 0
     found: float | None = None
@@ -94,11 +96,13 @@ class Calibration:
     def describe(self) -> str:
         """Which threshold it is and what it stands for, in a sentence for a page or a log."""
         low, high = (round(self.fresh * share) for share in self.interval)
-        where = (
-            f"{self.normals} sound images that the model was not fitted on"
-            if self.method is Method.held_out
-            else f"{self.normals} sound images by cross-validation, a weaker guarantee"
-        )
+        where = f"{self.normals} sound images "
+        if self.trained:
+            where += f"of which {self.trained} are of the products that the run was trained on"
+        elif self.method is Method.held_out:
+            where += "that the model was not fitted on"
+        else:
+            where += "by cross-validation, a weaker guarantee"
         found = "" if self.found is None else f" Of {self.defects} defective images, {100 * self.found:.0f} % reach it."
         return (
             f"Threshold {self.threshold:.5g}: {100 * self.false_alarms:g} % false alarms, from {where}; among "

@@ -21,6 +21,7 @@ from data.source import load_samples
 from data.training.descriptions import load_descriptions, read_manner
 from eval.calibration.file import read_calibration
 from eval.metrics.figures import TITLES, format_figure
+from eval.report.calibrated import calibrated_points
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
 from eval.report.facts import (
@@ -88,6 +89,7 @@ def _build(run: Run, config: ReportConfig) -> Path:
     descriptions = _descriptions(run, cases, facts)
     gallery = _gallery(cases, store, descriptions, config) if store else []
     facts["operating_point"] = operating_point(cases) if cases else None
+    facts["calibrated"] = [asdict(point) for point in calibrated_points(cases, read_calibration(run.path))]
     facts["missing"] = find_missing(facts)
     facts["headline"] = headline(facts)
     facts["limits"] = limits(facts)

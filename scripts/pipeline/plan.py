@@ -91,7 +91,11 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
         Stage("eval-with-eddm", [*evaluate, "description=eddm"], ["mdlm", "describe-zero-shot"], _result("with_eddm")),
     ]
     last = ["eval-eddm", "eval-without-eddm", "eval-with-eddm"]
-    if generated:
+    if generated:  # sound images of seen products; nobody's own product is at hand
+        seen = f"normals={config.run_dir}/data/seen/*/test/good/00*.png"
+        calibrate = ["scripts.calibrate", read, seen, "false_alarms=0.05", *trust]
+        stages.append(Stage("calibrate", calibrate, ["mdlm"], ["calibration.json"]))
+        last.append("calibrate")
         for text in ("oracle", "shuffled"):
             name = f"eval-decoys-{text}"
             outputs = _result(f"{text}_decoys")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,8 @@ def test_a_calibration_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert "5 % false alarms, from 60 sound images that the model was not fitted on" in made.describe()
     assert f"expect {round(200 * low)} to {round(200 * high)}" in made.describe()
     assert "Of 20 defective images, 100 % reach it." in made.describe()
+    told = replace(made, trained=7).describe()
+    assert "from 60 sound images of which 7 are of the products that the run was trained on" in told
 
 
 def test_a_folder_without_a_calibration_has_none(tmp_path: Path) -> None:

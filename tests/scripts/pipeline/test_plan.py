@@ -43,7 +43,7 @@ def test_settings_do_not_depend_on_how_the_run_directory_is_spelled(tmp_path: Pa
     assert settings_of("./runs//demo/") == settings_of(str(tmp_path)) == first
     assert {name for name, settings in settings_of("runs/demo", seed=1).items() if settings == first[name]} == {
         *("describe-train", "describe-zero-shot", "eval-eddm", "eval-without-eddm", "eval-with-eddm", "report"),
-        *("eval-decoys-oracle", "eval-decoys-shuffled"),
+        *("eval-decoys-oracle", "eval-decoys-shuffled", "calibrate"),
     }
     changed = settings_of("runs/demo", extra=["eddm: optim.lr=1e-3"])
     assert [name for name in first if changed[name] != first[name]] == ["eddm"]
@@ -101,5 +101,5 @@ def test_trust_reaches_the_stages_that_load_eddm() -> None:
     assert trusting() == {}
     assert trusting(trust_remote_code=True) == {
         "eddm": "model.trust_remote_code=true",
-        **dict.fromkeys(["describe-train", "eval-eddm", "describe-zero-shot"], "trust_remote_code=true"),
+        **dict.fromkeys(["describe-train", "eval-eddm", "describe-zero-shot", "calibrate"], "trust_remote_code=true"),
     }
