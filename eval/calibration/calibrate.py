@@ -111,7 +111,7 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
         fresh=config.fresh,
         seed=config.seed,
     )
-    made = replace(made, trained=count_trained(sound, config))
+    made = replace(made, trained=None if config.export else count_trained(sound, config))
     several = config.expert and len(read_expert(source.folder)["fitted"]) > 1
     path = calibration_path(source.folder, source.category if several else "")
     write_calibration(path, made)

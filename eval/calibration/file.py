@@ -57,6 +57,7 @@ class Calibration:
         false_alarms: Share of sound images that are flagged, at most, on average over calibrations.
         normals: Sound images that it was taken from.
         trained: How many of them lie in the datasets that a run was trained on: for other products the rate is none.
+            None where that is not known, as of an export.
         fresh: Number of fresh sound images that `interval` is told for.
         interval: Lowest and highest share of false alarms among them, 95 % of the time; 0..1.
         method: Where the scores of the sound images came from.
@@ -78,7 +79,7 @@ class Calibration:
     method: Method
     model: str
     category: str = ""
-    trained: int = 0
+    trained: int | None = 0
     pixel: float | None = None
     defects: int = 0
     found: float | None = None
@@ -97,7 +98,9 @@ class Calibration:
         """Which threshold it is and what it stands for, in a sentence for a page or a log."""
         low, high = (round(self.fresh * share) for share in self.interval)
         where = f"{self.normals} sound images "
-        if self.trained:
+        if self.trained is None:
+            where += "which the model must not have been trained on"
+        elif self.trained:
             where += f"of which {self.trained} are of the products that the run was trained on"
         elif self.method is Method.held_out:
             where += "that the model was not fitted on"

@@ -53,6 +53,7 @@ def test_a_calibration_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert "Of 20 defective images, 100 % reach it." in made.describe()
     told = replace(made, trained=7).describe()
     assert "from 60 sound images of which 7 are of the products that the run was trained on" in told
+    assert "which the model must not have been trained on" in replace(made, trained=None).describe()
 
 
 def test_a_folder_without_a_calibration_has_none(tmp_path: Path) -> None:
