@@ -87,14 +87,16 @@ def write_eddm(run: Run, folder: Path, config: ExportConfig) -> Written:
     if config.merge:
         whole = model.merge_and_unload(safe_merge=True) if hasattr(model, "merge_and_unload") else model
         save_model(whole, folder / MODEL, dtype, config.shard_gib)
-        copy_files(base.place, folder / MODEL, (*TOKENIZER_FILES, *PROCESSOR_FILES, *(["**/*.py"] if code else [])))
+        # generation_config.json: transformers saves none for classes that it takes for no generating ones
+        named = (*TOKENIZER_FILES, *PROCESSOR_FILES, "generation_config.json", *(["**/*.py"] if code else []))
+        copy_files(base.place, folder / MODEL, named)
         code = hash_code(folder / MODEL) if code else None
     else:
         copy_files(adapter, folder / ADAPTER, ("adapter_model.safetensors", "adapter_config.json"))
-        named = {"base_model_name_or_path": identity.name if identity.hub else None}
-        named["revision"] = identity.revision if identity.hub else None
+        origin = {"base_model_name_or_path": identity.name if identity.hub else None}
+        origin["revision"] = identity.revision if identity.hub else None
         settings = folder / ADAPTER / "adapter_config.json"
-        write_json(settings, read_json(settings) | named)
+        write_json(settings, read_json(settings) | origin)
         copy_files(base.place, folder / TOKENIZER, (*TOKENIZER_FILES, *PROCESSOR_FILES))
     kept = {key: value for key, value in trained.items() if key not in ("base", "local")}
     export = {
