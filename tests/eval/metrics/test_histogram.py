@@ -128,6 +128,12 @@ def test_an_empty_histogram_travels() -> None:
     assert (histogram.images, note, read_histogram(histogram).reason) == (0, "x", "no image")
 
 
+def test_no_table_of_half_a_million_bins_is_shown() -> None:
+    shown = repr(stream(make_images()))
+    assert "images=6" in shown
+    assert not any(f" {name}=" in shown for name in ("scores", "defects", "weights"))
+
+
 def test_what_is_refused() -> None:
     histogram = stream(make_images())
     before = pack_histogram(histogram)

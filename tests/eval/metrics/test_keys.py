@@ -29,6 +29,13 @@ def test_zeros_share_a_key() -> None:
     assert keys_of(np.array([-0.0, 0.0], np.float32)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("shift", range(15))
+def test_one_starts_a_bin_at_every_shift(shift: int) -> None:
+    below, one = keys_of(np.array([1 - 2.0**-24, 1], np.float32)).tolist()
+    assert one == (one >> shift) << shift
+    assert below >> shift < one >> shift
+
+
 @pytest.mark.parametrize("shift", [0, 3, 9, 13])
 def test_least_score_of_a_bin(shift: int) -> None:
     scores = every_kind()[1:]

@@ -169,9 +169,10 @@ def test_an_iterator_is_refused() -> None:
         pixel_metrics(iter(make_images()))
 
 
-def test_limit_is_checked() -> None:
+@pytest.mark.parametrize("limit", [-0.3, 0.0, 1.1, 2.0])
+def test_limit_is_checked(limit: float) -> None:
     with pytest.raises(ValueError, match="aupro_limit"):
-        pixel_metrics(make_images(), aupro_limit=0)
+        pixel_metrics(make_images(), aupro_limit=limit)
 
 
 def test_inputs_are_left_alone() -> None:

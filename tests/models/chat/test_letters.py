@@ -157,6 +157,13 @@ def test_a_shared_template_and_image_run_once(
     assert not fed  # of two images seen before, in another order, nothing is run again
 
 
+def test_a_known_image_does_not_stand_in_for_a_new_one_of_its_batch(folder: Path, chat: TransformersChat) -> None:
+    scorer = PackedScorer(chat)
+    scorer.score(ask(folder, 0, 3), COUNTS)
+    requests = ask(folder, 0, 3) + ask(folder, 1, 3)  # the cache holds all of the first, the second's template alone
+    assert_close(scorer.score(requests, COUNTS * 2), one_by_one(chat, requests))
+
+
 def test_an_interrupted_image_does_not_spoil_the_next(
     folder: Path, chat: TransformersChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

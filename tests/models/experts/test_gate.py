@@ -65,6 +65,15 @@ def test_best_threshold_against_trying_all() -> None:
         assert f1(best_threshold(values, positive)) == max(f1(value) for value in values)
 
 
+def test_best_threshold_may_be_the_least_value() -> None:
+    assert best_threshold(np.array([1.0, 2.0]), np.array([True, False])) == 1  # F1 2 / 3 at 1, 0 at 2
+
+
+def test_best_threshold_is_the_highest_among_equals() -> None:
+    values, positive = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, False, True])
+    assert best_threshold(values, positive) == 4  # F1 2 * 1 / (1 + 2) at 4, 2 * 2 / (4 + 2) at 1
+
+
 def test_f1_max() -> None:
     maps = [np.array([[0, 1], [2, 8]], np.float32), np.array([[0, 1], [1, 0]], np.float32)]
     masks = [np.array([[False, False], [False, True]]), np.zeros((2, 2), bool)]
