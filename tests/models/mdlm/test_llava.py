@@ -10,6 +10,7 @@ from data.files import read_json, write_json
 from data.training.grounding import GroundingItem
 from models.mdlm.llava import SEG_TOKEN, Attention, LlavaConfig, LlavaEncoder, add_seg_token, load_llava
 from models.mdlm.model import MDLM
+from models.quantize import QuantizeConfig, quantized_layers
 from models.tiny.llava_sam import TinyLlavaConfig, build_tiny_llava, build_tiny_tokenizer
 
 
@@ -175,3 +176,14 @@ def test_pickled_weights_and_a_missing_kernel_are_named(tmp_path: Path) -> None:
 def test_the_attention_kernel_is_the_configured_one(tmp_path: Path, attention: Attention) -> None:
     model, _ = load_llava(LlavaConfig(path=str(write_llava(tmp_path / "llava")), attention=attention))
     assert model.model.language_model.config._attn_implementation == attention.value
+
+
+def test_four_bit_layers_keep_off_the_cpu_kernel_without_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = pytest.importorskip("bitsandbytes").nn.modules
+    monkeypatch.setattr(modules, "has_avx512bf16", lambda: True)  # as on a CPU that has that kernel
+    config = LlavaConfig(path=str(write_llava(tmp_path / "llava")), quantize=QuantizeConfig())
+    layers = quantized_layers(load_llava(config, device=torch.device("cpu"))[0])
+    assert len(layers) == 7  # four of attention and three of the MLP
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)

@@ -195,3 +195,18 @@ def test_checkpointing_gives_the_same_gradients(images: list[np.ndarray]) -> Non
     assert grads[0].keys() == grads[1].keys()
     for name, value in grads[0].items():
         torch.testing.assert_close(value, grads[1][name])
+
+
+def test_checkpointing_runs_each_layer_again_and_with_gradients_both_times(images: list[np.ndarray]) -> None:
+    """The reentrant kind would first run without."""
+    model = make_mdlm(MDLMConfig(llava=LlavaConfig(path=""), sam=tiny_sam_config(), gradient_checkpointing=True))
+    runs: list[bool] = []
+    layers = model.train().llava.llava.model.language_model.layers
+    for layer in layers:
+        layer.mlp.register_forward_pre_hook(lambda module, inputs: runs.append(torch.is_grad_enabled()))
+    assert model.processor is not None
+    batch = model.processor.collate([GroundingItem("", images[0], ["a dent"], [])])
+    loss = model(batch).square().mean()
+    assert runs == [True] * len(layers)
+    loss.backward()
+    assert runs == [True] * (2 * len(layers))

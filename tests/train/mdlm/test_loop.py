@@ -27,6 +27,7 @@ from data.training.batches import MixedDataset, Part
 from train.engine.identity import Identity
 from train.engine.optim import OptimConfig
 from train.engine.tracking import TrackingConfig
+from train.mdlm import loop
 from train.mdlm.config import LoopConfig, RunConfig
 from train.mdlm.loop import StepLoss, _load, fit
 
@@ -81,9 +82,9 @@ class Nothing:
         return self
 
 
-def run_steps(folder: Path, model: nn.Module, loss: Callable[[nn.Module, Nothing], StepLoss], **settings: Any) -> None:
-    """Six steps that warm up for two, on the CPU."""
-    fit(
+def run_steps(folder: Path, model: nn.Module, loss: Callable[[nn.Module, Nothing], StepLoss], **settings: Any) -> int:
+    """Six steps that warm up for two, on the CPU; the bytes of the optimizer's state."""
+    return fit(
         model,
         MixedDataset([Part(Numbers(), 1)]),
         collate=lambda items: Nothing([f"image {item}" for item in items]),
@@ -129,6 +130,31 @@ def test_a_refused_step_leaves_the_rows_before_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step 4"):
         run_steps(tmp_path, model, loss)
     assert [row["step"] for row in read_jsonl(tmp_path / "log.jsonl")] == [1, 2, 3]
+
+
+def test_a_run_tells_its_memory_and_the_optimizers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "peak_memory", lambda device: 33 * 2**25)  # 33/32 GiB
+    model = nn.Linear(3, 5, bias=False)
+    held = run_steps(tmp_path, model, lambda network, batch: StepLoss(model.weight.sum(), {}), explosion=None)
+    assert held == 2 * 3 * 5 * 4  # AdamW's two moments of 15 weights, 4 bytes each
+    assert [row["memory_gib"] for row in read_jsonl(tmp_path / "log.jsonl")] == [1.031] * 6
+
+
+def test_ranks_that_drifted_apart_save_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    done = [0]
+
+    def loss(network: nn.Module, batch: Nothing) -> StepLoss:
+        done[0] += 1
+        return StepLoss(model.weight.sum(), {})
+
+    def differ(network: nn.Module) -> None:
+        raise UserError(f"The weights differ after {done[0]} steps.")
+
+    monkeypatch.setattr(loop, "check_in_step", differ)
+    with pytest.raises(UserError, match="after 2 steps"):
+        run_steps(tmp_path, model, loss, explosion=None, checkpoint_every=2)
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
 
 
 @pytest.mark.slow
