@@ -6,15 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from data.errors import UserError
 from data.files import write_json
 from eval.classification.config import ClassificationConfig
 from eval.classification.names import Names
 from eval.segmentation.expert import EvalExpertConfig, evaluate_expert, fitted_ids
-from models.experts.backbone import BackboneConfig
 from models.experts.expert import Gate
 from models.experts.gate import GateConfig, GateMethod
 from models.experts.load import ExpertName
@@ -29,16 +26,6 @@ CATEGORIES = ("nut", "ring")
 @pytest.fixture
 def root(write_mvtec: Callable[..., Path]) -> Path:
     return write_mvtec(categories=CATEGORIES, normals=6, defects=4)
-
-
-@pytest.fixture
-def patchcore(tmp_path: Path) -> PatchCoreConfig:
-    timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
-    torch.manual_seed(0)
-    path = tmp_path / "backbone.safetensors"
-    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
-    backbone = BackboneConfig(name="test_resnet", weights=str(path), layers=[1, 2], image_size=64)
-    return PatchCoreConfig(backbone=backbone, memory_share=0.5, batch_size=4, blur=1.0)
 
 
 def fit_config(root: Path, out: Path, patchcore: PatchCoreConfig | None = None) -> FitExpertConfig:

@@ -6,8 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from data.errors import UserError
 from data.sample import Sample
@@ -19,7 +17,6 @@ from eval.segmentation.expert import (
     identify_expert,
     use_calibrations,
 )
-from models.experts.backbone import BackboneConfig
 from models.experts.frame import Framed
 from models.experts.load import load_expert
 from models.experts.patchcore import PatchCoreConfig
@@ -51,16 +48,6 @@ def write_photos(tmp_path: Path) -> WritePhotos:
         return root
 
     return write
-
-
-@pytest.fixture
-def patchcore(tmp_path: Path) -> PatchCoreConfig:
-    timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
-    torch.manual_seed(0)
-    path = tmp_path / "backbone.safetensors"
-    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
-    backbone = BackboneConfig(name="test_resnet", weights=str(path), layers=[1, 2], image_size=64)
-    return PatchCoreConfig(backbone=backbone, memory_share=0.5, batch_size=4, blur=1.0)
 
 
 def config(images: Path, out: Path, patchcore: PatchCoreConfig, **more: object) -> FitExpertConfig:
