@@ -2,5 +2,5 @@
 
 No product and no dataset: the tiny bases stand for models that were trained on the web.
 
-Public modules: `captions`, `pool`, `reading`, `referring`, `scenes`.
+Public modules: `captions`, `drawn`, `pool`, `reading`, `referring`, `scenes`.
 """

@@ -3,19 +3,16 @@
     replay/items.jsonl      {"id": …, "image": "0.png", "prompts": [text, …], "masks": ["0-0.png", …]} a line
     replay/*.png            paths are relative to the file; a mask is white where its sentence means a pixel
 
-Any referring data can be written so: what a base was trained on, or a public set such as LISA mixes in.
+Any referring data can be written so, such as a public set that LISA mixes in. The scenes that the tiny base was trained
+on are drawn anew instead (data/tiny/drawn.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from data.errors import UserError, writing
-from data.files import hash_file, hash_value, make_dir, read_jsonl, write_jsonl
+from data.errors import UserError
+from data.files import hash_file, hash_value, read_jsonl
 from data.masks import MaskFile, read_mask
 from data.readers.annotations import find_inside
 from data.sample import load_image
@@ -61,25 +58,3 @@ class ReplayItems:
 
     def _find(self, name: str) -> Path:
         return find_inside(self._path.parent, name, self._path)
-
-
-def write_replay(folder: Path, items: Iterable[GroundingItem]) -> None:
-    """Writes items below a folder; `items.jsonl` is its last file.
-
-    Raises:
-        UserError: If an image cannot be written.
-    """
-    make_dir(folder)
-    rows = []
-    for number, item in enumerate(items):
-        masks = [f"{number}-{index}.png" for index in range(len(item.masks))]
-        _write(folder / f"{number}.png", cv2.cvtColor(item.image, cv2.COLOR_RGB2BGR))
-        for name, mask in zip(masks, item.masks, strict=True):
-            _write(folder / name, mask.astype(np.uint8) * 255)
-        rows.append({"id": item.id, "image": f"{number}.png", "prompts": item.prompts, "masks": masks})
-    write_jsonl(folder / ITEMS, rows)
-
-
-def _write(path: Path, pixels: np.ndarray) -> None:
-    with writing(path):
-        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

@@ -107,6 +107,6 @@ def configure(run: Path, root: Path) -> TrainMDLMConfig:
             heads=str(base / "heads.safetensors"),
         ),
         loop=loop(6),
-        mix=MixConfig(normal_share=0.25, replay=1, items=str(base / "replay" / "items.jsonl")),
+        mix=MixConfig(normal_share=0.25, replay=1, items=str(base / "replay.json")),
         tracking=TrackingConfig(seconds=0),
     )

@@ -98,7 +98,8 @@ class OptimConfig:
         use_cpu: Train on the CPU.
         max_length: Longest row in tokens.
         fast_matmul: Let float32 products run on the CPU's bfloat16 units where it has them.
-        image_size: Keep a resized copy of every image (side in pixels) beside the run; None reads the originals.
+        image_size: Keep a resized copy of every image beside the run: its longer side in pixels, 0 for the side to
+            which the base's own processor resizes; None reads the originals.
     """
 
     lr: float

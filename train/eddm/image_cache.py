@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from data.errors import UserError
-from data.files import make_dir, write_bytes
+from data.files import make_dir, read_json, write_bytes
 from data.image_size import read_header
 from data.sample import load_image, resize_image
 
@@ -45,6 +45,23 @@ def cache_images(rows: list[dict[str, Any]], folder: Path, *, size: int | None) 
                     spoken = time.monotonic()
                     log.info("EDDM LoRA: %d images prepared", len(seen))
     return [row | {"images": [seen[image] for image in row["images"]]} for row in rows]
+
+
+def base_side(base: Path) -> int:
+    """Side in pixels to which a checkpoint's own processor resizes an image.
+
+    Raises:
+        UserError: If the folder does not say.
+    """
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        told = read_json(base / name) if (base / name).is_file() else {}
+        side = (told.get("image_processor") or told).get("scale_resolution")
+        if side:
+            return int(side)
+    raise UserError(
+        f"optim.image_size=0 takes the side that the processor of the base resizes to, but {base} names no "
+        "scale_resolution. Set optim.image_size to a number of pixels, or to null for the originals."
+    )
 
 
 def _is_plain(path: Path) -> bool:

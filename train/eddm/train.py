@@ -28,7 +28,7 @@ from models.weights.trust import Admitted, admit
 from train.eddm.arguments import to_sft_arguments
 from train.eddm.config import EDDMConfig, Quantize, check_model
 from train.eddm.identity import identify
-from train.eddm.image_cache import cache_images
+from train.eddm.image_cache import base_side, cache_images
 from train.eddm.rows import check_ddqa, to_swift_row
 from train.eddm.watch import Watch
 from train.engine import ranks
@@ -186,7 +186,8 @@ def _prepare_work(config: EDDMConfig, work: Path, rows: list[dict[str, Any]], id
     checkpoint = newest_intact(work, identity.fingerprint)
     if checkpoint is not None and not _is_last(checkpoint):
         check_ranks(checkpoint, config.optim.deepspeed or ALONE, key="optim.deepspeed")
-    rows = cache_images(rows, work / "images", size=config.optim.image_size)
+    size = base_side(Path(config.model.id)) if config.optim.image_size == 0 else config.optim.image_size
+    rows = cache_images(rows, work / "images", size=size)
     write_jsonl(make_dir(work) / "train.jsonl", map(to_swift_row, rows))
     return checkpoint
 

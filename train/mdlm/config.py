@@ -67,7 +67,8 @@ class MixConfig:
             draws all images alike.
         replay: Images of a batch that are no training images but replay items, so that a short fine-tuning on noisy
             descriptions does not unlearn reading. 0 trains on the dataset alone.
-        items: File of the replay items (data/training/replay.py); read where `replay` is not 0.
+        items: File of the replay items: pictures (`.jsonl`, data/training/replay.py) or scenes to draw (`.json`,
+            data/tiny/drawn.py); read where `replay` is not 0.
     """
 
     normal_share: float | None = 0.0

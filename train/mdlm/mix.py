@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.sample import Sample
+from data.tiny.drawn import DrawnScenes
 from data.training.batches import MixedDataset, Part, SampleDataset, StepBatches
 from data.training.grounding import SampleGrounding
 from data.training.replay import ReplayItems
@@ -55,8 +56,8 @@ def drawn_ids(config: TrainMDLMConfig, samples: Sequence[Sample]) -> set[str]:
     return found
 
 
-def replay_items(config: TrainMDLMConfig) -> ReplayItems | None:
-    """The replay items; None where a batch has none.
+def replay_items(config: TrainMDLMConfig) -> ReplayItems | DrawnScenes | None:
+    """The replay items, read from their pictures or drawn from their seed; None where a batch has none.
 
     Raises:
         UserError: If they are wanted and not there.
@@ -65,7 +66,8 @@ def replay_items(config: TrainMDLMConfig) -> ReplayItems | None:
         return None
     if config.mix.items is None:
         raise UserError(f"mix.replay={config.mix.replay}, but mix.items names no file. Set it, or mix.replay=0.")
-    return ReplayItems(Path(config.mix.items))
+    path = Path(config.mix.items)
+    return DrawnScenes(path) if path.suffix == ".json" else ReplayItems(path)
 
 
 def _grounding(

@@ -106,9 +106,9 @@ def eddm_blueprint(config: EDDMConfig, *, slices: int) -> Blueprint:
     model, source, language = eddm_shape(config)
     core: Any = model
     vision = core.vpm.config if isinstance(model, MiniCPMVShape) else core.config.vision_config
-    side = (vision.image_size if config.optim.image_size else 448) // vision.patch_size
+    side = (448 if config.optim.image_size is None else vision.image_size) // vision.patch_size
     queries = core.config["query_num"] if isinstance(model, MiniCPMVShape) else side**2 // 16
-    tiles = {"one": 1, "several": 1 + (0 if config.optim.image_size else slices)}
+    tiles = {"one": 1, "several": 1 + (slices if config.optim.image_size is None else 0)}
     number = None if config.model.torch_dtype == "float32" else getattr(torch, config.model.torch_dtype)
 
     def measure(rows: int, text_tokens: int, case: str, checkpointing: bool) -> Footprint:

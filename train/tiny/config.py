@@ -78,7 +78,7 @@ class BaseMDLMConfig:
         sam: Sizes of SAM; its checkpoint is where the result goes and is not read.
         template: Chat format, see `LlavaConfig`.
         scenes: Generic scenes and what is said about them.
-        replay: The same for the scenes that are kept for the adapter's training to mix in.
+        replay: The same for the scenes that are drawn again for the adapter's training to mix in.
         loss: Mask loss of the decoder and referring stages.
         place_weight: Weight of the positional code in the language stage.
         cell_weight: Weight of the per-cell loss in the decoder stage.

@@ -11,8 +11,8 @@ stand in for the pre-training; none of them sees a product of a dataset.
 4. referring: everything together; a sentence means one of several marks, all of them, or none (as LISA's referring
    data). From here on the [SEG] state is the prompt.
 
-Writes `RUN/mdlm/base/{llava/,sam.safetensors,heads.safetensors,replay/}`; each stage resumes from its own checkpoints.
-The replay items are scenes of the last stage, for the adapter's training to mix in.
+Writes `RUN/mdlm/base/{llava/,sam.safetensors,heads.safetensors,replay.json}`; each stage resumes from its own
+checkpoints. The replay items are scenes of the last stage, for the adapter's training to mix in.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from torch.nn import functional
 
 from data.errors import writing
 from data.processes.aside import share, written_aside
+from data.tiny.drawn import write_drawn
 from data.tiny.reading import DescriptionReading, reading_corpus
 from data.tiny.referring import KINDS, ReferringScenes, SceneMarks
 from data.training.batches import MixedDataset, Part
-from data.training.replay import write_replay
 from models.mdlm.llava import LlavaConfig, add_seg_token
 from models.mdlm.model import MDLM, MDLMConfig, assemble, build_processor
 from models.mdlm.processor import GroundingBatch, MDLMProcessor
@@ -63,6 +63,7 @@ from train.tiny.warmup import (
 )
 
 log = logging.getLogger(__name__)
+REPLAY = "replay.json"
 STAGES = ("language", "encoder", "decoder", "referring")
 HARMLESS = (
     *("mdlm.sam.checkpoint", "mdlm.sam.attention"),  # where the result goes; a kernel
@@ -71,7 +72,7 @@ HARMLESS = (
 
 
 def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfig, resume: Resume) -> None:
-    """Makes the base checkpoints and the replay items, unless they are there already.
+    """Makes the base checkpoints and says what the replay items are, unless they are there already.
 
     Args:
         config: What the base is made of.
@@ -111,8 +112,7 @@ def train_base(config: BaseMDLMConfig, *, folder: Path, seed: int, run: RunConfi
         getattr(bench, name)(fit_stage)
     if ranks.is_main():
         _save(model, processor, folder)
-        replay = ReferringScenes(config.replay, size=processor.sam_size, seed=seed)
-        write_replay(folder / "replay", (replay.get(0, index) for index in range(len(replay))))
+        write_drawn(folder / REPLAY, config.replay, size=processor.sam_size, seed=seed)
         join_logs(folder / "log.jsonl", {name: stage.work / name / "log.jsonl" for name in STAGES})
         finish(stage, identity, {"base": asdict(config), "seed": seed})
         for name in STAGES:

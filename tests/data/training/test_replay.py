@@ -1,12 +1,13 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from data.errors import UserError
 from data.files import write_jsonl
 from data.training.grounding import GroundingItem
-from data.training.replay import ReplayItems, write_replay
+from data.training.replay import ReplayItems
 
 
 def make_items() -> list[GroundingItem]:
@@ -17,6 +18,18 @@ def make_items() -> list[GroundingItem]:
         GroundingItem("one", images[0], ["a scratch", "nothing"], [masks[0], np.zeros((12, 16), bool)]),
         GroundingItem("two", images[1], ["a hole"], [masks[2]]),
     ]
+
+
+def write_replay(folder: Path, items: list[GroundingItem]) -> None:
+    folder.mkdir()
+    rows = []
+    for number, item in enumerate(items):
+        masks = [f"{number}-{index}.png" for index in range(len(item.masks))]
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.cvtColor(item.image, cv2.COLOR_RGB2BGR))
+        for name, mask in zip(masks, item.masks, strict=True):
+            cv2.imwrite(str(folder / name), mask.astype(np.uint8) * 255)
+        rows.append({"id": item.id, "image": f"{number}.png", "prompts": item.prompts, "masks": masks})
+    write_jsonl(folder / "items.jsonl", rows)
 
 
 def test_items_come_back_exactly_in_every_epoch(tmp_path: Path) -> None:

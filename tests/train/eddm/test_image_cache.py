@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from data.errors import UserError
+from data.files import write_json
 from data.sample import load_image
 from train.eddm import image_cache
-from train.eddm.image_cache import cache_images
+from train.eddm.image_cache import base_side, cache_images
 
 
 def test_copies_are_small_and_made_once(tmp_path: Path) -> None:
@@ -67,3 +68,12 @@ def test_more_pixels_than_ms_swift_opens(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UserError, match=r"a\.png is 30x20, more than 100 pixels.*optim\.image_size"):
         cache_images(rows, tmp_path / "copies", size=None)
     assert load_image(Path(cache_images(rows, tmp_path / "copies", size=6)[0]["images"][0])).shape == (4, 6, 3)
+
+
+def test_the_side_is_that_of_the_base(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"image_size=0.*names no scale_resolution"):
+        base_side(tmp_path)
+    write_json(tmp_path / "preprocessor_config.json", {"scale_resolution": 448})
+    assert base_side(tmp_path) == 448
+    write_json(tmp_path / "processor_config.json", {"image_processor": {"scale_resolution": 144}})
+    assert base_side(tmp_path) == 144
