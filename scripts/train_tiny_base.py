@@ -1,19 +1,27 @@
-"""python -m scripts.train_tiny_base run_dir=RUN [part=all|eddm|vision|language|mdlm] [seed=0] [resume=never].
+"""python -m scripts.train_tiny_base run_dir=RUN [part=all|eddm|vision|language|mdlm|ship] [seed=0] [resume=never].
 
 Makes the checkpoints that preset=tiny starts from: RUN/eddm/base, for scripts.train_eddm, and RUN/mdlm/base, for
 scripts.train_mdlm. part=vision and part=language may run side by side before part=eddm. Run it again to go on after an
-interruption.
+interruption. part=ship copies the bases that are finished, or a run that was trained on shipped ones, with their cards
+to models/tiny/checkpoints.
 """
 
+from pathlib import Path
+
+from data.run import Run
 from scripts.command import command
-from train.tiny.config import TinyBaseConfig
+from train.ship.ship import ship
+from train.tiny.config import BasePart, TinyBaseConfig
 from train.tiny.train import train_tiny_base
 
 
 @command("train_tiny_base", TinyBaseConfig)
 def main(config: TinyBaseConfig) -> None:
-    """Trains the tiny bases."""
-    train_tiny_base(config)
+    """Trains the tiny bases, or ships what is trained."""
+    if config.part is BasePart.ship:
+        ship(Run(Path(config.run_dir)), config.ship)
+    else:
+        train_tiny_base(config)
 
 
 if __name__ == "__main__":

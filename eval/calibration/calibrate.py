@@ -15,6 +15,7 @@ from data.errors import UserError
 from data.files import read_json
 from data.parallel import map_threads
 from data.readers.photos import find_layout
+from data.run import open_run
 from data.sample import load_image
 from data.source import Source as Dataset
 from data.source import load_samples
@@ -94,6 +95,8 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
         raise UserError(
             f"fresh={config.fresh}, batch_size={config.batch_size} and workers={config.workers}: each at least 1."
         )
+    if config.run:
+        open_run(config.run, writes=True)
     config = _with_expert(config)
     sound, defective = find_normals_and_defects(config)
     left_out: dict[str, int] = {}

@@ -57,7 +57,7 @@ def run_exam(config: ExamConfig) -> dict[str, Any]:
     Raises:
         UserError: If there is no EDDM, no exam, or no row of the categories, or another process writes that result.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, writes=True)
     result = run.eval / f"{config.name}.json"
     with held(result):
         return _examine(config, run, result)

@@ -107,9 +107,9 @@ class Describer:
         return torch.nn.functional.normalize(means, dim=1).cpu().numpy()
 
 
-def load_exported(export: Path, where: DeviceConfig) -> Familiar | None:
-    """What the training images of an export's run look like; None where that was not known when it was exported."""
-    known = read_training(export / FILE, "")
+def load_exported(folder: Path, where: DeviceConfig) -> Familiar | None:
+    """What the training images of an export, or of a run that ships, look like; None where nobody knew then."""
+    known = read_training(folder / FILE, "")
     return None if known is None else Familiar(known, Describer(where))
 
 

@@ -314,10 +314,11 @@ def load_inspector(config: InspectConfig) -> Inspector:
         judge = Judge(load_classifier(config, source), product, contour, reference)
     familiar = None
     if config.familiar and not config.expert:
+        run = open_run(config.run) if config.run else None
         familiar = (
-            load_familiar(Path(config.run), find_mdlm_folder(config)[0], config)
-            if config.run
-            else load_exported(Path(config.export), config)
+            load_exported(source.folder, config)
+            if run is None or run.is_shipped
+            else load_familiar(run.path, find_mdlm_folder(config)[0], config)
         )
     return Inspector(source, config, calibration=calibration, judge=judge, policy=policy, familiar=familiar)
 

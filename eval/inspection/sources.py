@@ -132,7 +132,7 @@ class EIADSource:
 
     def __init__(self, config: SourceConfig, eiad: EIAD | None = None) -> None:
         self.name = "EIAD"
-        self.folder = Path(config.run or config.export)
+        self.folder = open_run(config.run).path if config.run else Path(config.export)
         self.category = ""
         self.threshold = self.pixel = PROBABILITY
         self.bounded = True

@@ -183,7 +183,7 @@ def _out(config: EvalMMADConfig) -> Path:
     if config.out:
         return Path(config.out)
     if config.run:
-        return open_run(config.run).eval / "mmad"
+        return open_run(config.run, writes=True).eval / "mmad"
     return Path(config.answers).parent if config.answers else Path("outputs/mmad")
 
 

@@ -77,7 +77,7 @@ def build_report(config: ReportConfig) -> Path:
     Raises:
         UserError: If there is no such run, nothing is in it, or another process writes its report.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, writes=True)
     with held(run.report):
         return _build(run, config)
 

@@ -84,7 +84,7 @@ def _evaluate_files(config: SegmentationConfig, ranks: Ranks) -> dict[str, Any]:
 
 
 def _evaluate_run(config: SegmentationConfig, load: Load | None, ranks: Ranks) -> dict[str, Any]:
-    run, model, placement = open_run(config.run), config.model_name(), config.place()
+    run, model, placement = open_run(config.run, writes=not config.out), config.model_name(), config.place()
     folder = ranks.once(lambda: find_mdlm(run, model))
     numbers = [] if placement.number == "float32" else [placement.number]  # maps may differ
 

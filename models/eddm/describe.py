@@ -100,7 +100,7 @@ def describe(config: DescribeConfig, wanted: Collection[str] | None = None) -> P
         raise UserError("Both sources and folder are set. Give one of them.")
     if config.length < 1:
         raise UserError(f"length={config.length}: a description needs at least one token.")
-    ranks, run = join_ranks(), open_run(config.run)
+    ranks, run = join_ranks(), open_run(config.run, writes=True)
     items = ranks.once(lambda: list_items(config))
     if wanted is not None:
         items = [(name, image) for name, image in items if name in wanted]

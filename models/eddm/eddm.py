@@ -17,6 +17,7 @@ from data.training.descriptions import DescribeMode, Manner, Naming
 from models.chat.answers import parse_letter
 from models.chat.protocol import ChatModel, ChatRequest, OptionScorer
 from models.device import CPU, DeviceConfig, Placement
+from models.eddm.identity import locate_base
 from models.eddm.naming import Options, compare_all, knock_out
 from models.weights.shards import find_adapter, list_shards, name_weights
 from models.weights.trust import Admitted, admit
@@ -186,7 +187,7 @@ def find_base(run: Run, trained: dict[str, Any], *, trust_remote_code: bool) -> 
     """
     place: str | Path = trained["base"]
     if trained["local"]:
-        place = run.eddm / place
+        place = locate_base(run, trained["base"])
         if not place.is_dir():
             raise UserError(f"No base checkpoint at {place}. Train EDDM again, or copy the whole run directory.")
         list_shards(place)

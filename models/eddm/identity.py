@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from data.content import hash_files
 from data.files import read_json
 from data.run import Run
 from models.weights.shards import list_shards, name_weights
+from models.weights.shipped import find_shipped, is_shipped
 
 
 def identify_eddm(run: Run) -> dict[str, str]:
@@ -20,5 +23,18 @@ def identify_eddm(run: Run) -> dict[str, str]:
     found = {"adapter": hash_files([adapter])[adapter][:16]}
     if not trained["local"]:
         return found | ({"model": f"{trained['base']}@{trained['revision']}"} if trained["revision"] else {})
-    base = run.eddm / trained["base"]
+    base = locate_base(run, trained["base"])
     return found | ({"model": name_weights(base)} if base.is_dir() and list_shards(base, check=False) else {})
+
+
+def locate_base(run: Run, base: str) -> Path:
+    """The folder of a local base: one that ships with the code, or one named as seen from `RUN/eddm`.
+
+    Args:
+        run: The run.
+        base: As its training recorded it.
+
+    Raises:
+        UserError: If the code ships another one than the run was trained on.
+    """
+    return find_shipped(base) if is_shipped(base) else run.eddm / base

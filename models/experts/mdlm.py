@@ -113,7 +113,8 @@ class MDLMExpert:
     def save(self, folder: Path, fitted: dict[str, list[str]]) -> None:
         """Writes the gates and which MDLM they belong to."""
         write_gates(folder, self.gates)
-        config = asdict(self.config) | {"run": str(Path(self.config.run).resolve()), "weights_hash": self.weights_hash}
+        run = open_run(self.config.run).path.resolve()
+        config = asdict(self.config) | {"run": str(run), "weights_hash": self.weights_hash}
         write_expert(folder, self.name, config, fitted)
 
     @classmethod

@@ -5,7 +5,8 @@
     tokenizer/
     manifest.json       sizes, switches, where the base checkpoints are, and how images are described to it
 
-Local base checkpoints are named relative to the directory, so a run directory can be moved or copied.
+Local base checkpoints are named relative to the directory, and those that ship with the code by name, so a run
+directory can be moved or copied.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from data.training.grounding import DescriptionMode
 from models.device import CPU, Placement
 from models.mdlm.model import MDLM, MDLMConfig, create_mdlm
 from models.weights.shards import find_adapter
+from models.weights.shipped import find_shipped, is_shipped, name_shipped
 from models.weights.tensors import read_tensors
 
 FORMAT = 1
@@ -172,11 +174,15 @@ def _with_paths(values: dict[str, Any], change: Any) -> dict[str, Any]:
 
 
 def _relative(path: str | None, folder: Path) -> str | None:
-    """Relative to the folder if it exists here; hub ids and None stay."""
+    """By name if it ships with the code, else relative to the folder if it exists here; hub ids and None stay."""
     if path is None or not Path(path).exists():
         return path
+    if shipped := name_shipped(path):
+        return shipped
     return "./" + Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
 
 
 def _resolve(path: str | None, folder: Path) -> str | None:
+    if path is not None and is_shipped(path):
+        return str(find_shipped(path))
     return str((folder / path).resolve()) if path is not None and path.startswith("./") else path

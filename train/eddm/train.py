@@ -24,6 +24,7 @@ from models.chat.batched_vision import batched_vision
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.swift import check_swift, import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
+from models.weights.shipped import name_shipped
 from models.weights.trust import Admitted, admit
 from train.eddm.arguments import to_sft_arguments
 from train.eddm.config import EDDMConfig, Quantize, check_model
@@ -129,10 +130,12 @@ def _finish(
 
 
 def _name_base(config: EDDMConfig, run: Run, *, seen_from: Path) -> str:
-    """The base's hub id or folder; relative where it lies in the run, so that a moved run still finds it."""
+    """The base's hub id or folder, so that a moved run still finds one that ships, or lies in the run."""
     folder = Path(config.model.id)
     if not folder.is_dir():
         return config.model.id
+    if shipped := name_shipped(folder):
+        return shipped
     if folder.resolve().is_relative_to(run.path.resolve()):
         return os.path.relpath(folder.resolve(), seen_from.resolve())
     return str(folder.resolve())

@@ -1,4 +1,4 @@
 """Exports of a run: adapters of a known base or merged models, proven in a fresh process before they get their name.
 
-Public modules: `config`, `export`.
+Public modules: `card`, `config`, `export`.
 """

@@ -16,6 +16,7 @@ from train.engine.resume import Resume
 from train.engine.tracking import TrackingConfig
 from train.mdlm.config import LoopConfig
 from train.mdlm.losses import LossConfig
+from train.ship.config import ShipConfig
 
 
 @dataclass(kw_only=True, slots=True)
@@ -108,13 +109,14 @@ class BaseMDLMConfig:
 
 
 class BasePart(StrEnum):
-    """What to train: both bases, one of them, or what EDDM's can be trained of side by side."""
+    """What to train: both bases, one, or a part of EDDM's that can be trained by itself; or ship what is finished."""
 
     all = "all"
     eddm = "eddm"
     vision = "vision"
     language = "language"
     mdlm = "mdlm"
+    ship = "ship"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,6 +132,7 @@ class TinyBaseConfig:
         tracking: How the progress of the MDLM's base is shown.
         launch: How ranks work together on the MDLM's base; EDDM's is trained in one process.
         resume: Goes on with interrupted work of the same settings, or starts unfinished parts again.
+        ship: Where to, with `part=ship`.
     """
 
     run_dir: str
@@ -140,3 +143,4 @@ class TinyBaseConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     resume: Resume = Resume.auto
+    ship: ShipConfig = field(default_factory=ShipConfig)
