@@ -30,6 +30,7 @@ from models.eddm.eddm import load_eddm
 from models.experts.expert import Expert
 from models.experts.load import ExpertName, load_expert, parse_expert
 from models.velm.classify import Classifier
+from models.velm.draw import VisualPromptKind
 from models.velm.prompt import NONE_OF_THESE, PromptStyle
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def score_file(config: ClassificationConfig) -> dict[str, Any]:
 
 def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     """Runs the pipeline over a dataset."""
-    config = with_eddm_style(config)
+    config = with_published_outline(with_eddm_style(config))
     classes_path = class_file(config)
     products = load_products(classes_path)
     check_descriptions(products, classes_path)
@@ -138,6 +139,13 @@ def with_eddm_style(config: ClassificationConfig) -> ClassificationConfig:
     if config.mllm == EDDM and config.prompt.style is not PromptStyle.ddqa:
         log.info("mllm=eddm: it reads one picture and class names, so the prompt is prompt.style=ddqa.")
         return replace(config, prompt=replace(config.prompt, style=PromptStyle.ddqa))
+    return config
+
+
+def with_published_outline(config: ClassificationConfig) -> ClassificationConfig:
+    """`prompt.style=published` is the authors' outline, too, unless another one than the default is asked for."""
+    if config.prompt.style is PromptStyle.published and config.visual.kind is VisualPromptKind.contour:
+        return replace(config, visual=replace(config.visual, kind=VisualPromptKind.published))
     return config
 
 
@@ -215,7 +223,7 @@ def check_classes(
 
 def uses_reference(config: ClassificationConfig) -> bool:
     """Whether the prompt shows a reference image."""
-    return config.prompt.reference and config.prompt.style is PromptStyle.velm
+    return config.prompt.reference and config.prompt.style is not PromptStyle.ddqa
 
 
 def find_references(

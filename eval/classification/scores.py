@@ -14,7 +14,7 @@ from data.classes.texts import Product, read_unique_json
 from data.errors import UserError
 from eval.classification.config import ClassificationConfig
 from eval.classification.names import ClassNames, Names
-from eval.classification.severity import SeverityReading, severity_scores
+from eval.classification.severity import SCRIPT_NOTES, SeverityReading, severity_scores
 from eval.metrics.classes import (
     METRICS,
     UNKNOWN,
@@ -135,7 +135,7 @@ def score_predictions(
 def score_severity(
     predictions: Sequence[Prediction], products: Mapping[str, Product], source: str, config: ClassificationConfig
 ) -> dict[str, Any]:
-    """The anomaly-versus-defect protocol in both readings, percent: {"severity": {reading: {mean, categories}}}."""
+    """The anomaly-versus-defect protocol in both readings, percent: {"severity": {reading: its figures}}."""
     pairs = _read_classes(predictions, products, config.names, source)
     found: dict[str, Any] = {}
     for reading in SeverityReading:
@@ -148,6 +148,7 @@ def score_severity(
         found[reading.value] = {
             "mean": _percent(mean),
             "categories": {category: _percent(values) for category, values in scores.items()},
+            "note": SCRIPT_NOTES.get(config.dataset, "") if reading is SeverityReading.published else "",
         }
     return {"severity": found}
 
@@ -193,7 +194,9 @@ def log_tables(result: Mapping[str, Any]) -> None:
         log.info("in brackets: the paper's DDAD + GPT-4o")
     for reading, values in result["severity"].items():
         cells = [f"{key} {_cell(value, None)}" for key, value in values["mean"].items()]
-        log.info("anomaly or defect (%s): %s", reading, ", ".join(cells))
+        log.info(
+            "anomaly or defect (%s): %s%s", reading, ", ".join(cells), f" ({note})" if (note := values["note"]) else ""
+        )
     unknown = result["unknown"]
     log.info("replies that name no class: %d (%.2f %%)", unknown["count"], unknown["rate"])
     for category, replies in unknown["replies"].items():

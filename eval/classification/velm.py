@@ -25,8 +25,8 @@ from data.sample import ImageArray, Sample, load_image
 from models.chat.protocol import Failure
 from models.experts.expert import Detection, Expert
 from models.velm.classify import Answer, Case, Classifier
-from models.velm.draw import VisualPromptConfig, VisualPromptKind, draw_visual_prompt, write_picture
-from models.velm.prompt import Pictures, PromptConfig
+from models.velm.draw import VisualPromptConfig, VisualPromptKind, draw_visual_prompt, fit_square, write_picture
+from models.velm.prompt import Pictures, PromptConfig, PromptStyle
 
 log = logging.getLogger(__name__)
 LOG = "replies.jsonl"
@@ -211,14 +211,18 @@ class Pipeline:
         """The pictures of a question, at the size that the prompt asks for."""
         folder, side = make_dir(self.out / "pictures"), self.classifier.prompt.side
         stem = f"{key[:20]}"
+        as_published = self.classifier.prompt.style is PromptStyle.published
+        if as_published:
+            assert side is not None
+            image, detection = fit_square(image, detection, side)
         query = sample.image if side is None else write_picture(folder / f"{stem}_query.png", image, side)
         drawn = draw_visual_prompt(image, detection, self.visual) if self._draws else None
         visual = write_picture(folder / f"{stem}_visual.png", drawn, side) if drawn is not None else None
         reference = self.references.get(sample.category)
         if reference is not None and side is not None:
-            name = f"reference_{hash_value([str(reference), side])[:16]}.png"
+            name = f"reference_{hash_value([str(reference), side, *(['bicubic'] if as_published else [])])[:16]}.png"
             if not (folder / name).is_file():
-                write_picture(folder / name, load_image(reference), side)
+                write_picture(folder / name, load_image(reference), side, bicubic=as_published)
             reference = folder / name
         return Pictures(query, reference, visual)
 

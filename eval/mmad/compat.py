@@ -1,12 +1,16 @@
 """`mode=mmad-compat`: MMAD's figures as its public scorer computes them, faults included, for comparison alone.
 
 Faults that are kept on purpose:
-- the last lone letter A to E anywhere in a reply is the choice, be it the article in "A scratch";
-- a reply without one is matched to the nearest option text, however far;
+- the last lone letter A to E anywhere in a reply is the choice, be it the article in "A scratch"; the scripts of LLaVA
+  and Cambrian take the first;
+- a reply without one is matched to the nearest option text, however far. Of the public scripts those of AnomalyGPT,
+  Cambrian, LLaVA and Qwen-VL do so, and so does the later one of Qwen2.5-VL. Those of GPT-4o, Gemini, InternVL,
+  MiniCPM, SPHINX and XComposer give the parser no options and stop at such a reply; here all are read alike;
 - an answer that still has no letter leaves the denominator, and so does the answer after it, whatever it is, because
   the list is shortened while it is walked through;
 - a column that a dataset has no answers in counts as 0 there; so does the accuracy on normal images where there are
-  none; `MVTec-AD` is a dataset of its own.
+  none, and on all where nothing was asked about anomalies: overkill and miss are 100 then; `MVTec-AD` is a dataset of
+  its own.
 """
 
 from __future__ import annotations
@@ -81,7 +85,5 @@ def _zero_missing(answers: Sequence[Answer], index: dict[str, int], columns: Seq
     table[ANOMALY] = mean_figure(halves)
     for column in COLUMNS:
         table[column] = (table[column] or zero) if column in columns else None
-    if ANOMALY not in columns:
-        table["overkill"] = table["miss"] = None
     table["average"] = mean_figure([table[column] for column in COLUMNS])
     return table

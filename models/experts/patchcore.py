@@ -4,6 +4,11 @@ One memory a category: patch features of normal images, thinned to a greedy core
 each patch to its nearest neighbour in the memory, enlarged and smoothed; the score of an image is its largest distance,
 weighted down where the memory is dense (their Eq. 7).
 
+The authors' public code is not the paper's PatchCore in all, so figures of the two may differ: its distances are
+squared, and its image score is the largest of them without the density weight; it resizes the shorter side to 256 and
+crops 224 from the centre; it pools each layer's patches to 1024 numbers, and those of all layers to 1024 again. Here
+distances are plain, images are resized to a square without a crop, and features are as `BackboneConfig` says.
+
 A fitted expert is a folder: `expert.json`, `gate.json` and `<category>/memory.safetensors` (`models.experts.store`).
 
 Shapes: features (N, C); memory (M, C); patch distances (B, h, w).

@@ -201,7 +201,10 @@ class MDLMProcessor:
         return *self.tiler.cut(uncut), [self.tiler.count(image) for image in uncut]
 
     def to_native(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Upsamples logits to an image's own pixels, cutting SAM's padding off first.
+        """Upsamples logits to an image's own pixels, cutting SAM's padding off.
+
+        One step, on purpose: SAM, and LISA with it, goes by way of its input size (256 → 1024 → native) and so smooths
+        twice.
 
         Args:
             logits: (M, M), before the sigmoid (probabilities would saturate between pixels).
@@ -215,7 +218,11 @@ class MDLMProcessor:
         return square[0, 0, : size[0], : size[1]]
 
     def mask(self, mask: MaskArray) -> Tensor:
-        """Share of defect area per cell of SAM's logits, (M, M), zero in the padding."""
+        """Share of defect area per cell of SAM's logits, (M, M), zero in the padding.
+
+        On purpose the loss is on this grid (256 cells a side in SAM): LISA upsamples the logits to each image's own
+        size and compares there, at many times the memory, though the logits hold no more than the grid does.
+        """
         height, width = fit_longer_side(mask.shape, self.mask_size)
         way = cv2.INTER_AREA if height < mask.shape[0] or width < mask.shape[1] else cv2.INTER_LINEAR
         cells = np.zeros((self.mask_size, self.mask_size), np.float32)

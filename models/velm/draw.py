@@ -1,11 +1,15 @@
 """The visual prompt: what an expert found, drawn on the query image for the MLLM (VELM, Sec. 3.1 and Fig. 3).
 
-The paper overlays a red outline and does not say at which value it cuts the anomaly map; the policy is a config value.
+The paper overlays a red outline and does not say at which value it cuts the anomaly map, or how the line is drawn: the
+policy is a config value, and our line lies outside the defect. The authors' code settles both, and `published` draws as
+it does: lines of 2 pixels centred on the edges of the outer contours, in pure red, around what lies above 127 in a grey
+picture of the map (above 0 in a true mask, which is the same: it holds 0 and 255 alone). Chosen here: in the grey
+picture 0 is the map's least value and 255 its greatest, and the line is drawn at the size that the MLLM sees.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,17 +18,19 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import write_bytes
-from data.sample import ImageArray, MaskArray
+from data.sample import ImageArray, MaskArray, resize_image
 from models.contour import ContourConfig, draw_contour, draw_heat, find_mask
 from models.experts.expert import Detection
 
+PURE_RED, PUBLISHED_LINE, PUBLISHED_LEVEL = (255, 0, 0), 2, 127
 HEAT_TOP = 2.0  # the brightest colour is at this many times the gate's threshold, if the map does not reach higher
 
 
 class VisualPromptKind(StrEnum):
-    """What the MLLM is shown beside the query: a red outline, a heat overlay, an enlarged part, or nothing."""
+    """What the MLLM is shown beside the query: our red outline or theirs, a heat overlay, a part, or nothing."""
 
     contour = "contour"
+    published = "published"
     heat = "heat"
     crop = "crop"
     none = "none"
@@ -49,7 +55,7 @@ class VisualPromptConfig:
     """How a detection is drawn.
 
     Attributes:
-        kind: What is drawn.
+        kind: What is drawn; `published` settles the rest.
         policy: Where the map is cut.
         value: For the policies `share` (0..1) and `value`.
         min_area: Regions smaller than this share of the image are dropped as specks.
@@ -114,12 +120,32 @@ def draw_visual_prompt(image: ImageArray, detection: Detection, config: VisualPr
         return None
     if config.kind is VisualPromptKind.heat:
         return draw_heat(image, _relative(detection))
+    if config.kind is VisualPromptKind.published:
+        return draw_published(image, detection)
     mask = cut_map(detection, config)
     if not mask.any():
         return None
     if config.kind is VisualPromptKind.contour:
         return draw_contour(image, mask, ContourConfig(line_width=config.line_width))
     return crop(image, mask, config.margin)
+
+
+def draw_published(image: ImageArray, detection: Detection) -> ImageArray | None:
+    """The outline as the authors' code draws it, on the image as it is given; None on a flat map."""
+    anomaly_map = detection.anomaly_map
+    low, high = float(anomaly_map.min()), float(anomaly_map.max())
+    if low == high:
+        return None
+    grey = ((anomaly_map - low) / (high - low) * 255).astype(np.uint8)
+    above = (grey > PUBLISHED_LEVEL).astype(np.uint8)
+    contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return np.asarray(cv2.drawContours(image.copy(), contours, -1, PURE_RED, PUBLISHED_LINE), np.uint8)
+
+
+def fit_square(image: ImageArray, detection: Detection, side: int) -> tuple[ImageArray, Detection]:
+    """Image and map at the size that the MLLM sees, so that a line's width is in its pixels."""
+    anomaly_map = cv2.resize(detection.anomaly_map, (side, side), interpolation=cv2.INTER_LINEAR)
+    return resize_image(image, (side, side)), replace(detection, anomaly_map=np.asarray(anomaly_map, np.float32))
 
 
 def crop(image: ImageArray, mask: MaskArray, margin: float) -> ImageArray:
@@ -137,9 +163,11 @@ def crop(image: ImageArray, mask: MaskArray, margin: float) -> ImageArray:
     return image[y0 : max(y0 + 1, int(np.ceil(top + side))), x0 : max(x0 + 1, int(np.ceil(left + side)))].copy()
 
 
-def write_picture(path: Path, image: ImageArray, side: int | None) -> Path:
-    """Writes an image, resized to a square unless `side` is None."""
-    if side is not None and image.shape[:2] != (side, side):
+def write_picture(path: Path, image: ImageArray, side: int | None, *, bicubic: bool = False) -> Path:
+    """Writes an image, resized to a square unless `side` is None: bicubic, or by areas where it shrinks."""
+    if bicubic and side is not None:
+        image = resize_image(image, (side, side))
+    elif side is not None and image.shape[:2] != (side, side):
         shrinks = max(image.shape[:2]) > side
         image = cv2.resize(  # type: ignore[assignment]
             image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

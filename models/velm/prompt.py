@@ -6,6 +6,12 @@ classification strategy and the class descriptions. What the paper leaves open, 
 - whether `good` is among the choices: it is not (Fig. 3 ends with the gate), `offer_good` adds it;
 - an open set: `open_set` adds "none of these", which is never right but tells wrong from unsure;
 - how the answer is written: by the option's letter or by its name.
+
+The paper's Fig. 4 shows the prompt in part; the authors' code has it in full. `style=published` is built like theirs,
+in words of our own: the pictures first, sound, query, outlined, without a word between; then what each shows, what is
+normal (with the strategy, which their texts hold there), the classes in one numbered sentence, and the request for a
+class's name alone. Two points differ: their reference is the first sound image of the test split (here one of the
+training images, as the paper says), and GPT-4o, unlike Qwen, gets their text before the pictures.
 """
 
 from __future__ import annotations
@@ -25,15 +31,20 @@ from models.velm.draw import VisualPromptKind
 NONE_OF_THESE = "none of these"
 DRAWN = {
     VisualPromptKind.contour: "The same image, with a red line around the area that an inspection system reports:",
+    VisualPromptKind.published: "The same image, with a red line around the area that an inspection system reports:",
     VisualPromptKind.heat: "The same image, where brighter colours mark what an inspection system reports:",
     VisualPromptKind.crop: "The part of it that an inspection system reports, enlarged:",
 }
 
 
 class PromptStyle(StrEnum):
-    """`velm`: all parts. `ddqa`: one picture and the question that EDDM was trained on, which knows names alone."""
+    """`velm`: all parts. `published`: as the authors' code arranges them, with its outline.
+
+    `ddqa`: one picture and the question that EDDM was trained on, which knows names alone.
+    """
 
     velm = "velm"
+    published = "published"
     ddqa = "ddqa"
 
 
@@ -122,7 +133,7 @@ def option_names(product: Product, config: PromptConfig) -> list[str]:
 
 
 def build_request(product: Product, pictures: Pictures, kind: VisualPromptKind, config: PromptConfig) -> ChatRequest:
-    """The whole question about one image, `style=velm`.
+    """The whole question about one image, `style=velm` or `published`.
 
     Args:
         product: The category in words.
@@ -130,6 +141,8 @@ def build_request(product: Product, pictures: Pictures, kind: VisualPromptKind, 
         kind: What `pictures.visual` is.
         config: Which parts are given.
     """
+    if config.style is PromptStyle.published:
+        return _published_request(product, pictures, config)
     turn: list[str | Path] = [
         f"You inspect products: {product.category.replace('_', ' ')}. An inspection system has reported "
         "an anomaly. Say which class it belongs to."
@@ -145,15 +158,43 @@ def build_request(product: Product, pictures: Pictures, kind: VisualPromptKind, 
     return ChatRequest(image, _text(product, config), config.max_tokens, tuple(before))
 
 
+def _published_request(product: Product, pictures: Pictures, config: PromptConfig) -> ChatRequest:
+    shown = [
+        (pictures.reference if config.reference else None, f"a sound {product.category}"),
+        (pictures.query, f"a {product.category} with an anomaly"),
+        (pictures.visual if config.visual else None, "the same one, where a red line surrounds what was detected"),
+    ]
+    paths, contents = zip(*[(path, content) for path, content in shown if path is not None], strict=True)
+    sentences = [f"Image {number} shows {content}." for number, content in enumerate(contents, 1)]
+    if config.normal:
+        sentences.append(f"A sound {product.category} {product.normal}")
+    if config.strategy and product.strategy:
+        sentences.append(product.strategy)
+    described = _descriptions(product, config)
+    letters = config.answer is AnswerForm.letter
+    options = [
+        f"{string.ascii_uppercase[place] if letters else place + 1}. {name}"
+        + (f": {described[name]}" if name in described else "")
+        for place, name in enumerate(option_names(product, config))
+    ]
+    sentences.append(f"Classes of anomalies: {', '.join(options)}.")
+    sentences.append(f"Decide which one it is, and reply with its {'letter' if letters else 'name'} alone.")
+    return ChatRequest(paths[-1], " ".join(sentences), config.max_tokens, tuple(paths[:-1]))
+
+
 def build_question(picture: Path, names: Sequence[str], max_tokens: int) -> ChatRequest:
     """DDQA's question for the type of a defect, `style=ddqa`."""
     return ChatRequest(picture, format_prompt(Task.DC, tuple(names)), max_tokens)
 
 
-def _text(product: Product, config: PromptConfig) -> str:
+def _descriptions(product: Product, config: PromptConfig) -> dict[str, str]:
     described = {entry.name: entry.description for entry in product.classes} if config.descriptions else {}
     described |= {NONE_OF_THESE: "An anomaly that fits no description above."} if config.open_set else {}
-    described |= {GOOD: "The report is a false alarm: the product is sound."} if config.offer_good else {}
+    return described | ({GOOD: "The report is a false alarm: the product is sound."} if config.offer_good else {})
+
+
+def _text(product: Product, config: PromptConfig) -> str:
+    described = _descriptions(product, config)
     paragraphs = [f"What is normal: {product.normal}"] if config.normal else []
     lines = ["The classes:"]
     for letter, name in zip(string.ascii_uppercase, option_names(product, config), strict=False):

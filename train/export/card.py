@@ -43,7 +43,7 @@ $bases
 ## How to load it
 
 $loading
-## Proof
+$thoughts## Proof
 
 A fresh process loaded this export; compared with the run's own models (`proof.json`):
 
@@ -60,6 +60,10 @@ $training
 
 An adapter, and more so a merged model, is bound by the licences of its base models and of the data it was trained on. \
 Read those of the bases above and of the datasets in the configuration before you use or share it.
+"""
+THOUGHTS = """Served (by ms-swift, vLLM …), EDDM's replies begin with an empty `<think>` block, which its chat format \
+writes before every answer: take what follows the last `</think>`. EIAD's own client (`chat.backend=api`) does so.
+
 """
 METRICS = """Of the run, in percent unless a name says otherwise:
 
@@ -119,6 +123,7 @@ def write_card(folder: Path, run: Run, config: ExportConfig, comparisons: list[C
             for part, name, one in bases
         ),
         "loading": describe_loading(exports),
+        "thoughts": THOUGHTS if config.merge and writes_thoughts(folder / "eddm") else "",
         "proof": "\n".join(
             f"| {row.part}: {row.output} | {row.largest_difference:.2e} | {row.largest_value:.2f} | {row.allowed:.2e} |"
             for row in comparisons
@@ -129,6 +134,12 @@ def write_card(folder: Path, run: Run, config: ExportConfig, comparisons: list[C
         ),
     }
     write_text(folder / "README.md", Template(CARD).substitute(values))
+
+
+def writes_thoughts(part: Path) -> bool:
+    """Whether the chat format of a part has a place for thoughts."""
+    files = [path for name in ("chat_template*", "tokenizer_config.json") for path in part.rglob(name)]
+    return any("</think>" in path.read_text(encoding="utf-8") for path in files)
 
 
 def _show_metrics(metrics: Metrics) -> str:

@@ -23,7 +23,7 @@ from models.chat.decoding import GREEDY
 from models.chat.protocol import ChatRequest, Failure
 from models.contour import RED
 from models.velm.draw import ThresholdPolicy, VisualPromptConfig
-from models.velm.prompt import PromptConfig
+from models.velm.prompt import PromptConfig, PromptStyle
 from tests.models.chat.swift_server import serve
 
 CLASSES = {
@@ -118,6 +118,18 @@ def test_resumes(config: ClassificationConfig, stand: Stand, caplog: pytest.LogC
     run_classification(replace(config, prompt=PromptConfig(image_size=56, normal=False)))
     assert len(stand.requests) == 4  # another prompt is another question
     assert len(read_jsonl(Path(config.out) / LOG)) == 21  # the failure stays in the log
+
+
+def test_the_published_style_sends_three_squares_with_the_published_line(
+    config: ClassificationConfig, stand: Stand
+) -> None:
+    settings = replace(config, prompt=PromptConfig(style=PromptStyle.published), visual=VisualPromptConfig())
+    run_classification(settings)
+    pictures = [cv2.imread(str(path))[..., ::-1] for path in stand.requests[0].images]
+    assert [picture.shape for picture in pictures] == [(448, 448, 3)] * 3
+    changed = (pictures[1] != pictures[2]).any(-1)
+    assert changed.any() and (pictures[2][changed] == (255, 0, 0)).all()
+    assert (pictures[2] == RED).all(-1).sum() == 0
 
 
 @pytest.fixture(params=[None, 56], ids=["own size", "56 pixels"])

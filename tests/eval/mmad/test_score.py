@@ -124,6 +124,13 @@ def test_the_published_tables_equal_those_by_hand() -> None:
     assert results["published_scorer"] == {"without a letter": 1, "counted": 6, "not counted": 2}
 
 
+def test_the_published_scorer_prints_100_where_nothing_was_asked_about_anomalies() -> None:
+    results = score_as_published([answer(BAD.format(0), DC, "A", "A", "A"), answer(GOOD.format(1), OC, "B", "B", "B")])
+    for table in (results["mean"], results["datasets"]["VisA"]):
+        assert (table["overkill"], table["miss"], table[AD]) == (100, 100, None)
+        assert table["average"] == 100  # which they are no part of
+
+
 def wilson(hits: int, count: int) -> list[float]:
     share = hits / count
     centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)

@@ -53,6 +53,11 @@ def test_replies_come_in_the_order_of_the_requests(server: Server, image: Path) 
     assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in server.headers)
 
 
+def test_empty_thoughts_before_a_reply_are_no_part_of_it(server: Server, image: Path) -> None:
+    server.behave = lambda number, body: "<think>\n\n</think>\n\nB"
+    assert connect(server).chat(ask(image)) == ["B"]
+
+
 def test_a_turn_is_sent_with_its_templates(server: Server, image: Path) -> None:
     request = ChatRequest(image, "A or B?", 16, ("Normal:", image, "Query:"))
     connect(server).chat([request])

@@ -67,6 +67,29 @@ def test_each_part_can_be_left_out(part: str, gone: str) -> None:
     assert "bent rim" in less.prompt and Path("query.png") in less.images  # the choices and the query always stay
 
 
+def test_the_published_arrangement() -> None:
+    request = request_of(style=PromptStyle.published)
+    assert request.parts[:-1] == [Path("reference.png"), Path("query.png"), Path("visual.png")]  # pictures, then words
+    text = request.prompt
+    order = [
+        "Image 1 shows a sound",
+        "Image 2 shows",
+        "Image 3 shows",
+        "red line",
+        "A grey ring.",
+        "Look at the rim.",
+        "1. bent rim: Not flat., 2. pinhole: A dot.",
+        "name alone",
+    ]
+    assert [text.find(part) for part in order] == sorted(text.find(part) for part in order) and text.find(order[0]) == 0
+    assert "\n" not in text
+    less = request_of(style=PromptStyle.published, reference=False, visual=False, normal=False, strategy=False)
+    assert less.parts[:-1] == [Path("query.png")] and "Image 1 shows a steel_nut with an anomaly." in less.prompt
+    assert "Image 2" not in less.prompt and "A grey ring." not in less.prompt
+    letters = request_of(style=PromptStyle.published, answer=AnswerForm.letter, descriptions=False)
+    assert "A. bent rim, B. pinhole." in letters.prompt and "letter alone" in letters.prompt
+
+
 def test_options() -> None:
     assert option_names(PRODUCT, PromptConfig()) == ["bent rim", "pinhole"]
     extended = PromptConfig(offer_good=True, open_set=True, answer=AnswerForm.letter)
@@ -153,4 +176,4 @@ def test_bad_sizes() -> None:
     for changes in ({"image_size": 0}, {"max_tokens": 0}):
         with pytest.raises(UserError):
             PromptConfig(**changes)
-    assert (PromptConfig().side, PromptConfig(style=PromptStyle.ddqa).side) == (448, None)
+    assert [PromptConfig(style=style).side for style in PromptStyle] == [448, 448, None]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from data.files import hash_file
 from data.run import Run
-from train.export.card import hash_data, hide_paths, read_metrics, read_settings
+from train.export.card import hash_data, hide_paths, read_metrics, read_settings, writes_thoughts
 
 
 def test_no_path_of_this_machine_is_told(run: Run) -> None:
@@ -39,3 +39,12 @@ def test_metrics_come_from_the_results_or_the_evaluations(run: Run, tmp_path: Pa
     (other.eval / "visa.json").write_text(json.dumps({"mean": {"pixel_ap": 1.5}, "threshold": 3}))
     (other.eval / "rows.json").write_text("[]")
     assert read_metrics(other) == {"eddm": {"AD": 50.0}, "visa": {"pixel_ap": 1.5}}
+
+
+def test_a_chat_format_that_writes_thoughts(tmp_path: Path) -> None:
+    assert not writes_thoughts(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tokenizer_config.json").write_text('{"chat_template": "{{ question }}"}')
+    assert not writes_thoughts(tmp_path)
+    (tmp_path / "model" / "chat_template.jinja").write_text("<think>\n\n</think>\n\n")
+    assert writes_thoughts(tmp_path)

@@ -202,6 +202,11 @@ def test_the_card_tells_where_the_export_comes_from(adapters: Path, merged: Path
         assert read_json(export / "mdlm" / "manifest.json")["export"]["bases"]["llava"]["weights"] in card
 
 
+def test_the_card_of_a_whole_model_warns_of_the_empty_thoughts(adapters: Path, merged: Path) -> None:
+    warning = "replies begin with an empty `<think>` block"
+    assert warning in (merged / "README.md").read_text() and warning not in (adapters / "README.md").read_text()
+
+
 def test_a_wrong_export_never_gets_its_name(make_export: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     written = proving.run_fresh
 
