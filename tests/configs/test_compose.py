@@ -13,7 +13,10 @@ from data.ddqa.config import DDQAConfig, resolve
 from data.errors import UserError
 from data.source import Source, load_samples
 from models.device import DeviceConfig
+from models.experts.ddad import DDADConfig
+from scripts import fit_expert
 from scripts.command import CONFIGS, spell_out, to_dataclass
+from train.experts.ddad import DDADTrainConfig
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
@@ -104,6 +107,14 @@ def test_every_data_group(name: str, group: str) -> None:
     assert config.data.train
     assert config.data.zero_shot
     assert all(Path(source.root).name for source in [*config.data.train, *config.data.zero_shot])
+
+
+def test_both_sizes_of_ddad() -> None:
+    """The tiny one is what the dataclasses say, so that a pipeline that fits it by itself gets the same."""
+    line = ["expert=ddad", "dataset=mvtec_ad", "data_root=d", "out=o"]
+    tiny, paper = (fit_expert.main.parse([*line, f"ddad={size}"]) for size in ("tiny", "paper"))
+    assert (tiny.ddad, tiny.train_ddad) == (DDADConfig(), DDADTrainConfig()) and not tiny.ddad.features
+    assert paper.ddad.features and paper.ddad.backbone.image_size == 256 and paper.ddad.condition == 2
 
 
 def test_every_preset_file_belongs_to_a_known_preset() -> None:

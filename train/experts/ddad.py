@@ -1,16 +1,21 @@
-"""Trains DDAD on the normal images of one category: the diffusion model, then the backbone's adaptation to it."""
+"""Trains DDAD on the normal images of one category: the diffusion model, then the backbone's adaptation to it.
+
+The diffusion model only learns the noise levels that a reconstruction passes through (below `ddad.noise_to`), and what
+is kept of it is the moving average of its weights.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.errors import UserError
 from data.sample import ImageArray
@@ -25,18 +30,22 @@ class DDADTrainConfig:
 
     Attributes:
         steps: Steps of the diffusion model.
-        learning_rate: Of the diffusion model.
+        learning_rate: Of the diffusion model at its highest: it rises over `warmup`, then falls to 0 along a cosine.
+        warmup: Share of the steps over which it rises.
+        average: Decay of the moving average of the weights, which is less at first; 0 keeps the last weights.
         weight_decay: Of the diffusion model.
         batch_size: Images a step.
         flip: Mirror images at random, left to right.
-        adaptation_steps: Steps of the backbone's adaptation; 0 leaves the backbone as it comes.
+        adaptation_steps: Steps of the backbone's adaptation, where there are features; 0 leaves it as it comes.
         adaptation_rate: Learning rate of the adaptation.
         distillation: Weight of the term that keeps the adapted features near the original ones (the paper's λ).
         seed: Of the weights, the order, the noise.
     """
 
-    steps: int = 600
+    steps: int = 1500
     learning_rate: float = 1e-3
+    warmup: float = 0.05
+    average: float = 0.995
     weight_decay: float = 0.05
     batch_size: int = 8
     flip: bool = False
@@ -63,15 +72,18 @@ def train_ddad(expert: DDAD, category: str, images: Iterable[ImageArray], config
             f"train_ddad needs steps ≥ 1, adaptation_steps ≥ 0 and batch_size ≥ 1, not {config.steps}, "
             f"{config.adaptation_steps}, {config.batch_size}."
         )
+    if not 0 <= config.average < 1 or not 0 <= config.warmup < 1:
+        raise UserError(f"train_ddad needs 0 ≤ average < 1 and 0 ≤ warmup < 1, not {config.average}, {config.warmup}.")
     prepared = torch.cat([expert.prepare([image]) for image in images])
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = expert.new_model()
         generator = torch.Generator().manual_seed(config.seed)
         _train_unet(expert, model, prepared, category, config, generator)
-        if config.adaptation_steps:
-            _adapt(expert, model, prepared, category, config, generator)
-    model.pixel_scale = _pixel_scale(expert, model, prepared)
+        if model.features is not None and config.adaptation_steps:
+            _adapt(expert, model, model.features, prepared, category, config, generator)
+    if model.features is not None:
+        model.pixel_scale = _pixel_scale(expert, model, prepared)
     expert.models[category] = model
 
 
@@ -83,9 +95,11 @@ def _train_unet(
     config: DDADTrainConfig,
     generator: torch.Generator,
 ) -> None:
-    """The ordinary noise prediction of DDPM on normal images."""
+    """The noise prediction of DDPM on normal images, at the noise levels of a reconstruction."""
     unet, scheduler = model.unet.train(), expert.scheduler
+    averaged = copy.deepcopy(unet).requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, config))
     spoken, total, count = time.monotonic(), 0.0, 0
     for step in range(config.steps):
         batch = _draw(images, config.batch_size, generator)
@@ -93,22 +107,35 @@ def _train_unet(
             mirrored = torch.rand(len(batch), generator=generator) < 0.5
             batch = torch.where(mirrored.to(batch.device).view(-1, 1, 1, 1), batch.flip(3), batch)
         noise = torch.randn(batch.shape, generator=generator).to(batch)
-        at = torch.randint(expert.config.timesteps, (len(batch),), generator=generator).to(batch.device)
+        at = torch.randint(expert.config.noise_to, (len(batch),), generator=generator).to(batch.device)
         loss = F.mse_loss(unet(scheduler.add_noise(batch, noise, at), at).sample, noise)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
+        rates.step()
+        decay = min(config.average, (1 + step) / (10 + step))
+        for mean, value in zip(averaged.parameters(), unet.parameters(), strict=True):
+            mean.lerp_(value.detach(), 1 - decay if config.average else 1.0)
         total, count = total + float(loss.detach()), count + 1
         if time.monotonic() - spoken > 5 or step + 1 == config.steps:
             log.info("%s: step %d of %d, loss %.4f", category, step + 1, config.steps, total / count)
             spoken, total, count = time.monotonic(), 0.0, 0
-    unet.eval().requires_grad_(False)
+    model.unet = averaged.eval()
+
+
+def rate_at(step: int, config: DDADTrainConfig) -> float:
+    """Learning rate of a step, counted from 0, as a share of the highest."""
+    rising = config.warmup * config.steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, config.steps - rising)))
 
 
 def _adapt(
     expert: DDAD,
     model: CategoryModel,
+    features: nn.Module,
     images: Tensor,
     category: str,
     config: DDADTrainConfig,
@@ -117,15 +144,18 @@ def _adapt(
     """Makes features the same for a normal image and what the diffusion model makes of another one in its direction.
 
     Whatever differs between the two is the diffusion model's doing, not a defect. A distillation term keeps the
-    features of both near those of the frozen backbone, so that they do not become the same for everything.
+    features of both near those of the frozen backbone, so that they do not become the same for everything. As in the
+    authors' code the batch norms adapt too, and the features of a stage are compared as one long vector.
     """
-    frozen = copy.deepcopy(model.features).eval().requires_grad_(False)
-    features = model.features.eval().requires_grad_(True)  # eval: the statistics of batch norm stay ImageNet's
+    assert expert.backbone is not None
+    frozen = copy.deepcopy(features).eval().requires_grad_(False)
+    features.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(features.parameters(), lr=config.adaptation_rate)
     last = 0.0
     for _ in range(config.adaptation_steps):
         target = _draw(images, config.batch_size, generator)
-        remade = expert.reconstruct(model.unet, _draw(images, config.batch_size, generator), condition=target)
+        noises = expert.draw_noises(1, generator)
+        remade = expert.reconstruct(model.unet, _draw(images, config.batch_size, generator), target, noises)[0]
         pair = [expert.backbone.normalise(batch) for batch in (target, remade)]
         (ours, theirs), (kept_ours, kept_theirs) = (
             [extractor(batch) for batch in pair] for extractor in (features, frozen)
@@ -136,14 +166,14 @@ def _adapt(
         loss.backward()
         optimizer.step()
         last = float(loss.detach())
-    features.requires_grad_(False)
+    features.eval().requires_grad_(False)
     log.info("%s: backbone adapted in %d steps, last loss %.4f", category, config.adaptation_steps, last)
 
 
 def _difference(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """1 − cosine of the features at each place, averaged, summed over the stages."""
+    """1 − cosine of all features of an image, averaged over images, summed over the stages."""
     pairs = zip(first, second, strict=True)
-    return torch.stack([(1 - F.cosine_similarity(a, b, dim=1)).mean() for a, b in pairs]).sum()
+    return torch.stack([(1 - F.cosine_similarity(a.flatten(1), b.flatten(1))).mean() for a, b in pairs]).sum()
 
 
 def _pixel_scale(expert: DDAD, model: CategoryModel, images: Tensor) -> float:
@@ -152,8 +182,9 @@ def _pixel_scale(expert: DDAD, model: CategoryModel, images: Tensor) -> float:
     The paper takes both maxima over the images under test, which would make a map depend on its neighbours.
     """
     pixel_top = feature_top = 0.0
-    for start in range(0, len(images), expert.config.batch_size):
-        pixel, feature = expert.distances(model, images[start : start + expert.config.batch_size])
+    size = max(1, expert.config.batch_size // expert.config.draws)
+    for start in range(0, len(images), size):
+        pixel, feature = expert.distances(model, images[start : start + size])
         pixel_top, feature_top = max(pixel_top, float(pixel.max())), max(feature_top, float(feature.max()))
     return feature_top / max(pixel_top, 1e-6)
 
