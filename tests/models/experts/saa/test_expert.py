@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
+from data.sample import Sample
 from models.experts.backbone import BackboneConfig
 from models.experts.saa.detector import DetectorConfig
 from models.experts.saa.expert import SAA, SAAConfig
@@ -61,6 +62,22 @@ def test_nothing_found(tiny_saa: SAAConfig, images: list[np.ndarray]) -> None:
     strict = replace(tiny_saa, dino=replace(tiny_saa.dino, box_threshold=1.0), classes={"gear": ONE})
     anomaly_map, score = SAA(strict).score("gear", images[:1])[0]
     assert not anomaly_map.any() and score == 0
+
+
+def test_whatever_is_found_counts_without_a_gate(expert: SAA, tiny_saa: SAAConfig, images: list[np.ndarray]) -> None:
+    sample = Sample(id="d/x.png", dataset="d", category="gear", split="test", image=Path("x.png"))
+    blind = SAA(replace(tiny_saa, dino=replace(tiny_saa.dino, box_threshold=1.0), classes={"gear": ONE}))
+    assert not expert.detect([sample], images[:1])[0].is_normal
+    assert blind.detect([sample], images[:1])[0].is_normal
+    assert "not blind" in expert.setting
+
+
+def test_the_hash_changes_with_any_weights(expert: SAA, tiny_saa: SAAConfig, tmp_path: Path) -> None:
+    weights = load_file(tiny_saa.sam.checkpoint or "")
+    weights["image_encoder.pos_embed"] += 1
+    save_file(weights, tmp_path / "sam.safetensors")
+    other = SAA(replace(tiny_saa, sam=replace(tiny_saa.sam, checkpoint=str(tmp_path / "sam.safetensors"))))
+    assert expert.weights_hash == SAA(tiny_saa).weights_hash != other.weights_hash
 
 
 def test_classes_without_properties(expert: SAA, tiny_saa: SAAConfig) -> None:
