@@ -23,6 +23,7 @@ class ExpertName(StrEnum):
     patchcore = "patchcore"
     ddad = "ddad"
     mdlm = "mdlm"
+    saa_plus = "saa_plus"
     anomalib = "anomalib"
 
 
@@ -77,6 +78,10 @@ def _load_fitted(kind: ExpertName, model: str, path: Path, trust_remote_code: bo
         from models.experts.ddad import DDAD
 
         return DDAD.load(path, where.device)
+    if kind is ExpertName.saa_plus:
+        from models.experts.saa.expert import SAA
+
+        return SAA.load(path, where.device)
     from models.experts.anomalib.expert import AnomalibExpert
 
     return AnomalibExpert.load(path, model, where.device)

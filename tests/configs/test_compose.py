@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from data.errors import UserError
 from data.source import Source, load_samples
 from models.device import DeviceConfig
 from models.experts.ddad import DDADConfig
+from models.experts.saa.expert import SAAConfig
+from models.experts.saa.properties import ClassProperties
 from scripts import fit_expert
 from scripts.command import CONFIGS, spell_out, to_dataclass
 from train.experts.ddad import DDADTrainConfig
@@ -115,6 +118,19 @@ def test_both_sizes_of_ddad() -> None:
     tiny, paper = (fit_expert.main.parse([*line, f"ddad={size}"]) for size in ("tiny", "paper"))
     assert (tiny.ddad, tiny.train_ddad) == (DDADConfig(), DDADTrainConfig()) and not tiny.ddad.features
     assert paper.ddad.features and paper.ddad.backbone.image_size == 256 and paper.ddad.condition == 2
+
+
+def test_saa_as_published_and_with_the_small_sam() -> None:
+    line = ["expert=saa_plus", "dataset=mvtec_ad", "data_root=d", "out=o"]
+    published, small = (fit_expert.main.parse([*line, f"saa={size}"]).saa for size in ("vit_h", "vit_b"))
+    assert published == SAAConfig() and small.sam.width == 768
+    assert small == replace(published, sam=small.sam)
+    told = fit_expert.main.parse([*line, "saa.dino.path=D", "saa.default={objects: 2, boxes: 5, area: 0.9}"]).saa
+    assert told.dino.path == "D" and told.default == ClassProperties(objects=2, boxes=5, area=0.9)
+    told = fit_expert.main.parse(
+        [*line, "+saa.classes.gear={objects: 1, boxes: 5, area: 0.9, phrases: [dark crack]}"]
+    ).saa
+    assert told.classes["gear"].phrases == ["dark crack"] and told.default is None
 
 
 def test_every_preset_file_belongs_to_a_known_preset() -> None:

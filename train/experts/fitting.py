@@ -22,6 +22,7 @@ from models.experts.load import ExpertName, parse_expert
 from models.experts.mdlm import MDLMExpert, MDLMExpertConfig
 from models.experts.patchcore import PatchCore, PatchCoreConfig
 from models.experts.precomputed import PrecomputedExpert
+from models.experts.saa.expert import SAA, SAAConfig
 from models.experts.store import write_expert, write_gates
 from train.experts.ddad import DDADTrainConfig, train_ddad
 
@@ -35,7 +36,7 @@ class FitExpertConfig(DeviceConfig):
     """What to fit on what.
 
     Attributes:
-        expert: Name of the expert; of `precomputed` and `mdlm` only the gate is fitted.
+        expert: Name of the expert; of `precomputed`, `mdlm` and `saa_plus` only the gate is fitted.
         images: Folder of photos of a product, sound and defective ones in folders of their own: layout, split, fit and
             threshold are found by themselves (`train.experts.photos`). Without it, `dataset` and `data_root` say what.
         good: What the folder of sound photos is called, where it says something else; `.` takes all that lie in
@@ -61,6 +62,7 @@ class FitExpertConfig(DeviceConfig):
         train_ddad: How DDAD is trained.
         anomalib: Arguments of an anomalib model.
         mdlm: Which run's MDLM, asked how.
+        saa: Checkpoints of SAA+, and what it is told about classes.
         seed: Of the choice of the held-out normal images.
         trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
@@ -87,6 +89,7 @@ class FitExpertConfig(DeviceConfig):
     train_ddad: DDADTrainConfig = field(default_factory=DDADTrainConfig)
     anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
     mdlm: MDLMExpertConfig = field(default_factory=MDLMExpertConfig)
+    saa: SAAConfig = field(default_factory=SAAConfig)
     seed: int = 0
     trust_remote_code: bool = False
 
@@ -139,6 +142,8 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
         return _fit_anomalib(AnomalibExpert(model, replace(config.anomalib, device=device(config.anomalib.device))))
     if kind is ExpertName.mdlm:
         return _fit_mdlm(config)
+    if kind is ExpertName.saa_plus:
+        return _fit_saa(SAA(replace(config.saa, device=device(config.saa.device))))
     if kind is ExpertName.precomputed:
         return _fit_precomputed(folder)
     raise UserError(f"expert={config.expert} cannot be fitted. Choose one of: {', '.join(FITTED)}.")
@@ -193,6 +198,15 @@ def _fit_mdlm(config: FitExpertConfig) -> Fitting:
         expert.save(folder, dict(fitted))
 
     return Fitting(None, lambda sample, image: expert.score([sample], [image])[0], save)
+
+
+def _fit_saa(expert: SAA) -> Fitting:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates.clear()
+        expert.gates.update(gates)
+        expert.save(folder, fitted)
+
+    return Fitting(None, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
 def _fit_precomputed(maps: Path) -> Fitting:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
 from data.errors import UserError
 from data.files import read_json
@@ -53,6 +52,8 @@ class Detector:
     """
 
     def __init__(self, config: DetectorConfig, device: torch.device) -> None:
+        from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor  # slow to import
+
         self.config, self.device = config, device
         self.folder = _find(config)
         self.processor: Any = GroundingDinoProcessor.from_pretrained(self.folder)

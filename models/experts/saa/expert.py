@@ -18,8 +18,9 @@ there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.errors import UserError
 from data.files import hash_value
 from data.sample import ImageArray, Sample
 from models.device import choose
@@ -37,7 +39,8 @@ from models.experts.saa.properties import ClassProperties, find_properties
 from models.experts.saa.regions import BestRegions, Regions, keep_defects, keep_objects, rescore
 from models.experts.saa.saliency import extract_features, instance_saliency, single_saliency
 from models.experts.saa.segmenter import Segmenter
-from models.mdlm.sam import SamConfig, build_sam
+from models.experts.store import read_config, read_gates, write_expert, write_gates
+from models.mdlm.sam import Sam, SamConfig, build_sam
 from models.weights.checkpoint import hash_weights
 from models.weights.hub import resolve_checkpoint
 
@@ -95,7 +98,7 @@ class SAA:
         self.device = choose(config.device).device
         self.gates: dict[str, Gate] = defaultdict(lambda: FOUND)
         self.backbone = Backbone(config.backbone, self.device)
-        self.segmenter = Segmenter(build_sam(config.sam), self.device)
+        self.segmenter = Segmenter(_build_sam(config.sam), self.device)
         self.detector = Detector(config.dino, self.device)
 
     @property
@@ -132,6 +135,29 @@ class SAA:
         told = self.properties(category)
         return [self._score(image, told) for image in images]
 
+    def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
+        """Writes configuration and gates; `fitted` holds the ids of the images that each gate was set on."""
+        write_gates(folder, self.gates)
+        write_expert(folder, self.name, asdict(self.config) | {"weights_hash": self.weights_hash}, fitted)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> SAA:
+        """Loads what `save` wrote.
+
+        Args:
+            folder: Where to.
+            device: Where it runs here, see `models.device`.
+
+        Raises:
+            UserError: If the folder holds none, or a checkpoint is gone or another.
+        """
+        config, weights_hash = read_config(folder, cls.name, SAAConfig)
+        expert = cls(replace(config, device=device))
+        if expert.weights_hash != weights_hash:
+            raise UserError(f"{folder} was fitted with other weights than lie there now. Fit it again.")
+        expert.gates.update(read_gates(folder))
+        return expert
+
     def _score(self, image: ImageArray, told: ClassProperties) -> tuple[MapArray, float]:
         objects = keep_objects(self.detector.find(image, [told.name]), told.objects)
         defects = keep_defects(self.detector.find(image, told.prompts()), objects, told.area, told.name)
@@ -163,3 +189,10 @@ class SAA:
             found = instance_saliency(features, masks)
         enlarged = cv2.resize(found.cpu().numpy(), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(enlarged, np.float32)
+
+
+def _build_sam(config: SamConfig) -> Sam:
+    try:
+        return build_sam(config)
+    except UserError as error:
+        raise UserError(str(error).replace("mdlm.sam", "saa.sam")) from error  # where this one is configured

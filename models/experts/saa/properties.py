@@ -68,7 +68,7 @@ def find_properties(
     else:
         raise UserError(
             f"SAA+ is told nothing about '{category}' in {PROPERTIES.name}. Say it: "
-            f"'saa.classes.{category}={{objects: 1, boxes: 5, area: 0.9, phrases: [dark crack]}}', or for all classes "
+            f"'+saa.classes.{category}={{objects: 1, boxes: 5, area: 0.9, phrases: [dark crack]}}', or for all classes "
             "that are missing there: 'saa.default={objects: 1, boxes: 5, area: 0.9}'."
         )
     return ClassProperties(

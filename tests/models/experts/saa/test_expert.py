@@ -10,8 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
+from data.files import read_json, write_json
 from data.sample import Sample
+from models.device import DeviceConfig
 from models.experts.backbone import BackboneConfig
+from models.experts.expert import Gate
+from models.experts.load import load_expert
 from models.experts.saa.detector import DetectorConfig
 from models.experts.saa.expert import SAA, SAAConfig
 from models.experts.saa.properties import ClassProperties
@@ -87,8 +91,22 @@ def test_classes_without_properties(expert: SAA, tiny_saa: SAAConfig) -> None:
     SAA(replace(tiny_saa, default=ONE)).check(["nut"])
 
 
+def test_save_and_load(expert: SAA, images: list[np.ndarray], tmp_path: Path) -> None:
+    expert.gates["gear"] = Gate(0.3, 0.2)
+    expert.save(tmp_path, {"gear": ["d/1.png"]})
+    loaded = load_expert("saa_plus", str(tmp_path), where=DeviceConfig(device="cpu"))
+    sample = Sample(id="d/x.png", dataset="d", category="gear", split="test", image=Path("x.png"))
+    first, second = (one.detect([sample], images[:1])[0] for one in (expert, loaded))
+    assert (first.anomaly_map == second.anomaly_map).all() and second.gate == Gate(0.3, 0.2)
+    values = read_json(tmp_path / "expert.json")
+    values["config"]["weights_hash"] = "another"
+    write_json(tmp_path / "expert.json", values)
+    with pytest.raises(UserError, match="other weights"):
+        load_expert("saa_plus", str(tmp_path))
+
+
 def test_missing_checkpoints(tiny_saa: SAAConfig) -> None:
-    with pytest.raises(UserError, match="No SAM checkpoint at nowhere"):
+    with pytest.raises(UserError, match=r"No SAM checkpoint at nowhere.*set saa.sam.checkpoint"):
         SAA(replace(tiny_saa, sam=replace(tiny_saa.sam, checkpoint="nowhere.pth")))
     with pytest.raises(UserError, match="No backbone weights at nowhere"):
         SAA(replace(tiny_saa, backbone=replace(tiny_saa.backbone, weights="nowhere.safetensors")))

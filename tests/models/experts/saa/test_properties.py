@@ -31,7 +31,7 @@ def test_prompts() -> None:
 
 
 def test_a_class_without_properties() -> None:
-    with pytest.raises(UserError, match=r"'gear' in properties.yaml.*saa.classes.gear=.*saa.default="):
+    with pytest.raises(UserError, match=r"'gear' in properties.yaml.*'\+saa.classes.gear=.*saa.default="):
         find_properties("gear", {}, None)
     default = ClassProperties(objects=1, boxes=5, area=0.9)
     assert find_properties("steel_gear", {"gear": OWN}, default).name == "steel gear"
