@@ -21,14 +21,14 @@ from eval.classification.references import choose_references
 from eval.classification.report import write_classification_report
 from eval.classification.scores import Prediction, log_tables, read_predictions, score_all
 from eval.classification.velm import Pipeline, summarise_gate
-from eval.segmentation.expert import expert_digest, fitted_ids, list_unfitted, use_calibrations
+from eval.segmentation.expert import expert_digest, fitted_ids, list_unfitted, tell_setting, use_calibrations
 from eval.tables.velm import uncovered_categories
 from models.chat.config import public_url
 from models.chat.load import load_chat
 from models.chat.protocol import ChatModel
 from models.eddm.eddm import load_eddm
 from models.experts.expert import Expert
-from models.experts.load import ExpertName, load_expert, parse_expert
+from models.experts.load import UNFITTED, ExpertName, load_expert, parse_expert
 from models.velm.classify import Classifier
 from models.velm.draw import VisualPromptKind
 from models.velm.prompt import NONE_OF_THESE, PromptStyle
@@ -84,7 +84,8 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     listing = list_samples(config, folder)
     check_classes(listing.samples, products, config, classes_path)
     categories = sorted({sample.category for sample in listing.samples})
-    expert = load_expert(config.expert, folder, trust_remote_code=config.trust_remote_code, where=config)
+    trusted = config.trust_remote_code
+    expert = load_expert(config.expert, folder, trust_remote_code=trusted, where=config, saa=config.saa)
     expert.check(categories)
     thresholds = use_calibrations(expert, config.expert, folder, categories)
     references = find_references(config, folder, listing.samples, categories) if uses_reference(config) else {}
@@ -92,7 +93,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     out = make_dir(Path(config.out))
     pipeline = Pipeline(
         expert=expert,
-        expert_digest=hash_value([expert_digest(config.expert, folder), _gates(expert, categories)]),
+        expert_digest=hash_value([expert_digest(config.expert, folder, expert), _gates(expert, categories)]),
         classifier=classifier,
         visual=config.visual,
         products=products,
@@ -113,6 +114,7 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     result["pipeline"] = {
         "expert": expert.name,
         "sees_truth": expert.sees_truth,
+        **tell_setting(expert),
         "mllm": classifier.chat.name,
         "choice": classifier.mode.value,
         "expert_seconds": pipeline.expert_seconds,
@@ -178,8 +180,9 @@ def check_dataset(config: ClassificationConfig) -> None:
 
 
 def expert_folder(config: ClassificationConfig) -> str:
-    """Where the expert is; empty for the oracle."""
-    if parse_expert(config.expert)[0] is ExpertName.oracle:
+    """Where the expert is; empty for the oracle, and for one that needs no fit and was given none."""
+    kind, _ = parse_expert(config.expert)
+    if kind is ExpertName.oracle or (kind in UNFITTED and not config.expert_dir):
         return ""
     return config.expert_dir or str(Path(config.out) / "expert")
 

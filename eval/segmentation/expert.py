@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from eval.segmentation.map_store import MapRow
 from models.experts.expert import Expert, Gate
 from models.experts.frame import Framed
 from models.experts.load import ExpertName, load_expert, parse_expert
+from models.experts.saa.expert import SAAConfig
 from models.experts.store import EXPERT, GATE, IMAGES, read_expert
 
 NO_PART = (GATE, CALIBRATION, IMAGES)  # files in an expert's folder that its maps do not depend on
@@ -36,15 +37,17 @@ class EvalExpertConfig(ScoringConfig):
 
     Attributes:
         expert: Name of the expert; `anomalib` is followed by that of its model, `anomalib:Padim`.
-        expert_dir: Where it was fitted to, or where its maps are; empty for the oracle.
+        expert_dir: Where it was fitted to, or where its maps are; the oracle and SAA+ need none.
         splits: Splits to evaluate; images that the expert was fitted on or its gate set on are left out, and listed.
         out: Output directory: `expert.json`, `results.json`, the report, and the anomaly maps in `maps/`, which
             `expert=precomputed` reads.
+        saa: Checkpoints of SAA+, and what it is told about classes, where there is no `expert_dir`.
         trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
 
     expert: str
     expert_dir: str = ""
+    saa: SAAConfig = field(default_factory=SAAConfig)
     trust_remote_code: bool = False
 
     def check(self) -> None:
@@ -68,18 +71,19 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     """
     config.check()
     ranks = join_ranks()
-    expert = load_expert(config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code, where=config)
+    trusted = config.trust_remote_code
+    expert = load_expert(config.expert, config.expert_dir, trust_remote_code=trusted, where=config, saa=config.saa)
 
     def prepare() -> Job:
         listing = list_unfitted(config.dataset_source(), config.expert_dir)
         expert.check(sorted({sample.category for sample in listing.samples}))
-        digest, out = expert_digest(config.expert, config.expert_dir), Path(config.out)
+        digest, out = expert_digest(config.expert, config.expert_dir, expert), Path(config.out)
         return Job(
             name=expert.name,
             samples=listing.samples,
             keys={name: hash_value([digest, seen]) for name, seen in hash_seen(expert, listing.samples).items()},
             skipped=listing.skipped,
-            facts={"expert": expert.name, "sees_truth": expert.sees_truth},
+            facts={"expert": expert.name, "sees_truth": expert.sees_truth} | tell_setting(expert),
             store=out,
             summary=out / "expert.json",
             report=out,
@@ -126,15 +130,22 @@ def fitted_ids(folder: str) -> set[str]:
     return {sample_id for ids in read_expert(Path(folder))["fitted"].values() for sample_id in ids}
 
 
-def expert_digest(name: str, folder: str) -> str:
+def expert_digest(name: str, folder: str, expert: Expert | None = None) -> str:
     """Changes with anything that an expert's maps depend on; gate, calibration and list of images are not among it.
 
-    Of the oracle, which has no folder, it is the same for all images: what it sees is the sample's own mask.
+    Without a folder it is the expert's own `identity`; of the oracle it is the same for all images: what it sees is the
+    sample's own mask.
     """
     if not folder:
-        return hash_value(name)
+        return str(getattr(expert, "identity", hash_value(name)))
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in NO_PART)
     return hash_value([name, *hash_files(files).values()])
+
+
+def tell_setting(expert: Expert) -> dict[str, str]:
+    """For results: what an expert was told, and how its score is made, where it says so."""
+    setting = getattr(expert, "setting", "")
+    return {"setting": setting} if setting else {}
 
 
 def identify_expert(name: str, folder: str, category: str) -> str:

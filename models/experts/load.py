@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from data.errors import UserError
 from models.device import DeviceConfig
@@ -13,6 +14,9 @@ from models.experts.frame import Framed, read_frame
 from models.experts.oracle import OracleExpert
 from models.experts.patchcore import PatchCore
 from models.experts.precomputed import PrecomputedExpert
+
+if TYPE_CHECKING:
+    from models.experts.saa.expert import SAAConfig
 
 
 class ExpertName(StrEnum):
@@ -25,6 +29,9 @@ class ExpertName(StrEnum):
     mdlm = "mdlm"
     saa_plus = "saa_plus"
     anomalib = "anomalib"
+
+
+UNFITTED = (ExpertName.oracle, ExpertName.saa_plus)  # a folder is no must
 
 
 def parse_expert(name: str) -> tuple[ExpertName, str]:
@@ -41,15 +48,21 @@ def parse_expert(name: str) -> tuple[ExpertName, str]:
 
 
 def load_expert(
-    name: str, folder: str, *, trust_remote_code: bool = False, where: DeviceConfig | None = None
+    name: str,
+    folder: str,
+    *,
+    trust_remote_code: bool = False,
+    where: DeviceConfig | None = None,
+    saa: SAAConfig | None = None,
 ) -> Expert:
     """Loads a vision expert.
 
     Args:
         name: Which one.
-        folder: Where it was fitted to, or where its maps are; the oracle needs none.
+        folder: Where it was fitted to, or where its maps are; the oracle needs none, SAA+ only for a fitted gate.
         trust_remote_code: Whether the user's command line allows code that comes with the weights of an EDDM.
         where: Device, and for `mdlm` number format; the others compute in float32. None leaves both open.
+        saa: SAA+ without a folder.
 
     Raises:
         UserError: If there is no such expert, or the folder is missing or holds another.
@@ -57,6 +70,10 @@ def load_expert(
     kind, model = parse_expert(name)
     if kind is ExpertName.oracle:
         return OracleExpert()
+    if kind is ExpertName.saa_plus and saa is not None and not folder:
+        from models.experts.saa.expert import SAA  # slow to import
+
+        return SAA(saa if where is None or where.device == "auto" else replace(saa, device=where.device))
     if not folder:
         raise UserError(f"The expert '{name}' needs a folder. Fit it: python -m scripts.fit_expert.")
     path, where = Path(folder), where or DeviceConfig()

@@ -35,7 +35,7 @@ from models.device import choose
 from models.experts.backbone import Backbone, BackboneConfig
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.saa.detector import Detector, DetectorConfig
-from models.experts.saa.properties import ClassProperties, find_properties
+from models.experts.saa.properties import PROPERTIES, WORDS, ClassProperties, find_properties
 from models.experts.saa.regions import BestRegions, Regions, keep_defects, keep_objects, rescore
 from models.experts.saa.saliency import extract_features, instance_saliency, single_saliency
 from models.experts.saa.segmenter import Segmenter
@@ -112,6 +112,14 @@ class SAA:
                 self.backbone.weights_hash,
             ]
         )
+
+    @property
+    def identity(self) -> str:
+        """Hash of what maps depend on, besides image and class: weights, settings, and all that is told."""
+        config, told = self.config, [path.read_text(encoding="utf-8") for path in (PROPERTIES, WORDS)]
+        own = [{name: asdict(each) for name, each in config.classes.items()}, config.default and asdict(config.default)]
+        sizes = [config.dino.box_threshold, config.dino.text_threshold, config.backbone.image_size, config.several_size]
+        return hash_value([self.name, self.weights_hash, sizes, told, own])
 
     def properties(self, category: str) -> ClassProperties:
         """What is told about a class.
