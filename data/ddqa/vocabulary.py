@@ -13,6 +13,7 @@ import yaml
 from data.readers.defect_names import JOINT
 
 VOCABULARY = Path(__file__).with_name("vocabulary.yaml")
+SPAN = 8  # words of the longest listed name, and some
 
 
 @cache
@@ -48,12 +49,15 @@ def meanings(defect: str) -> frozenset[str]:
     return frozenset().union(*(_single(part) for part in _plain(defect).split(JOINT)))
 
 
+def listed_meanings(text: str) -> frozenset[str]:
+    """What the listed names within a text mean; empty where it holds none."""
+    words = re.findall(r"[\w']+", _plain(text))
+    spans = {" ".join(words[a:b]) for a in range(len(words)) for b in range(a + 1, min(len(words), a + SPAN) + 1)}
+    return frozenset().union(*(_by_name()[span] for span in spans if span in _by_name()))
+
+
 def _single(plain: str) -> frozenset[str]:
-    if plain in _by_name():
-        return _by_name()[plain]
-    words = re.findall(r"[\w']+", plain)
-    spans = {" ".join(words[a:b]) for a in range(len(words)) for b in range(a + 1, len(words) + 1)}
-    return frozenset().union(*(_by_name()[span] for span in spans if span in _by_name())) or frozenset([plain])
+    return _by_name().get(plain) or listed_meanings(plain) or frozenset([plain])
 
 
 @cache

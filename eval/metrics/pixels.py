@@ -7,13 +7,16 @@ each figure (`eval.metrics.histogram`). Neither depends on the order of the imag
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eval.metrics.brackets import Bracket, bracket_figures, rank_bins
 from eval.metrics.exact import BLOCK_PIXELS, ExactCounts, count_exactly
 from eval.metrics.histogram import PixelHistogram
-from eval.metrics.ranking import RankingMetrics, integrate_overlap, rank_metrics
+from eval.metrics.ranking import RankCounts, RankingMetrics, choose_cuts, integrate_overlap, rank_metrics
 from eval.metrics.scores import MapArray, ScoredImage, undefined_reason
 
 __all__ = ["AUPRO_LIMIT", "Engine", "MapArray", "PixelMetrics", "ScoredImage", "pixel_metrics", "read_histogram"]
@@ -47,6 +50,7 @@ class PixelMetrics(RankingMetrics):
         defect_pixels: Number of defect pixels.
         pixels: Number of pixels.
         images: Number of images.
+        cuts: Scores that cut the pixels into parts alike (`choose_cuts`); empty where none were asked for.
     """
 
     aupro: float | None = None
@@ -55,6 +59,7 @@ class PixelMetrics(RankingMetrics):
     defect_pixels: int
     pixels: int
     images: int
+    cuts: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
 
 def pixel_metrics(
@@ -64,6 +69,7 @@ def pixel_metrics(
     aupro_limit: float = AUPRO_LIMIT,
     iou_threshold: float | None = None,
     block_pixels: int = BLOCK_PIXELS,
+    cuts: int = 0,
 ) -> PixelMetrics:
     """Scores the anomaly maps of one category.
 
@@ -73,6 +79,7 @@ def pixel_metrics(
         aupro_limit: Upper limit of the false-positive rate in AUPRO, in (0, 1].
         iou_threshold: Scores at or above it are flagged, for the IoU.
         block_pixels: Memory bound of the exact engine: it sorts about this many pixels at a time (at least one image).
+        cuts: At most so many cuts are chosen; 0 chooses none.
 
     Raises:
         UserError: If a map has a NaN, is not floating point, or differs in shape from its mask.
@@ -83,7 +90,7 @@ def pixel_metrics(
         histogram = PixelHistogram(threshold=iou_threshold)
         for image in images:
             histogram.add(image)
-        return read_histogram(histogram, aupro_limit=aupro_limit)
+        return read_histogram(histogram, aupro_limit=aupro_limit, cuts=cuts)
     if iter(images) is images:
         raise ValueError("images is an iterator, which is used up after one pass: give a list.")
     found = count_exactly(images, threshold=iou_threshold, block_pixels=block_pixels)
@@ -92,11 +99,12 @@ def pixel_metrics(
         return _undefined(found, iou, found.reason)
     metrics = rank_metrics(found.ranks)
     area = integrate_overlap(found.ranks, aupro_limit)
-    return _defined(found, metrics, float((found.lift * area).sum() / aupro_limit), iou, {})
+    aupro = float((found.lift * area).sum() / aupro_limit)
+    return _defined(found, metrics, aupro, iou, {}, _cut(found.ranks, cuts))
 
 
-def read_histogram(histogram: PixelHistogram, *, aupro_limit: float = AUPRO_LIMIT) -> PixelMetrics:
-    """The metrics of everything that a histogram has counted.
+def read_histogram(histogram: PixelHistogram, *, aupro_limit: float = AUPRO_LIMIT, cuts: int = 0) -> PixelMetrics:
+    """The metrics of everything that a histogram has counted; `cuts` as in `pixel_metrics`.
 
     Raises:
         ValueError: If the limit is out of range.
@@ -114,7 +122,12 @@ def read_histogram(histogram: PixelHistogram, *, aupro_limit: float = AUPRO_LIMI
     aupro = float((bins.lift * integrate_overlap(bins.ranks, aupro_limit)).sum() / aupro_limit)
     assert metrics.auroc is not None and metrics.ap is not None and metrics.f1_max is not None
     figures = {"auroc": metrics.auroc, "ap": metrics.ap, "f1_max": metrics.f1_max, "aupro": aupro}
-    return _defined(histogram, metrics, aupro, iou, bracket_figures(bins, figures, aupro_limit))
+    brackets = bracket_figures(bins, figures, aupro_limit)
+    return _defined(histogram, metrics, aupro, iou, brackets, _cut(bins.ranks, cuts))
+
+
+def _cut(ranks: RankCounts, cuts: int) -> NDArray[np.float64]:
+    return choose_cuts(ranks, cuts) if cuts else np.empty(0)
 
 
 def _check_limit(limit: float) -> None:
@@ -144,6 +157,7 @@ def _defined(
     aupro: float,
     iou: float | None,
     brackets: dict[str, Bracket],
+    cuts: NDArray[np.float64],
 ) -> PixelMetrics:
     return PixelMetrics(
         auroc=metrics.auroc,
@@ -156,4 +170,5 @@ def _defined(
         defect_pixels=found.defect_pixels,
         pixels=found.pixels,
         images=found.images,
+        cuts=cuts,
     )

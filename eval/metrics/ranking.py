@@ -102,6 +102,25 @@ def rank_metrics(counts: RankCounts) -> RankingMetrics:
     )
 
 
+def choose_cuts(counts: RankCounts, most: int) -> NDArray[np.float64]:
+    """Positive scores that cut all scores into parts alike: each holds few of the positives and few of the negatives.
+
+    Counts of any images in these parts give the metrics nearly as well as the scores themselves, since the metrics only
+    change at positive scores. Scores at or above a cut belong to the part that it opens.
+
+    Args:
+        counts: Counts at each distinct positive score.
+        most: At most so many cuts; between two of them lie at most 2 / `most` of the positives and of the negatives
+            together, unless they tie.
+
+    Returns:
+        Cuts in increasing order, the least positive score first.
+    """
+    passed = counts.starts / counts.ties.sum() + counts.below / counts.negatives  # 0..2
+    part = np.floor(passed * most / 2)
+    return counts.scores[np.r_[True, part[1:] > part[:-1]]].astype(np.float64)
+
+
 def integrate_overlap(ranks: RankCounts, limit: float) -> NDArray[np.float64]:
     """Area under the PRO curve that one unit of overlap adds at each score: it rises linearly over one segment.
 
@@ -114,6 +133,11 @@ def integrate_overlap(ranks: RankCounts, limit: float) -> NDArray[np.float64]:
     """
     start = (ranks.negatives - ranks.not_above) / ranks.negatives
     end = (ranks.negatives - ranks.below) / ranks.negatives
+    return overlap_area(start, end, limit)
+
+
+def overlap_area(start: NDArray[np.float64], end: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    """Area below the limit under one unit of overlap that rises from one false-positive rate to another, (…)."""
     width = np.where(end > start, end - start, 1.0)
     cut = np.where(start < limit, (limit - start) ** 2 / (2 * width), 0.0)
     return np.where(end <= limit, limit - (start + end) / 2, cut)

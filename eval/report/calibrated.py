@@ -8,12 +8,18 @@ other half, both ways round, so that every image is judged once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from data.errors import UserError
+from data.run import Run
+from data.training.descriptions import DescribeMode
+from data.training.grounding import DescriptionMode
 from eval.calibration.conformal import rate_supported, split_folds, threshold_at
-from eval.calibration.file import Calibration
+from eval.calibration.file import Calibration, calibration_path, read_calibration
 from eval.report.cases import Case
+from models.device import NAMES
 
 RATE = 0.05  # asked of a product's own images; fewer than 19 can only promise more
 
@@ -48,6 +54,33 @@ class Judged:
     category: str
     score: float
     is_normal: bool
+
+
+def read_own_calibration(run: Run, told: Mapping[str, Any]) -> tuple[Calibration | None, str]:
+    """The calibration of a run, if it is of the model whose scores are shown; else None, and what is wrong with it.
+
+    Args:
+        run: The run.
+        told: Summary of the evaluation that is shown.
+    """
+    if not calibration_path(run.path).is_file():
+        return None, ""
+    from eval.inspection.sources import identify_eiad  # slow to import
+    from models.eiad import EIADConfig
+
+    config = told["config"]
+    model = EIADConfig(
+        run=str(run.path),
+        description=DescriptionMode(told["model"]),
+        mode=DescribeMode(config["mode"]) if config.get("mode") else None,
+        length=config.get("length"),
+        device="cpu",
+        precision=next(one for one, name in NAMES.items() if name == told.get("number_format", "float32")),
+    )
+    try:
+        return read_calibration(run.path, identify_eiad(model)), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def calibrated_points(cases: Sequence[Case], calibration: Calibration | None, seed: int = 0) -> list[Point]:

@@ -17,6 +17,7 @@ from data.masks import Box
 from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
 from eval.segmentation.map_store import MapRow, MapStore
 from eval.segmentation.prompts import shown_description
+from eval.words.look import Look, look_at
 from models.contour import GREEN, ContourConfig, colour_map, draw_boxes, draw_contour, find_mask
 
 
@@ -56,6 +57,7 @@ class Case:
         touches: Whether the outline meets the true mask.
         flagged: Share of the image inside the outline, in 0..1.
         decoys: Boxes of harmless look-alikes.
+        look: Where map and defect are, in the words of the grid.
     """
 
     sample: Sample
@@ -64,6 +66,7 @@ class Case:
     touches: bool
     flagged: float
     decoys: list[Box] = field(default_factory=list)
+    look: Look | None = None
 
 
 def measure_cases(
@@ -82,7 +85,8 @@ def measure_cases(
         truth = load_mask(sample, (anomaly_map.shape[0], anomaly_map.shape[1]))
         both, either = int((outlined & truth).sum()), int((outlined | truth).sum())
         overlap = None if sample.is_normal else both / either
-        cases.append(Case(sample, row, overlap, both > 0, float(outlined.mean()), decoys.get(sample.id, [])))
+        look = look_at(sample, anomaly_map, truth)
+        cases.append(Case(sample, row, overlap, both > 0, float(outlined.mean()), decoys.get(sample.id, []), look))
     return cases
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from eval.gains.gain import UNCLEAR, format_interval
+
 
 def headline(facts: dict[str, Any]) -> str:
     """One sentence a reader can repeat."""
@@ -19,11 +21,18 @@ def headline(facts: dict[str, Any]) -> str:
     if auroc is None or f1 is None:
         return f"{text} the pixel metrics have no value: see the reasons below."
     text += f" defect pixels are found with {auroc:.1f} % pixel AUROC and {f1:.1f} % F1-max"
-    delta = table["mean"]["pixel_f1_max"]["delta"]
-    if delta is None:
+    gain = table["mean"]["pixel_f1_max"]
+    if gain["delta"] is None:
         return text + "."
-    sign = "more" if delta >= 0 else "less"
-    return f"{text}: {abs(delta):.1f} points of F1-max {sign} than without the descriptions of EDDM."
+    interval = f" ({format_interval(gain)}, {_level(facts)})" if gain["verdict"] else ""
+    if gain["verdict"] == UNCLEAR:
+        return f"{text}; in F1-max that is not distinguishable from what it is without EDDM's descriptions{interval}."
+    sign = "more" if gain["delta"] >= 0 else "less"
+    return f"{text}: {abs(gain['delta']):.1f} points of F1-max {sign} than without the descriptions of EDDM{interval}."
+
+
+def _level(facts: dict[str, Any]) -> str:
+    return f"{100 * facts['report_config']['bootstrap']['level']:g} % interval over images"
 
 
 def limits(facts: dict[str, Any]) -> list[str]:
@@ -46,6 +55,11 @@ def limits(facts: dict[str, Any]) -> list[str]:
             else "scripts.calibrate takes one at a stated rate from sound photos of the product itself."
         )
     )
+    if facts["gains"]:
+        notes.append(
+            "The interval of a difference says how far it hangs on which images were taken, not what another training "
+            "or other products would give."
+        )
     point = facts["operating_point"]
     if point and point["normal"] < 100:
         notes.append(
@@ -86,6 +100,13 @@ def find_missing(facts: dict[str, Any]) -> list[str]:
         found.append(f"No gallery: {facts['gallery']['missing']}")
     if facts["gallery"]["descriptions"]:
         found.append(f"Not shown in the gallery: {facts['gallery']['descriptions']}")
+    if facts["calibration_problem"]:
+        found.append(f"Not used: the run's calibration. {facts['calibration_problem']}")
+    found += [
+        f"No intervals for {g['left']} minus {g['right']}: {g['missing']}."
+        for g in facts["gains"].values()
+        if g["missing"]
+    ]
     for name, summary in facts["evaluations"].items():
         if summary["zero_shot"] != "verified":
             found.append(f"{name}: check of the zero-shot split: {summary['zero_shot']}.")

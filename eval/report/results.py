@@ -15,18 +15,26 @@ EDDM_KEYS = ("AD", "RDL", "DC", "DFM_iou")
 SEGMENTATION_KEYS = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "image_auroc")
 
 
-def collect_results(run: Run) -> dict[str, Any]:
+def collect_results(
+    run: Run, gains: dict[str, Any] | None = None, words: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Gathers what the evaluations of a run have written so far.
+
+    Args:
+        run: The run.
+        gains: Differences between its evaluations, as the report measures them; None before it has.
+        words: Agreement of EDDM's words, likewise.
 
     Returns:
         `eddm` (AD, RDL, DC, DFM_iou) and `segmentation` (`with_eddm`, `without_eddm`, each with `mean` and
         `categories`), in percent; a part that has not been evaluated is null. `segmentation` may hold further
-        evaluations under their own names.
+        evaluations under their own names. `gains` and `words` as given: null until a report of these evaluations.
     """
     exam = run.eval / "eddm.json"
     segmentation: dict[str, Any] = {"with_eddm": None, "without_eddm": None}
     segmentation |= {name: _segmentation(read_json(path)) for name, path in find_evaluations(run).items()}
-    return {"eddm": _pick(read_json(exam), EDDM_KEYS) if exam.is_file() else None, "segmentation": segmentation}
+    exam_figures = _pick(read_json(exam), EDDM_KEYS) if exam.is_file() else None
+    return {"eddm": exam_figures, "segmentation": segmentation, "gains": gains, "words": words}
 
 
 def find_evaluations(run: Run) -> dict[str, Path]:
@@ -47,10 +55,10 @@ def find_evaluations(run: Run) -> dict[str, Path]:
     return found
 
 
-def write_results(run: Run) -> dict[str, Any]:
-    """Writes `RUN/results.json` and returns it."""
+def write_results(run: Run, gains: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Writes `RUN/results.json` and returns it; see `collect_results`."""
     with held(run.results, wait=WAIT_SECONDS):  # evaluations side by side: the last one to write has seen all
-        results = collect_results(run)
+        results = collect_results(run, gains, words)
         write_json(run.results, results)
     return results
 

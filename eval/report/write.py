@@ -19,9 +19,11 @@ from data.run import Run, open_run
 from data.sample import Sample
 from data.source import load_samples
 from data.training.descriptions import load_descriptions, read_manner
-from eval.calibration.file import read_calibration
+from eval.gains.bootstrap import BootstrapConfig
+from eval.gains.evaluations import Evaluation
+from eval.gains.gain import Gain, format_delta, format_gain, format_interval
 from eval.metrics.figures import TITLES, format_figure
-from eval.report.calibrated import calibrated_points
+from eval.report.calibrated import calibrated_points, read_own_calibration
 from eval.report.cases import Case, GalleryConfig, choose_cases, measure_cases, operating_point, show_case
 from eval.report.charts import draw_comparison, draw_curves
 from eval.report.facts import (
@@ -32,9 +34,12 @@ from eval.report.facts import (
     read_stages,
     read_versions,
 )
+from eval.report.gains import measure_gains
 from eval.report.notes import find_missing, headline, limits
 from eval.report.page import page_environment
 from eval.report.results import find_evaluations, write_results
+from eval.report.said import TITLES as SAID
+from eval.report.said import measure_words
 from eval.segmentation.config import evaluated_sources
 from eval.segmentation.decoys import decoy_boxes
 from eval.segmentation.map_store import MapStore
@@ -63,20 +68,24 @@ class ReportConfig:
         title: Headline of the page.
         gallery: Which cases are shown.
         contour: Threshold and line width of the outlines.
+        bootstrap: How the intervals of differences are made.
     """
 
     run: str
     title: str = "Industrial inspection, explained"
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     contour: ContourConfig = field(default_factory=ContourConfig)
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
 
 
 def build_report(config: ReportConfig) -> Path:
     """Writes `RUN/report.html`, `report.json`, `report.md` and `results.json`; returns the path of the page.
 
     Raises:
-        UserError: If there is no such run, nothing is in it, or another process writes its report.
+        UserError: If there is no such run, nothing is in it, a setting is out of range, or another process writes its
+            report.
     """
+    config.bootstrap.check()
     run = open_run(config.run, writes=True)
     with held(run.report):
         return _build(run, config)
@@ -88,16 +97,22 @@ def _build(run: Run, config: ReportConfig) -> Path:
     cases, store = _measure(run, facts, config)
     descriptions = _descriptions(run, cases, facts)
     gallery = _gallery(cases, store, descriptions, config) if store else []
+    shown = facts["evaluations"].get(facts["gallery"]["evaluation"])
+    calibration, facts["calibration_problem"] = read_own_calibration(run, shown) if shown else (None, "")
+    facts["calibration"] = calibration.describe() if calibration else ""
     facts["operating_point"] = operating_point(cases) if cases else None
-    facts["calibrated"] = [asdict(point) for point in calibrated_points(cases, read_calibration(run.path))]
+    facts["calibrated"] = [asdict(point) for point in calibrated_points(cases, calibration)]
+    facts["words"] = measure_words(cases, descriptions, calibration, config.contour.threshold)
     facts["missing"] = find_missing(facts)
     facts["headline"] = headline(facts)
     facts["limits"] = limits(facts)
-    pages = page_environment(figure=format_figure, delta=format_delta)
+    write_results(run, facts["gains"], facts["words"])
+    pages = page_environment(figure=format_figure, delta=format_delta, gain=format_gain, interval=format_interval)
+    known = {"facts": facts, "columns": COLUMNS, "said": SAID}
     page = pages.get_template("report.html.j2").render(
-        facts=facts, columns=COLUMNS, gallery=gallery, charts=_charts(facts), threshold=config.contour.threshold
+        **known, gallery=gallery, charts=_charts(facts), threshold=config.contour.threshold
     )
-    write_text(run.report.with_suffix(".md"), pages.get_template("report.md.j2").render(facts=facts, columns=COLUMNS))
+    write_text(run.report.with_suffix(".md"), pages.get_template("report.md.j2").render(**known))
     write_json(run.report.with_suffix(".json"), {name: value for name, value in facts.items() if name != "curves"})
     write_text(run.report, page)
     log.info("Report: %s (%.1f MB)", run.report, len(page.encode()) / 1e6)
@@ -116,8 +131,10 @@ def _refuse_empty(run: Run) -> None:
 def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
     """Everything but pictures: results, configs, data, versions and times."""
     log.info("Collecting the results of %s …", run.path)
-    evaluations = {name: read_json(path) for name, path in find_evaluations(run).items()}
-    write_results(run)
+    files = find_evaluations(run)
+    evaluations = {name: read_json(path) for name, path in files.items()}
+    stored = {name: Evaluation(summary, files[name].with_suffix("")) for name, summary in evaluations.items()}
+    gains = measure_gains(stored, SHOWN, config.bootstrap)
     configs = read_configs(run)
     main = evaluations.get("with_eddm") or next(iter(evaluations.values()), None)
     return {
@@ -127,7 +144,8 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "preset": _common(configs.values(), "preset"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "evaluations": evaluations,
-        "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm")),
+        "segmentation": _compare(evaluations.get("with_eddm"), evaluations.get("without_eddm"), gains.get("eddm")),
+        "gains": gains,
         "eddm": read_optional(run.eval / "eddm.json"),
         "ddqa": read_optional(run.ddqa / "counts.json"),
         "data": _describe_sides(main["config"]) if main else {},
@@ -135,7 +153,6 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
         "versions": read_versions(),
         "configs": configs,
         "curves": read_curves(run),
-        "calibration": calibration.describe() if (calibration := read_calibration(run.path)) else "",
         "report_config": asdict(config),
     }
 
@@ -147,41 +164,42 @@ def _describe_sides(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: describe_data(evaluated_sources(side)) for name, side in sides.items()}
 
 
-def format_delta(value: float | None) -> str:
-    """A signed number; a dash when there is none."""
-    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
-
-
 def _common(configs: Iterable[Mapping[str, Any]], key: str) -> Any:
     """A value on which all configs that have it agree, else None."""
     found = {config[key] for config in configs if key in config}
     return found.pop() if len(found) == 1 else None
 
 
-def _compare(with_eddm: dict[str, Any] | None, without: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Rows of the main table: `mean` and each category, metric → (with, without, difference)."""
+def _compare(
+    with_eddm: dict[str, Any] | None, without: dict[str, Any] | None, gains: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Rows of the main table: `mean` and each category, metric → with, without, and the difference as a gain."""
     known = with_eddm or without
     if known is None:
         return None
 
     left, right = (summary or {"mean": {}, "categories": {}} for summary in (with_eddm, without))
+    gained = gains or {"mean": {}, "categories": {}}
     categories = {
         name: {
             "images": values["images"],
             "normal": values["normal"],
-            "cells": _cells(left["categories"].get(name, {}), right["categories"].get(name, {})),
+            "cells": _cells(
+                left["categories"].get(name, {}), right["categories"].get(name, {}), gained["categories"].get(name, {})
+            ),
         }
         for name, values in known["categories"].items()
     }
-    return {"mean": _cells(left["mean"], right["mean"]), "categories": categories, "images": known["images"]}
+    mean = _cells(left["mean"], right["mean"], gained["mean"])
+    return {"mean": mean, "categories": categories, "images": known["images"]}
 
 
-def _cells(left: dict[str, Any], right: dict[str, Any]) -> dict[str, dict[str, float | None]]:
-    cells = {}
-    for metric in COLUMNS:
-        a, b = left.get(metric), right.get(metric)
-        cells[metric] = {"with": a, "without": b, "delta": None if a is None or b is None else a - b}
-    return cells
+def _cells(left: dict[str, Any], right: dict[str, Any], gains: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    none = Gain().as_json()
+    return {
+        metric: {"with": left.get(metric), "without": right.get(metric), **gains.get(metric, none)}
+        for metric in COLUMNS
+    }
 
 
 def _measure(run: Run, facts: dict[str, Any], config: ReportConfig) -> tuple[list[Case], MapStore | None]:

@@ -2,24 +2,28 @@
 
 The exact engine gives whole categories to the ranks. The streaming one gives images to them: each rank counts its
 share of every category, saves its counts now and then so that a cut-off run goes on, and the counts are added up.
-Both give the same figures, bit for bit, however many ranks there are.
+Both give the same figures, bit for bit, however many ranks there are. Beside the figures go the counts of each image
+(`eval.gains`), from which it can be told later whether a difference to another evaluation is more than chance.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from data.files import hash_value
 from data.parallel import map_threads
 from data.ranks import Ranks
 from data.sample import Sample
+from eval.gains.tally import Counted, Tally, count_image, stack_counts
+from eval.gains.tally_file import read_noted, write_tallies
 from eval.metrics.figures import mean_known, percent
 from eval.metrics.histogram import PixelHistogram
 from eval.metrics.histogram_state import load_histogram, pack_histogram, save_histogram, unpack_histogram
@@ -48,6 +52,8 @@ class ScoreSettings:
         aupro_limit: Upper limit of the false-positive rate in AUPRO.
         iou_threshold: Also the IoU at this threshold; None leaves it out.
         state: Folder for the counts of the streaming engine; None keeps none.
+        tallies: File for the counts of each image; None counts none.
+        bins: Bins of those.
         workers: Threads that decode maps and masks.
     """
 
@@ -55,7 +61,14 @@ class ScoreSettings:
     aupro_limit: float
     iou_threshold: float | None = None
     state: Path | None = None
+    tallies: Path | None = None
+    bins: int = 256
     workers: int = 1
+
+    @property
+    def cuts(self) -> int:
+        """Scores that cut the pixels of a category into bins; 0 where single images are not counted."""
+        return self.bins - 1 if self.tallies is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +90,17 @@ class LazyImages:
 
     def __iter__(self) -> Iterator[ScoredImage]:
         """Yields one image at a time."""
+        yield from (image for _, image in self.items())
+
+    def items(self) -> Iterator[tuple[str, ScoredImage]]:
+        """Yields one sample id and its image at a time."""
         used = sum(image.mask.size for image in self._held.values())
-        yield from self._held.values()
+        yield from self._held.items()
         for sample, image in _load_ahead([s for s in self.samples if s.id not in self._held], self.load, self.workers):
             if used + image.mask.size <= self.room:
                 self._held[sample.id] = image
                 used += image.mask.size
-            yield image
+            yield sample.id, image
 
 
 def score_categories(
@@ -114,9 +131,12 @@ def score_categories(
     names = sorted(members)
     bare = {sample.category for sample in samples if not sample.is_normal and sample.mask is None}
     scored = [name for name in names if name not in bare]
+    counted: dict[str, dict[str, Counted]] = {}
     if settings.engine is Engine.exact:
         mine = {name: _exact(members[name], load, settings) for name in _progress(ranks.share(scored), ranks)}
-        pixels = {name: found for part in ranks.gather(mine) for name, found in part.items()}
+        both = {name: found for part in ranks.gather(mine) for name, found in part.items()}
+        pixels = {name: found for name, (found, _) in both.items()}
+        counted = {name: found for name, (_, found) in both.items()}
     else:
         pixels = {name: _stream(members[name], keys, load, settings, ranks) for name in _progress(scored, ranks)}
     categories: dict[str, dict[str, Any]] = {}
@@ -131,6 +151,7 @@ def score_categories(
         reasons = {"pixel": pixels[name].reason, "image": images.reason}
         if any(reasons.values()):
             undefined[name] = {kind: reason for kind, reason in reasons.items() if reason}
+    _write_tallies(members, scores, pixels, counted, keys, load, settings, ranks)
     shown = (*METRICS, "pixel_iou") if settings.iou_threshold is not None else METRICS
     mean = {metric: mean_known([values[metric] for values in categories.values()]) for metric in shown}
     normal = sum(sample.is_normal for sample in samples)
@@ -146,12 +167,53 @@ def _progress(names: Sequence[str], ranks: Ranks) -> tqdm:
     return tqdm(names, desc="pixel metrics", unit="category", disable=not ranks.is_main)
 
 
-def _exact(samples: Sequence[Sample], load: LoadScored, settings: ScoreSettings) -> PixelMetrics:
-    return pixel_metrics(
-        LazyImages(samples, load, settings.workers),
-        aupro_limit=settings.aupro_limit,
-        iou_threshold=settings.iou_threshold,
+def _exact(
+    samples: Sequence[Sample], load: LoadScored, settings: ScoreSettings
+) -> tuple[PixelMetrics, dict[str, Counted]]:
+    """The metrics of a category, and the counts of each image by sample id while it may still be held."""
+    images = LazyImages(samples, load, settings.workers)
+    found = pixel_metrics(
+        images, aupro_limit=settings.aupro_limit, iou_threshold=settings.iou_threshold, cuts=settings.cuts
     )
+    return found, _count(images.items(), found) if len(found.cuts) else {}
+
+
+def _count(images: Iterable[tuple[str, ScoredImage]], pixels: PixelMetrics) -> dict[str, Counted]:
+    return {name: count_image(image, pixels.cuts) for name, image in images}
+
+
+def _write_tallies(
+    members: Mapping[str, Sequence[Sample]],
+    scores: Mapping[str, float],
+    pixels: Mapping[str, PixelMetrics],
+    counted: Mapping[str, Mapping[str, Counted]],
+    keys: Mapping[str, str],
+    load: LoadScored,
+    settings: ScoreSettings,
+    ranks: Ranks,
+) -> None:
+    """Keeps what each image adds; what the streaming engine has not counted yet is counted now, shared by the ranks."""
+    path = settings.tallies
+    if path is None:
+        return
+    known = ranks.once(lambda: read_noted(path)) if keys else {}
+    tallies: dict[str, Tally] = {}
+    notes: dict[str, str] = {}
+    for name, samples in members.items():
+        notes[name] = hash_value([[keys[s.id] for s in samples], settings.bins]) if keys else ""
+        own, cuts = [scores[s.id] for s in samples], pixels[name].cuts
+        if keys and name in known and known[name][1] == notes[name]:
+            tallies[name] = replace(known[name][0], scores=np.asarray(own, np.float64))
+            continue
+        found = counted.get(name)
+        if found is None:
+            share = ranks.share(samples) if len(cuts) else []
+            mine = _count(((s.id, image) for s, image in _load_ahead(share, load, settings.workers)), pixels[name])
+            found = {sample_id: one for part in ranks.gather(mine) for sample_id, one in part.items()}
+        listed = [found.get(s.id, Counted.nothing()) for s in samples]
+        tallies[name] = stack_counts([s.id for s in samples], listed, cuts, own, [not s.is_normal for s in samples])
+    if ranks.is_main:
+        write_tallies(path, tallies, notes)
 
 
 def _stream(
@@ -173,11 +235,11 @@ def _stream(
         if path and (count % SAVE_EVERY == 0 or count == len(share)):
             save_histogram(path, histogram, note)
     if ranks.world == 1:
-        return read_histogram(histogram, aupro_limit=settings.aupro_limit)
+        return read_histogram(histogram, aupro_limit=settings.aupro_limit, cuts=settings.cuts)
     total = PixelHistogram(threshold=settings.iou_threshold)
     for packed in ranks.gather(pack_histogram(histogram)):
         total.merge(unpack_histogram(packed)[0])
-    return read_histogram(total, aupro_limit=settings.aupro_limit)
+    return read_histogram(total, aupro_limit=settings.aupro_limit, cuts=settings.cuts)
 
 
 def _figures(pixels: PixelMetrics, images: RankingMetrics, settings: ScoreSettings) -> dict[str, Any]:

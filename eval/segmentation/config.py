@@ -55,6 +55,8 @@ class ScoringConfig(DeviceConfig):
         score_fraction: Share of the pixels that `top_mean` averages.
         aupro_limit: Upper limit of the false-positive rate in AUPRO.
         iou_threshold: Also the IoU of mask and map at or above this value; None leaves it out.
+        tally_bins: Bins by score in which the pixels of each image are counted, for the intervals of a difference to
+            another evaluation (12 bytes a bin and image); 0 counts none.
         flip: Average with the map of the mirrored image.
         scales: Sizes of the image, as factors, whose maps are averaged.
     """
@@ -74,6 +76,7 @@ class ScoringConfig(DeviceConfig):
     score_fraction: float = 0.005
     aupro_limit: float = AUPRO_LIMIT
     iou_threshold: float | None = None
+    tally_bins: int = 256
     flip: bool = False
     scales: list[float] = field(default_factory=lambda: [1.0])
 
@@ -87,6 +90,10 @@ class ScoringConfig(DeviceConfig):
             raise UserError(f"aupro_limit={self.aupro_limit} is out of range: choose a value in (0, 1], usually 0.3.")
         if not 0 < self.score_fraction <= 1:
             raise UserError(f"score_fraction={self.score_fraction} is out of range: choose a value in (0, 1].")
+        if self.tally_bins and not 2 <= self.tally_bins <= 65536:
+            raise UserError(
+                f"tally_bins={self.tally_bins} is out of range: choose 2 to 65536, usually 256, or 0 for none."
+            )
         if self.batch_size < 1 or self.workers < 1:
             raise UserError(f"batch_size={self.batch_size} and workers={self.workers} must be at least 1.")
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):

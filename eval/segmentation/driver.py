@@ -25,6 +25,7 @@ from data.parallel import map_threads
 from data.processes.lock import held
 from data.ranks import Ranks
 from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
+from eval.gains.tally_file import TALLIES
 from eval.metrics.pixels import Engine
 from eval.metrics.scores import MapArray, ScoredImage, map_range
 from eval.segmentation.averaging import average_looks, list_looks, mirror_text
@@ -67,7 +68,8 @@ class Job:
         skipped: Left out by rule: (sample id, reason).
         left_out: Number of samples that a subset leaves out.
         facts: What the summary says about who made the maps.
-        store: Folder of the maps, their log, and `image_scores.json`: sample id → image score.
+        store: Folder of the maps, their log, `image_scores.json`: sample id → image score, and `tallies.safetensors`:
+            what each image adds to the figures.
         summary: JSON file of the summary.
         report: Folder of `results.json` and of the report; None writes none.
     """
@@ -131,6 +133,8 @@ def _evaluate(
         aupro_limit=config.aupro_limit,
         iou_threshold=config.iou_threshold,
         state=job.store / "counts",
+        tallies=job.store / TALLIES if config.tally_bins else None,
+        bins=config.tally_bins,
         workers=config.workers,
     )
     figures = score_categories(
@@ -154,6 +158,8 @@ def _evaluate(
         "config": config_facts(config),
     }
     if ranks.is_main:
+        if not config.tally_bins:
+            (job.store / TALLIES).unlink(missing_ok=True)  # of an earlier evaluation: they would go with its figures
         write_json(job.summary, summary)
         write_json(job.store / "image_scores.json", maps.scores)
         if job.report is not None:

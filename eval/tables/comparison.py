@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from eval.gains.gain import Gain, format_gain, format_interval
 from eval.metrics.figures import format_figure
 from eval.tables.published import PublishedTable
 
@@ -60,6 +61,29 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two rows that were both measured here, on the same images.
+
+    Attributes:
+        left: Title of the row that is hoped to be better.
+        right: Title of the other one.
+        gains: Column → left minus right.
+        missing: Why there are no intervals; empty where there are.
+    """
+
+    left: str
+    right: str
+    gains: Mapping[str, Gain]
+    missing: str = ""
+
+
+PRINTED = (
+    "Δ is against a printed figure, and no figures of single images are known behind it: it has no interval, and a "
+    "small one says nothing."
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """One table.
 
@@ -71,6 +95,7 @@ class Comparison:
         lines: Rows by method.
         notes: What to know about it.
         digits: Digits after the point; 0 for counts.
+        pairs: Rows of ours against each other, with intervals over images.
     """
 
     key: str
@@ -80,6 +105,13 @@ class Comparison:
     lines: dict[str, Line]
     notes: list[str]
     digits: int = 1
+    pairs: Sequence[Pair] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and what the differences stand on where there are any."""
+        differs = any(cell.difference is not None for line in self.lines.values() for cell in line.cells.values())
+        return [*self.notes, *([PRINTED] if differs and self.digits else [])]
 
     @property
     def measured(self) -> int:
@@ -92,10 +124,12 @@ class Comparison:
         for name, line in self.lines.items():
             for column, cell in line.cells.items():
                 plain["lines"][name]["cells"][column]["difference"] = cell.difference
+        for told, pair in zip(plain["pairs"], self.pairs, strict=True):
+            told["gains"] = {column: gain.as_json() for column, gain in pair.gains.items()}
         return plain
 
 
-def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
+def compare(table: PublishedTable, ours: Mapping[str, Ours], pairs: Sequence[Pair] = ()) -> Comparison:
     """Puts what was measured beside what is published; rows of ours that the paper lacks come last."""
     lines = {}
     for name in [*table.rows, *(name for name in ours if name not in table.rows)]:
@@ -114,7 +148,7 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours]) -> Comparison:
             else {}
         )
         lines[name] = Line(row.title if row else mine.title or name, cells, paper, _protocol(mine), mine.missing)
-    return Comparison(table.key, table.title, table.source, table.columns, lines, table.notes, table.digits)
+    return Comparison(table.key, table.title, table.source, table.columns, lines, table.notes, table.digits, pairs)
 
 
 def _protocol(mine: Ours) -> dict[str, str]:
@@ -162,8 +196,20 @@ def format_comparison(comparison: Comparison) -> str:
                 spoken.append(f"{line.title}, {who}: " + _spell(protocol))
         if line.missing:
             spoken.append(f"{line.title}: {'run in part' if line.ours else 'not run'}. {line.missing}")
-    text += [f"- {line}" for line in [*spoken, *comparison.notes]]
+    spoken += [format_pair(pair, comparison.columns) for pair in comparison.pairs]
+    text += [f"- {line}" for line in [*spoken, *comparison.remarks]]
     return "\n".join(text)
+
+
+def format_pair(pair: Pair, columns: Mapping[str, str]) -> str:
+    """The difference of two rows in a sentence."""
+    told = {name: gain.as_json() for name, gain in pair.gains.items() if gain.delta is not None}
+    parts = [
+        f"{columns.get(name, name)} {format_gain(gain)}" + (f" ({format_interval(gain)})" if gain["verdict"] else "")
+        for name, gain in told.items()
+    ]
+    why = f"no intervals: {pair.missing}" if pair.missing else "with intervals over images"
+    return f"{pair.left} minus {pair.right}, both measured here, {why}: {'; '.join(parts) or 'no figure in common'}."
 
 
 def _spell(protocol: Mapping[str, str]) -> str:

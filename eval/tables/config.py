@@ -8,6 +8,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import in_any_case
 from data.readers.downloads import how_to_get
+from eval.gains.bootstrap import BootstrapConfig
 from eval.metrics.pixels import Engine
 from eval.mmad.prompt import WordingConfig
 from models.device import DeviceConfig
@@ -36,6 +37,7 @@ class ReproduceConfig(DeviceConfig):
         mode: How MMAD's answers are got and scored: `mmad-compat` (as published), `generate` or `likelihood`.
         wording: Texts of MMAD's turns.
         questions: At most so many DDQA questions are asked for `eiad.2`, spread over the sources; 0 asks all.
+        bootstrap: How the intervals of differences between two rows of ours are made.
         batch_size: Images, or questions, a forward pass.
         seed: Of the DDQA build.
         trust_remote_code: Allows code that comes with the weights; it must be the code that was trained with.
@@ -55,6 +57,7 @@ class ReproduceConfig(DeviceConfig):
     mode: str = "mmad-compat"
     wording: WordingConfig
     questions: int = 0
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     batch_size: int = 8
     seed: int = 0
     trust_remote_code: bool = False

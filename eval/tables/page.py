@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from eval.report.facts import read_versions
 from eval.report.page import page_environment
-from eval.tables.comparison import Comparison, shown
+from eval.tables.comparison import Comparison, format_pair, shown
 
 
 def render_page(comparisons: Sequence[Comparison]) -> str:
     """The page."""
-    environment = page_environment(shown=shown)
+    environment = page_environment(shown=shown, pair=format_pair)
     return environment.get_template("reproduce.html.j2").render(
         comparisons=comparisons,
         measured=sum(one.measured for one in comparisons),

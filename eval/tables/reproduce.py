@@ -52,10 +52,11 @@ def reproduce(config: ReproduceConfig) -> str:
         The tables as text: ours | paper | difference.
 
     Raises:
-        UserError: If there is no such table, or another process makes it.
+        UserError: If there is no such table, a setting is out of range, or another process makes it.
     """
     if config.table != "all" and config.table not in TABLES:
         raise UserError(f"No table '{config.table}'. Choose table= from {', '.join(TABLES)}, or all.")
+    config.bootstrap.check()
     keys = list(TABLES) if config.table == "all" else [config.table]
     page = Path(config.out) / f"{config.table}.html"
     made = []

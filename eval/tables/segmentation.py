@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.source import DataConfig, Source
+from eval.gains.evaluations import Evaluation, compare_evaluations
 from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
-from eval.tables.comparison import Comparison, Ours, compare
+from eval.tables.comparison import Comparison, Ours, Pair, compare
 from eval.tables.config import ReproduceConfig
 from eval.tables.published import PublishedTable
 
@@ -19,18 +21,23 @@ METHODS = {
 }
 ABLATION = {"with_eddm": TextSource.eddm, "without_eddm": TextSource.fixed}
 DATASETS = ("mvtec_ad", "visa")
+ABLATED = ("pixel_auroc", "pixel_f1_max")
 
 
 def reproduce_segmentation(config: ReproduceConfig, table: PublishedTable, dataset: str) -> Comparison:
-    """One dataset: EIAD from `run`, other methods from `maps`."""
-    ours = {}
+    """One dataset: EIAD from `run`, other methods from `maps`.
+
+    EIAD, or else each method that the paper lacks, is also set against every other row that was measured.
+    """
+    ours, made = {}, {}
     for method in dict.fromkeys([*table.rows, *config.maps]):
         try:
             root = config.root(dataset)
             if method == "eiad":
-                summary = _run_model(config, dataset, root, TextSource.eddm)
+                made[method] = _run_model(config, dataset, root, TextSource.eddm)
             else:
-                summary = _score_maps(config, method, dataset, root)
+                made[method] = _score_maps(config, method, dataset, root)
+            summary = made[method].summary
             ours[method] = Ours(
                 values={column: summary["mean"][column] for column in table.columns},
                 weights=_weights(config, summary),
@@ -40,22 +47,50 @@ def reproduce_segmentation(config: ReproduceConfig, table: PublishedTable, datas
             )
         except UserError as error:
             ours[method] = Ours(missing=str(error), title=method)
-    return compare(table, ours)
+    titles = {method: table.rows[method].title if method in table.rows else method for method in made}
+    own = ["eiad"] if "eiad" in made else [method for method in made if method not in table.rows]
+    pairs = [
+        _pair(config, titles[left], titles[right], made[left], made[right], {name: name for name in table.columns})
+        for left in own
+        for right in made
+        if right != left
+    ]
+    return compare(table, ours, pairs)
+
+
+def _pair(
+    config: ReproduceConfig, left: str, right: str, one: Evaluation, other: Evaluation, columns: Mapping[str, str]
+) -> Pair:
+    """Two evaluations of a dataset against each other.
+
+    Args:
+        config: How intervals are made.
+        left: Title of the first.
+        right: Title of the second.
+        one: The first.
+        other: The second.
+        columns: Metric → column that shows it.
+    """
+    gains = compare_evaluations(one, other, tuple(columns), config.bootstrap)
+    return Pair(left, right, {column: gains.mean[name] for name, column in columns.items()}, gains.missing)
 
 
 def reproduce_ablation(config: ReproduceConfig, table: PublishedTable) -> Comparison:
     """EIAD with and without EDDM on two datasets; a dataset that is missing leaves its columns empty."""
     ours = {}
+    made: dict[tuple[str, str], Evaluation] = {}
     for row, text in ABLATION.items():
         values: dict[str, float | None] = {}
-        missing, last = [], None
+        missing: list[str] = []
+        last: Mapping[str, Any] | None = None
         for dataset in DATASETS:
             try:
-                last = _run_model(config, dataset, config.root(dataset), text)
+                made[row, dataset] = _run_model(config, dataset, config.root(dataset), text)
             except UserError as error:
                 missing.append(str(error))
                 continue
-            values |= {f"{dataset}_{name}": last["mean"][name] for name in ("pixel_auroc", "pixel_f1_max")}
+            last = made[row, dataset].summary
+            values |= {f"{dataset}_{name}": last["mean"][name] for name in ABLATED}
         ours[row] = Ours(
             values=values,
             weights=_weights(config, last) if last else "",
@@ -63,10 +98,24 @@ def reproduce_ablation(config: ReproduceConfig, table: PublishedTable) -> Compar
             definition=_definition(last) if last else "",
             missing=" ".join(missing),
         )
-    return compare(table, ours)
+    left, right = ABLATION
+    titles = [table.rows[row].title for row in (left, right)]
+    pairs = [
+        _pair(
+            config,
+            titles[0],
+            titles[1],
+            made[left, dataset],
+            made[right, dataset],
+            {name: f"{dataset}_{name}" for name in ABLATED},
+        )
+        for dataset in DATASETS
+        if (left, dataset) in made and (right, dataset) in made
+    ]
+    return compare(table, ours, pairs)
 
 
-def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSource) -> dict[str, Any]:
+def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSource) -> Evaluation:
     """Describes what EDDM has not described yet, then evaluates the MDLM that was trained with such texts."""
     run = config.need_run()
     name = f"reproduce_{dataset}"
@@ -85,20 +134,20 @@ def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSour
                 precision=config.precision,
             )
         )
-    return evaluate_segmentation(
-        _settings(config, dataset, root, text.value, run=run, description=text, descriptions=name, name=text.value)
+    settings = _settings(
+        config, dataset, root, text.value, run=run, description=text, descriptions=name, name=text.value
     )
+    return Evaluation(evaluate_segmentation(settings), Path(settings.out) / f"segmentation_{text.value}")
 
 
-def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) -> dict[str, Any]:
+def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) -> Evaluation:
     folder = config.maps.get(method)
     if folder is None:
         command = METHODS.get(method, "").format(dataset=dataset, root=root)
         how = f"Write them: {command}; then" if command else "Write them with the method's own code; then give"
         raise UserError(f"Anomaly maps are missing. {how} +maps.{method}=DIR, maps in DIR/{dataset}.")
-    return evaluate_segmentation(
-        _settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method)
-    )
+    settings = _settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method)
+    return Evaluation(evaluate_segmentation(settings), Path(settings.out))
 
 
 def _settings(config: ReproduceConfig, dataset: str, root: Path, row: str, **changes: Any) -> SegmentationConfig:
@@ -122,7 +171,7 @@ def _no_data() -> DataConfig:
     return DataConfig(train=[], zero_shot=[])
 
 
-def _weights(config: ReproduceConfig, summary: dict[str, Any]) -> str:
+def _weights(config: ReproduceConfig, summary: Mapping[str, Any]) -> str:
     if "model_hash" in summary:
         return (
             f"{config.run} (MDLM {summary['model']}, {summary['model_hash'][:12]}; zero-shot: {summary['zero_shot']})"
@@ -130,6 +179,6 @@ def _weights(config: ReproduceConfig, summary: dict[str, Any]) -> str:
     return f"maps in {summary['maps']}"
 
 
-def _definition(summary: dict[str, Any]) -> str:
+def _definition(summary: Mapping[str, Any]) -> str:
     categories, images = len(summary["categories"]), summary["images"]["total"]
     return f"pixel level, mean over {categories} categories, {images} images, {summary['engine']} engine"

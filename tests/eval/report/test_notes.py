@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eval.gains.gain import Gain
 from eval.report.notes import find_missing, headline, limits
 
 
@@ -14,7 +15,9 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "images": {"normal": 10},
         "config": {"subset": ""},
     }
-    cells = {metric: {"with": 97.0, "without": 95.0, "delta": 2.0} for metric in ("pixel_auroc", "pixel_f1_max")}
+    cells = {
+        metric: {"with": 97.0, "without": 95.0, **Gain(2.0).as_json()} for metric in ("pixel_auroc", "pixel_f1_max")
+    }
     return {
         "evaluations": {
             name: dict(summary) for name in ("with_eddm", "without_eddm", "oracle_decoys", "shuffled_decoys")
@@ -29,7 +32,9 @@ def make_facts(**changes: Any) -> dict[str, Any]:
         "configs": {"EDDM": {"seed": 0}, "MDLM, eddm": {"preset": "paper"}},
         "operating_point": {"normal": 200},
         "calibration": "",
-        "report_config": {"contour": {"threshold": 0.5}},
+        "calibration_problem": "",
+        "gains": {},
+        "report_config": {"contour": {"threshold": 0.5}, "bootstrap": {"level": 0.9}},
         **changes,
     }
 
@@ -41,6 +46,27 @@ def test_headline_tells_gain_and_loss() -> None:
     assert "3.0 points of F1-max less" in headline(facts)
     facts["evaluations"]["with_eddm"]["zero_shot"] = "off"
     assert "never saw" not in headline(facts)
+
+
+def test_headline_claims_no_gain_that_the_images_do_not_bear_out() -> None:
+    facts = make_facts()
+    cell = facts["segmentation"]["mean"]["pixel_f1_max"]
+    cell |= Gain(2.0, -0.5, 4.5).as_json()
+    told = headline(facts)
+    assert "not distinguishable from what it is without" in told and "(−0.5 to +4.5, 90 % interval over images)" in told
+    assert "points" not in told
+    cell |= Gain(2.0, 0.5, 3.5).as_json()
+    assert "2.0 points of F1-max more than without the descriptions of EDDM (+0.5 to +3.5, 90 %" in headline(facts)
+
+
+def test_what_has_no_interval_and_a_calibration_of_another_model_are_named() -> None:
+    gains = {"eddm": {"left": "with_eddm", "right": "without_eddm", "missing": "no counts"}}
+    found = find_missing(make_facts(gains=gains, calibration_problem="It is of another model."))
+    assert found == [
+        "Not used: the run's calibration. It is of another model.",
+        "No intervals for with_eddm minus without_eddm: no counts.",
+    ]
+    assert any("what another training" in text for text in limits(make_facts(gains=gains)))
 
 
 def test_a_complete_run_misses_nothing() -> None:

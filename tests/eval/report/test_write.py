@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,15 @@ from data.run import Run
 from data.sample import ImageArray
 from data.source import DataConfig, Source, load_samples
 from data.training.descriptions import Manner
+from data.training.grounding import DescriptionMode
+from eval.calibration.file import write_calibration
+from eval.calibration.make import Scores, make_calibration
+from eval.inspection.sources import identify_eiad
 from eval.report.write import ReportConfig, build_report
 from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.prompts import TextSource
+from models.eiad import EIADConfig
 
 
 class Redness:
@@ -49,14 +55,25 @@ def evaluate(run: Run, description: TextSource, subset: str = "", noise: float =
     evaluate_segmentation(config, lambda run, model: Redness(noise))
 
 
-@pytest.fixture
-def full_run(run: Run) -> Run:
+def describe(name: str) -> str:
+    """Of a defective image a structured text, right but for the place of `tile`; of a sound one free text."""
+    if "/hole/" not in name:
+        return f"<b>Words</b> on {name}."
+    return f"The image shows a part. There is a hole at the {'top left' if 'washer' in name else 'bottom'}."
+
+
+def write_descriptions(run: Run) -> None:
     images = sorted((run.data / "unseen").glob("*/test/*/*.png"))
     ids = [f"mvtec_ad/{path.relative_to(run.data / 'unseen').as_posix()}" for path in images]
     append_jsonl(
         run.descriptions / "zero_shot.jsonl",
-        [{"key": i, "id": i, "image": i, "mode": "structured", "description": f"<b>Words</b> on {i}."} for i in ids],
+        [{"key": i, "id": i, "image": i, "mode": "structured", "description": describe(i)} for i in ids],
     )
+
+
+@pytest.fixture
+def full_run(run: Run) -> Run:
+    write_descriptions(run)
     evaluate(run, TextSource.eddm)
     evaluate(run, TextSource.fixed, noise=0.4)
     evaluate(run, TextSource.oracle, "decoys")
@@ -135,6 +152,10 @@ def test_twins_hold_the_same_figures(full_run: Run) -> None:
     markdown = full_run.report.with_suffix(".md").read_text()
     row = next(line for line in markdown.splitlines() if line.startswith("| tile "))
     assert f"{cell['with']:.1f} / {cell['without']:.1f}" in row
+    assert cell["low"] <= cell["delta"] <= cell["high"]
+    assert json.loads(full_run.results.read_text())["gains"]["eddm"]["categories"]["tile"]["pixel_f1_max"] == {
+        name: cell[name] for name in ("delta", "low", "high", "verdict")
+    }
     header = next(line for line in markdown.splitlines() if line.startswith("| Category"))
     assert header.count("|") == row.count("|")
     assert facts["data"]["Zero-shot"]["images"] == 12 and len(facts["data"]["Zero-shot"]["sha256"]) == 64
@@ -229,3 +250,67 @@ def test_a_report_hashes_no_image_twice(full_run: Run, monkeypatch: pytest.Monke
     make_report(full_run)
     monkeypatch.setattr("hashlib.file_digest", lambda file, name: pytest.fail(f"{file.name} is known"))
     make_report(full_run)
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    make_report(run)
+    return json.loads(run.report.with_suffix(".json").read_text())
+
+
+def test_a_difference_that_holds_nothing_is_not_shown_as_a_gain(run: Run) -> None:
+    write_descriptions(run)
+    evaluate(run, TextSource.eddm)
+    evaluate(run, TextSource.fixed)  # the same maps
+    page = make_report(run)
+    assert "in F1-max that is not distinguishable from what it is without EDDM's descriptions" in page.text
+    assert "points of F1-max more" not in page.text and "So the difference is" in page.text
+    assert 'class="up"' not in run.report.read_text()
+    gain = json.loads(run.results.read_text())["gains"]["eddm"]["mean"]["pixel_f1_max"]
+    assert gain == {"delta": 0, "low": 0, "high": 0, "verdict": "not distinguishable"}
+
+
+def test_a_gain_is_shown_with_its_interval(full_run: Run) -> None:
+    facts = facts_of(full_run)
+    gain = facts["gains"]["eddm"]["mean"]["pixel_f1_max"]
+    assert gain["verdict"] == "gain" and 0 < gain["low"] < gain["delta"] < gain["high"]
+    text = full_run.report.read_text()
+    assert 'class="up"' in text and f"{gain['low']:+.1f} to {gain['high']:+.1f}" in text
+    assert facts["gains"]["decoys"]["images"] == 2
+    assert "oracle_decoys − shuffled_decoys" in full_run.report.with_suffix(".md").read_text()
+
+
+def test_evaluations_without_counts_have_no_intervals_and_the_report_says_so(full_run: Run) -> None:
+    (full_run.eval / "segmentation_with_eddm" / "tallies.safetensors").unlink()
+    text = make_report(full_run).text
+    assert "No intervals for with_eddm minus without_eddm: no counts per image of tile: evaluate again." in text
+    assert "points of F1-max more than without the descriptions of EDDM." in text
+
+
+def test_words_are_held_against_truth_and_map(full_run: Run) -> None:
+    words = facts_of(full_run)["words"]
+    counts = {name: (count["hits"], count["images"]) for name, count in words["counts"].items()}
+    assert (words["images"], words["unread"], words["silent"], words["calibrated"]) == (12, 6, 0, False)
+    assert counts["defect_claimed"] == counts["kind"] == (6, 6)
+    assert counts["sound_called_sound"] == (0, 6)  # what cannot be read claims nothing
+    washer = words["categories"]["washer"]
+    assert washer["place"]["hits"] > 0 == words["categories"]["tile"]["place"]["hits"]
+    assert counts["map_place"][1] == 6
+    assert washer["map_place"]["hits"] > 0 == words["categories"]["tile"]["map_place"]["hits"]
+    assert json.loads(full_run.results.read_text())["words"] == words
+    text = make_report(full_run).text
+    assert "None of these products took part in training" in text and "6 of 6" in text
+
+
+def test_the_calibration_of_another_model_is_named_and_not_used(full_run: Run) -> None:
+    sound = Scores([index / 100 for index in range(19)], [0.3] * 19)
+    config = EIADConfig(run=str(full_run.path), description=DescriptionMode.eddm)
+    path = full_run.path / "calibration.json"
+    write_calibration(path, make_calibration(sound, [], rate=0.05, model=identify_eiad(config)))
+    facts = facts_of(full_run)
+    assert facts["calibration"].startswith("Threshold 0.18:") and facts["calibrated"][0]["normals"] == 19
+    assert facts["words"]["threshold"] == pytest.approx(0.3) and facts["words"]["calibrated"]
+    (full_run.mdlm / "eddm" / "heads.safetensors").write_bytes(b"trained again")
+    facts = facts_of(full_run)
+    assert facts["calibration"] == "" and not any(row["normals"] == 19 for row in facts["calibrated"])
+    assert facts["words"]["calibrated"] is False
+    assert any("Not used: the run's calibration." in text and "another model" in text for text in facts["missing"])

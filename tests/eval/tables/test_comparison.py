@@ -1,4 +1,5 @@
-from eval.tables.comparison import Cell, Ours, compare, format_cell, format_comparison, shown
+from eval.gains.gain import Gain
+from eval.tables.comparison import Cell, Ours, Pair, compare, format_cell, format_comparison, shown
 from eval.tables.published import PublishedRow, PublishedTable
 
 TABLE = PublishedTable(
@@ -45,3 +46,18 @@ def test_what_is_missing_is_said_and_the_published_row_stays() -> None:
     ):
         assert part in text
     assert comparison.as_json()["lines"]["theirs"]["cells"]["auroc"] == {"ours": 81.5, "paper": 80.0, "difference": 1.5}
+
+
+def test_two_rows_of_ours_are_set_against_each_other_and_printed_figures_have_no_interval() -> None:
+    ours = {"theirs": Ours(values={"auroc": 81.5}), "mine": Ours(values={"auroc": 80.0})}
+    pair = Pair("Theirs", "mine", {"auroc": Gain(1.5, 0.2, 2.5), "ap": Gain(0.3, -1, 1)})
+    comparison = compare(TABLE, ours, [pair])
+    text = format_comparison(comparison)
+    assert "- Theirs minus mine, both measured here, with intervals over images: AUROC +1.5 (+0.2 to +2.5); " in text
+    assert "AP not distinguishable (−1.0 to +1.0)." in text
+    assert "against a printed figure" in text and "has no interval" in text
+    assert comparison.as_json()["pairs"][0]["gains"]["auroc"]["verdict"] == "gain"
+    alone = format_comparison(compare(TABLE, {}))
+    assert "printed figure" not in alone  # nothing of ours, no difference
+    bare = format_comparison(compare(TABLE, ours, [Pair("Theirs", "mine", {"auroc": Gain(1.5)}, "no counts")]))
+    assert "no intervals: no counts: AUROC +1.5." in bare

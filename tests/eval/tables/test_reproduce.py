@@ -89,7 +89,11 @@ def test_maps_of_a_method_fill_its_row(table: str, tmp_path: Path) -> None:
     assert ours["ours"]["resolution"] == "native" and "exact engine" in ours["ours"]["definition"]
     assert "Trained weights are missing" in eiad["missing"] and eiad["cells"]["pixel_auroc"]["ours"] is None
     assert line(tmp_path, table, "mine")["cells"]["pixel_ap"]["paper"] is None
-    assert "mine" in text
+    (pair,) = json.loads((tmp_path / "out" / f"{table}.json").read_text())["pairs"]
+    assert (pair["left"], pair["missing"]) == ("mine", "")
+    assert set(pair["gains"]["pixel_auroc"].values()) == {0, "not distinguishable"}  # the same maps
+    assert f"mine minus {pair['right']}, both measured here, with intervals over images: " in text
+    assert "both measured here" in (tmp_path / "out" / f"{table}.html").read_text()
 
 
 def test_ddqa_counts_of_a_source(tmp_path: Path) -> None:
