@@ -98,6 +98,30 @@ def check_sam(path: Path, config: SamConfig, expected: Checkpoint | None, found:
     return Contents([path], shapes)
 
 
+def check_file(path: Path, expected: Checkpoint | None, found: list[Problem]) -> Contents:
+    """Examines a single file of named tensors; whether they fit is found when they are loaded.
+
+    Args:
+        path: The file.
+        expected: Its entry in the table.
+        found: Gets the problems.
+    """
+    try:
+        shapes = (
+            _safetensors_shapes(path)
+            if path.suffix == ".safetensors"
+            else {name: tuple(value.shape) for name, value in read_tensors(path, mapped=True).items()}
+        )
+    except (SafetensorError, OSError, UserError) as error:
+        found.append(problem("broken-weights", path, _first_line(error)))
+        return Contents([path], {})
+    size = path.stat().st_size
+    if expected is not None and abs(size / 1e9 - expected.gigabytes) > max(0.05, SIZE_TOLERANCE * expected.gigabytes):
+        text = f"It takes {size / 1e9:.2f} GB; {expected.title} takes {expected.gigabytes} GB."
+        found.append(problem("size-differs", path, text))
+    return Contents([path], shapes)
+
+
 def check_pin(entry: Checkpoint, place: str, *, revision: str | None, allowed: bool) -> Iterator[Problem]:
     """Whether a checkpoint that runs code of its own is pinned to a commit, and allowed."""
     if not entry.remote_code:

@@ -16,7 +16,7 @@ from data.doctor.report import list_problems
 from data.errors import UserError
 from data.files import hash_file
 from models.mdlm.sam import SamConfig
-from models.weights.check import check_folder, check_pin, check_sam
+from models.weights.check import check_file, check_folder, check_pin, check_sam
 from models.weights.code import check_code
 from models.weights.hub import resolve_checkpoint
 from models.weights.table import Checkpoint, TrainedPart, checkpoints, find_checkpoint
@@ -26,15 +26,16 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A checkpoint that a training is configured to start from.
+    """A checkpoint that a training is configured to start from, or an expert to see with.
 
     Attributes:
         place: Path or hub id.
-        part: The module that starts from it.
-        key: Key of its training command that takes another place.
+        part: The module that starts from it, or the expert's.
+        key: Key of its command that takes another place.
         revision: Pinned revision; None takes the newest.
         trust_remote_code: Whether it may run code of its own.
         sam: SAM's architecture, where it is SAM's.
+        file: Whether it is a single file.
     """
 
     place: str
@@ -43,6 +44,7 @@ class Wanted:
     revision: str | None = None
     trust_remote_code: bool = False
     sam: SamConfig | None = None
+    file: bool = False
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class WeightsDiagnosis:
                     {
                         "title": item.title,
                         "place": item.wanted.place,
-                        "command": f"scripts.train_{item.wanted.part}",
+                        "command": item.wanted.part.command,
                         "key": item.wanted.key,
                         "path": item.path,
                         "bytes": item.bytes,
@@ -172,6 +174,8 @@ def _examine(wanted: Wanted, *, hashes: bool, download: bool) -> Found:
         check_code(path, entry, wanted.part, revision=revision, trusted=trusted, found=found.problems)
     elif wanted.sam is not None:
         contents = check_sam(path, wanted.sam, entry, found.problems)
+    elif wanted.file:
+        contents = check_file(path, entry, found.problems)
     else:
         text = "Is a file; a checkpoint in transformers' format is a folder."
         found.problems.append(problem("missing-weights", path, text))
@@ -225,7 +229,7 @@ def _why_missing(wanted: Wanted) -> str:
 
 
 def _how_to_get(wanted: Wanted, entry: Checkpoint | None) -> str:
-    other = f"or set {wanted.key}=PATH for scripts.train_{wanted.part}"
+    other = f"or set {wanted.key}=PATH for {wanted.part.command}"
     if entry is not None and entry.url:
         return f"Download {entry.url} to {wanted.place}, {other}."
     if _is_path(wanted.place):

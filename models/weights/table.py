@@ -14,10 +14,16 @@ TABLE = Path(__file__).with_name("table.yaml")
 
 
 class TrainedPart(StrEnum):
-    """Which of the two modules starts from a checkpoint; `scripts.train_<part>` trains it."""
+    """Which of the two modules starts from a checkpoint, or that a zero-shot expert sees with it."""
 
     eddm = "eddm"
     mdlm = "mdlm"
+    expert = "expert"
+
+    @property
+    def command(self) -> str:
+        """The command that takes another place for a checkpoint."""
+        return "scripts.eval_expert" if self is TrainedPart.expert else f"scripts.train_{self.value}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +38,7 @@ class Checkpoint:
         key: Key of that module's training command that takes a local path instead.
         gigabytes: Size of its weights, in 10^9 bytes.
         presets: Presets that need it.
+        experts: Zero-shot experts that need it.
         hub: Hub id of a folder; None for a single file.
         url: Address of a single file; None for a folder.
         bytes: Exact size of a single file, where known.
@@ -50,6 +57,7 @@ class Checkpoint:
     key: str
     gigabytes: float
     presets: tuple[str, ...] = ()
+    experts: tuple[str, ...] = ()
     hub: str | None = None
     url: str | None = None
     bytes: int | None = None
@@ -72,7 +80,7 @@ def checkpoints() -> dict[str, Checkpoint]:
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     found = {}
     for name, entry in table.items():
-        lists = {key: tuple(entry.get(key, ())) for key in ("presets", "files", "check")}
+        lists = {key: tuple(entry.get(key, ())) for key in ("presets", "experts", "files", "check")}
         found[name] = Checkpoint(name=name, **{**entry, **lists, "part": TrainedPart(entry["part"])})
     return found
 
@@ -102,9 +110,10 @@ def compose_table() -> str:
     ]
     for entry in checkpoints().values():
         place = f"`{entry.hub}`" if entry.hub else f"[`{entry.file}`]({entry.url})"
-        needed = ", ".join(f"`preset={name}`" for name in entry.presets) or "a choice"
+        users = [f"`preset={name}`" for name in entry.presets] + [f"`expert={name}`" for name in entry.experts]
+        needed = ", ".join(users) or "a choice"
         code = "; needs `model.revision=<commit>` and `model.trust_remote_code=true`" if entry.remote_code else ""
         note = f"; {entry.note}" if entry.note else ""
-        own = f"`scripts.train_{entry.part} {entry.key}=PATH`{code}{note}"
+        own = f"`{entry.part.command} {entry.key}=PATH`{code}{note}"
         lines.append(f"| {entry.title} | {place} | {entry.gigabytes} GB | {entry.license} | {needed} | {own} |")
     return "\n".join(lines)

@@ -142,7 +142,7 @@ def _add_models(needs: Sequence[StageNeeds], preset: str) -> None:
     mdlm = compose_config("train_mdlm", TrainMDLMConfig, words["scripts.train_mdlm"])
     found = examine_weights(preset, wanted_weights(eddm, mdlm), hashes=False).found
     planning = compose_config("plan", PlanConfig, [f"preset={preset}", "gpus=1"])
-    parts = dict(zip(TrainedPart, plan_parts(planning, eddm, mdlm), strict=True))
+    parts = dict(zip((TrainedPart.eddm, TrainedPart.mdlm), plan_parts(planning, eddm, mdlm), strict=True))
     kept = {TrainedPart.eddm: eddm.optim.keep, TrainedPart.mdlm: mdlm.loop.keep_last}
     for entry in needs:
         command = entry.stage.arguments[0]

@@ -1,4 +1,4 @@
-"""The doctor's examination of the checkpoints that the two trainings start from."""
+"""The doctor's examination of the checkpoints that the two trainings start from, or that an expert sees with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from data.doctor.examine import DoctorConfig
 from data.errors import UserError
 from data.files import write_json, write_text
+from models.experts.saa.expert import SAAConfig
 from models.weights.diagnosis import Wanted, examine_weights
 from models.weights.table import TrainedPart
 from train.eddm.config import EDDMConfig
@@ -32,8 +33,24 @@ def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
     return [one for one in wanted if not Path(one.place).is_relative_to(mdlm.run_dir)]
 
 
-def diagnose_weights(config: DoctorConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> bool:
+def wanted_by_saa(saa: SAAConfig) -> list[Wanted]:
+    """What SAA+ sees with."""
+    part = TrainedPart.expert
+    wanted = [
+        Wanted(place=saa.dino.path, part=part, key="saa.dino.path", revision=saa.dino.revision),
+        Wanted(place=saa.backbone.weights, part=part, key="saa.backbone.weights", file=True),
+    ]
+    if saa.sam.checkpoint is not None:
+        wanted.append(Wanted(place=saa.sam.checkpoint, part=part, key="saa.sam.checkpoint", sam=saa.sam))
+    return wanted
+
+
+def diagnose_weights(config: DoctorConfig, wanted: list[Wanted]) -> bool:
     """Examines the checkpoints of `config.weights`, prints the result and saves it; returns whether there is no error.
+
+    Args:
+        config: What is asked.
+        wanted: What `config.weights` stands for.
 
     Raises:
         UserError: If a dataset is named too, or a setting makes no sense.
@@ -42,7 +59,6 @@ def diagnose_weights(config: DoctorConfig, eddm: EDDMConfig, mdlm: TrainMDLMConf
         raise UserError("weights= and data= are two examinations: run the doctor once for each.")
     if config.show < 1:
         raise UserError(f"show={config.show} must be at least 1.")
-    wanted = wanted_weights(eddm, mdlm)
     diagnosis = examine_weights(str(config.weights), wanted, hashes=config.hashes, download=config.download)
     if config.out and config.out.endswith(".json"):
         write_json(Path(config.out), diagnosis.document())

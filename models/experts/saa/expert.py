@@ -70,7 +70,7 @@ class SAAConfig:
     sam: SamConfig = field(default_factory=lambda: SamConfig(checkpoint="checkpoints/sam_vit_h_4b8939.pth"))
     backbone: BackboneConfig = field(
         default_factory=lambda: BackboneConfig(
-            name="wide_resnet50_2", weights="checkpoints/wide_resnet50_2.safetensors", layers=[1, 2, 3], pool=1
+            name="wide_resnet50_2", weights="checkpoints/wide_resnet50_racm-8234f177.pth", layers=[1, 2, 3], pool=1
         )
     )
     several_size: int = 1024
