@@ -17,7 +17,12 @@ from eval.tables.config import ReproduceConfig
 from eval.tables.published import PublishedTable
 
 METHODS = {
-    "winclip": "python -m scripts.export_maps model=WinClip dataset={dataset} data_root={root} out=DIR/{dataset}"
+    "winclip": "python -m scripts.export_maps model=WinClip dataset={dataset} data_root={root} out=DIR/{dataset}",
+    "saa_plus": "python -m scripts.export_maps expert=saa_plus dataset={dataset} data_root={root} out=DIR/{dataset}",
+}
+CHECKPOINTS = {  # of a method that is not run by itself: no hash of theirs is published
+    "saa_plus": "Not run: missing IDEA-Research/grounding-dino-tiny or another of its checkpoints, which "
+    "`python -m scripts.doctor weights=saa` lists, or their maps. "
 }
 ABLATION = {"with_eddm": TextSource.eddm, "without_eddm": TextSource.fixed}
 DATASETS = ("mvtec_ad", "visa")
@@ -145,7 +150,9 @@ def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) 
     if folder is None:
         command = METHODS.get(method, "").format(dataset=dataset, root=root)
         how = f"Write them: {command}; then" if command else "Write them with the method's own code; then give"
-        raise UserError(f"Anomaly maps are missing. {how} +maps.{method}=DIR, maps in DIR/{dataset}.")
+        raise UserError(
+            f"{CHECKPOINTS.get(method, 'Anomaly maps are missing. ')}{how} +maps.{method}=DIR, maps in DIR/{dataset}."
+        )
     settings = _settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method)
     return Evaluation(evaluate_segmentation(settings), Path(settings.out))
 

@@ -1,8 +1,8 @@
-"""Anomaly maps of any model of anomalib, an optional requirement (`scripts/requirements/anomalib.txt`).
+"""Anomaly maps of a vision expert, or of any model of anomalib, an optional requirement.
 
-One model a category, as anomalib trains them: fitted on the category's normal training images, or not at all where it
-is zero-shot. anomalib's own scaling of scores is left out: metrics need the ranking alone. Maps come out at the size of
-their image, float32, bilinear.
+Of anomalib (`scripts/requirements/anomalib.txt`): one model a category, as anomalib trains them: fitted on the
+category's normal training images, or not at all where it is zero-shot. anomalib's own scaling of scores is left out:
+metrics need the ranking alone. Maps come out at the size of their image, float32, bilinear.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from data.files import make_dir, read_json, write_json
 from data.processes.lock import held
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
-from models.device import choose
+from models.device import DeviceConfig, choose
+from models.experts.load import load_expert
 from models.experts.map_file import write_map
+from models.experts.saa.expert import SAAConfig
 
 SETTINGS = "maps.json"
 MapMaker = Callable[[ImageArray], NDArray[np.float32]]
@@ -34,7 +36,10 @@ class ExportConfig:
     """Which model writes maps of which images.
 
     Attributes:
-        model: Class in `anomalib.models`, for example `WinClip`, `Padim`, `Patchcore`.
+        model: Class in `anomalib.models`, for example `WinClip`, `Padim`, `Patchcore`; leave it out with `expert`.
+        expert: Name of the expert, instead of a model of anomalib.
+        expert_dir: Where it was fitted to; SAA+ needs none.
+        saa: Checkpoints of SAA+, and what it is told about classes.
         options: Arguments of its constructor.
         dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
@@ -47,7 +52,10 @@ class ExportConfig:
         seed: Of everything that is random.
     """
 
-    model: str
+    model: str = ""
+    expert: str = ""
+    expert_dir: str = ""
+    saa: SAAConfig = field(default_factory=SAAConfig)
     options: dict[str, Any] = field(default_factory=dict)
     dataset: str
     data_root: str
@@ -68,9 +76,11 @@ def export_maps(config: ExportConfig) -> Path:
     """Writes one `.npy` an image; categories and images that are there already are kept. Returns the folder.
 
     Raises:
-        UserError: If anomalib or the model is missing, `out` holds maps of other settings, another process writes
-            there, or there are no images.
+        UserError: If not exactly one of expert and model is named, anomalib or the model is missing, `out` holds maps
+            of other settings, another process writes there, or there are no images.
     """
+    if bool(config.model) == bool(config.expert):
+        raise UserError("Give expert=NAME, or model=MODEL of anomalib: one of the two.")
     with held(Path(config.out)):
         return _export(config, Path(config.data_root), Path(config.out))
 
@@ -78,20 +88,27 @@ def export_maps(config: ExportConfig) -> Path:
 def _export(config: ExportConfig, root: Path, out: Path) -> Path:
     source = Source(reader=config.dataset, root=config.data_root, splits=[config.split], categories=config.categories)
     samples = load_samples([source]).samples
-    settings = out / SETTINGS
-    if settings.is_file() and read_json(settings) != config.facts():
+    settings, facts, expert = out / SETTINGS, config.facts(), None
+    if config.expert:
+        where = DeviceConfig(device=config.device)
+        expert = load_expert(config.expert, config.expert_dir, where=where, saa=config.saa)
+        expert.check(sorted({sample.category for sample in samples}))
+        facts = {"expert": config.expert, "folder": config.expert_dir, "identity": getattr(expert, "identity", "")}
+    if settings.is_file() and read_json(settings) != facts:
         raise UserError(f"{out} holds maps of other settings ({settings}). Choose another out=, or delete it.")
     make_dir(out)
-    write_json(settings, config.facts())
+    write_json(settings, facts)
     for category in sorted({sample.category for sample in samples}):
         pending = [
             sample for sample in samples if sample.category == category and not _path(out, root, sample).is_file()
         ]
         if not pending:
             continue
-        make_map = load_map_maker(config, category)
+        make_map = None if expert else load_map_maker(config, category)
         for sample in tqdm(pending, desc=category, unit="map"):
-            write_map(_path(out, root, sample), make_map(load_image(sample.image)))
+            image = load_image(sample.image)
+            found = make_map(image) if make_map else expert.detect([sample], [image])[0].anomaly_map  # type: ignore[union-attr]
+            write_map(_path(out, root, sample), found)
     return out
 
 

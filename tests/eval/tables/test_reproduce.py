@@ -84,6 +84,9 @@ def test_maps_of_a_method_fill_its_row(table: str, tmp_path: Path) -> None:
         make_config(tmp_path, table, maps={"winclip": str(tmp_path / "maps"), "mine": str(tmp_path / "maps")})
     )
     ours, eiad = line(tmp_path, table, "winclip"), line(tmp_path, table, "eiad")
+    if table != "eiad.6":  # which has no such row
+        told = line(tmp_path, table, "saa_plus")["missing"]
+        assert told.startswith("Not run: missing") and "expert=saa_plus" in told
     assert 0 < ours["cells"]["pixel_auroc"]["ours"] < 100
     assert ours["cells"]["pixel_auroc"]["difference"] is not None
     assert ours["ours"]["resolution"] == "native" and "exact engine" in ours["ours"]["definition"]

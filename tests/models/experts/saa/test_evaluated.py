@@ -8,8 +8,10 @@ import pytest
 
 from data.errors import UserError
 from data.files import read_json
+from data.sample import load_image
 from eval.classification.evaluate import expert_folder
 from eval.segmentation.expert import EvalExpertConfig, evaluate_expert, expert_digest
+from models.experts.anomalib.maps import ExportConfig, export_maps
 from models.experts.load import load_expert
 from models.experts.saa.expert import SAA, SAAConfig
 from models.experts.saa.properties import ClassProperties
@@ -65,3 +67,20 @@ def test_the_pipeline_gives_it_no_folder_unless_it_has_one() -> None:
     config.expert_dir = "fitted"
     assert expert_folder(config) == "fitted"  # type: ignore[arg-type]
     assert expert_folder(type("Config", (), {"expert": "ddad", "expert_dir": "", "out": "o"})) == "o/expert"
+
+
+def test_exported_maps_are_its_maps(tiny_saa: SAAConfig, write_mvtec, tmp_path: Path) -> None:
+    """Of each image at its own path; kept, and refused for other settings."""
+    root, out = write_mvtec(), tmp_path / "maps"
+    settings = {"expert": "saa_plus", "dataset": "mvtec_ad", "data_root": str(root), "out": str(out)}
+    told = replace(tiny_saa, classes={"washer": TOLD})
+    export_maps(ExportConfig(**settings, saa=told))
+    images = sorted(root.glob("washer/test/*/*.png"))
+    maps = [out / path.relative_to(root).with_suffix(".npy") for path in images]
+    expected = SAA(told).score("washer", [load_image(images[0])])[0][0]
+    assert len(maps) == 4 and np.allclose(np.load(maps[0]), expected, atol=1e-5)
+    with pytest.raises(UserError, match="other settings"):
+        export_maps(ExportConfig(**settings, saa=replace(tiny_saa, default=TOLD)))
+    for wrong in ({}, {"model": "Padim", "expert": "saa_plus"}):
+        with pytest.raises(UserError, match="one of the two"):
+            export_maps(ExportConfig(dataset="mvtec_ad", data_root=str(root), out=str(out), **wrong))
