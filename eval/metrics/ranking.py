@@ -110,8 +110,8 @@ def choose_cuts(counts: RankCounts, most: int) -> NDArray[np.float64]:
 
     Args:
         counts: Counts at each distinct positive score.
-        most: At most so many cuts; between two of them lie at most 2 / `most` of the positives and of the negatives
-            together, unless they tie.
+        most: At most so many cuts. Between two of them lie shares of the positives and of the negatives that add up to
+            2 / `most`, and to more only by the step from one positive score to the next.
 
     Returns:
         Cuts in increasing order, the least positive score first.

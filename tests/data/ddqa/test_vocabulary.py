@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from data.ddqa.vocabulary import VOCABULARY, all_names, draw_distractors, is_vague, meanings
+from data.ddqa.vocabulary import VOCABULARY, all_names, draw_distractors, is_vague, listed_meanings, meanings
 from data.readers.defect_names import TABLE, join_names, readable
 
 
@@ -154,3 +154,8 @@ def test_the_vocabulary_is_well_formed() -> None:
     assert not listed & set(known["alone"])
     for name in [*listed, *known["alone"], *known["vague"]]:
         assert name == name.lower() and not set("_-,") & set(name) and " and " not in name
+
+
+def test_a_sentence_means_what_its_listed_names_mean() -> None:
+    assert listed_meanings("A nut with a bent lead and some dirt on it.") == {"bend", "stain"}
+    assert listed_meanings("A silver nut on a table.") == frozenset()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from eval.metrics.ranking import count_ranks, rank_metrics
+from eval.metrics.ranking import choose_cuts, count_ranks, rank_metrics
 
 
 def test_counts_by_hand() -> None:
@@ -36,3 +36,19 @@ def test_threshold_is_the_highest_of_equals() -> None:
     metrics = rank_metrics(count_ranks(np.array([1.0, 3.0]), [np.array([0.0, 2.0, 2.5])]))
     assert metrics.f1_max == pytest.approx(2 / 3)
     assert metrics.f1_threshold == 3
+
+
+@pytest.mark.parametrize("most", [4, 16, 64])
+def test_cuts_leave_few_of_either_kind_between_them(most: int) -> None:
+    random = np.random.default_rng(0)
+    positives, negatives = np.sort(random.normal(1, 1, 500)), np.sort(random.normal(0, 1, 20000))
+    cuts = choose_cuts(count_ranks(positives, [negatives]), most)
+    assert cuts[0] == positives[0] and (np.diff(cuts) > 0).all() and most / 2 <= len(cuts) <= most
+    inside = [np.diff(np.searchsorted(kind, cuts)) / len(kind) for kind in (positives, negatives)]
+    step = np.diff(np.searchsorted(negatives, positives)).max() / len(negatives) + 1 / len(positives)
+    assert (inside[0] + inside[1] <= 2 / most + step).all()  # a part ends at the first positive beyond its share
+
+
+def test_few_scores_are_all_cuts() -> None:
+    counts = count_ranks(np.array([1.0, 1.0, 3.0]), [np.array([0.0, 2.0, 2.5])])
+    assert choose_cuts(counts, 50).tolist() == [1, 3]

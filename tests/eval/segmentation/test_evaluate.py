@@ -18,6 +18,7 @@ from data.run import Run
 from data.sample import ImageArray
 from data.source import DataConfig, Source, load_samples
 from data.training.descriptions import DescribeMode, Manner
+from eval.gains.tally_file import read_tallies
 from eval.report.results import write_results
 from eval.segmentation.category_scores import METRICS
 from eval.segmentation.config import SegmentationConfig
@@ -312,3 +313,16 @@ def test_what_did_not_change_is_not_hashed_again(run: Run, monkeypatch: pytest.M
     evaluate_segmentation(make_config(run), lambda run, model: Redness())
     monkeypatch.setattr("hashlib.file_digest", lambda file, name: pytest.fail(f"{file.name} is known"))
     assert evaluate_segmentation(make_config(run), lambda run, model: Redness())["new_maps"] == 0
+
+
+def test_counts_of_single_images_are_those_of_the_figures_beside_them(run: Run) -> None:
+    path = run.eval / "segmentation_without_eddm" / "tallies.safetensors"
+    summary = evaluate_segmentation(make_config(run), lambda run, model: Redness())
+    found = read_tallies(path)
+    assert set(found) == set(summary["categories"])
+    scores = read_json(path.with_name("image_scores.json"))
+    assert [scores[name] for name in found["tile"].ids] == found["tile"].scores.tolist()
+    evaluate_segmentation(make_config(run, tally_bins=0), lambda run, model: Redness())
+    assert not path.exists()  # they would go with the figures of an earlier evaluation
+    with pytest.raises(UserError, match=r"tally_bins=1 is out of range"):
+        evaluate_segmentation(make_config(run, tally_bins=1))
