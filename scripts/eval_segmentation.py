@@ -23,7 +23,7 @@ def main(config: SegmentationConfig) -> None:
         return
     if not config.out:
         write_results(open_run(config.run))
-    facts = {name: summary[name] for name in ("name", "resolution", "engine", "image_score")}
+    facts = {name: summary[name] for name in ("name", "convention", "resolution", "engine", "image_score")}
     print(json.dumps({**facts, **summary["mean"], "seconds": summary["seconds"]}))
 
 

@@ -13,6 +13,13 @@ TITLES = {
     "image_ap": "Image AP",
     "image_f1_max": "Image F1-max",
     "pixel_iou": "Pixel IoU",
+    "pixel_aupro_legacy": "AUPRO, legacy",
+    "pixel_miou_max": "mIoU-max",
+    "pixel_f1_mean": "Pixel F1, mean of .2–.8",
+    "pixel_spro": "AU-sPRO",
+    "object_auroc": "Object AUROC",
+    "object_ap": "Object AP",
+    "object_f1_max": "Object F1-max",
 }
 
 

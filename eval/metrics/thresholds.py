@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,8 @@ def flag(images: Iterable[ScoredImage], thresholds: NDArray[np.float64], *, stri
         thresholds: In increasing order, (T,).
         strictly: Whether a flagged score lies above the threshold, or also on it.
     """
-    side, size = ("left" if strictly else "right"), len(thresholds) + 1
+    side: Literal["left", "right"] = "left" if strictly else "right"
+    size = len(thresholds) + 1
     sound, defect, overlap, regions = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size), 0
     for image in images:
         places = np.searchsorted(thresholds, image.anomaly_map.reshape(-1), side)  # thresholds below each score
@@ -95,8 +97,9 @@ def flag(images: Iterable[ScoredImage], thresholds: NDArray[np.float64], *, stri
         sound += counts
     if not regions or not sound.sum():
         return None
-    hits, alarms, share = (_above(counts) for counts in (defect, sound, overlap))
-    return Flagged(share / regions, alarms / sound.sum(), 2 * hits / (hits + alarms + defect.sum()))
+    found_defect, alarms, share = (_above(counts) for counts in (defect, sound, overlap))
+    f1 = 2 * found_defect / (found_defect + alarms + defect.sum())
+    return Flagged(share / regions, alarms / sound.sum(), f1)
 
 
 def _above(counts: NDArray[np.generic]) -> NDArray[np.float64]:

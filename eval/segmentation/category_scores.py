@@ -22,6 +22,7 @@ from data.files import hash_value
 from data.parallel import map_threads
 from data.ranks import Ranks
 from data.sample import Sample
+from eval.conventions.figures import ExtraFigures, extra_pixels, object_figures
 from eval.gains.tally import Counted, Tally, count_image, stack_counts
 from eval.gains.tally_file import read_noted, write_tallies
 from eval.metrics.figures import mean_known, percent
@@ -51,6 +52,7 @@ class ScoreSettings:
         engine: Exact or streaming.
         aupro_limit: Upper limit of the false-positive rate in AUPRO.
         iou_threshold: Also the IoU at this threshold; None leaves it out.
+        extra: The figures that a convention adds; those of pixels need the exact engine.
         state: Folder for the counts of the streaming engine; None keeps none.
         tallies: File for the counts of each image; None counts none.
         bins: Bins of those.
@@ -60,6 +62,7 @@ class ScoreSettings:
     engine: Engine = Engine.exact
     aupro_limit: float
     iou_threshold: float | None = None
+    extra: ExtraFigures = field(default_factory=ExtraFigures)
     state: Path | None = None
     tallies: Path | None = None
     bins: int = 256
@@ -135,9 +138,11 @@ def score_categories(
     if settings.engine is Engine.exact:
         mine = {name: _exact(members[name], load, settings) for name in _progress(ranks.share(scored), ranks)}
         both = {name: found for part in ranks.gather(mine) for name, found in part.items()}
-        pixels = {name: found for name, (found, _) in both.items()}
-        counted = {name: found for name, (_, found) in both.items()}
+        pixels = {name: found for name, (found, _, _) in both.items()}
+        counted = {name: found for name, (_, found, _) in both.items()}
+        extra = {name: added for name, (_, _, added) in both.items()}
     else:
+        extra = {}
         pixels = {name: _stream(members[name], keys, load, settings, ranks) for name in _progress(scored, ranks)}
     categories: dict[str, dict[str, Any]] = {}
     undefined: dict[str, dict[str, str]] = {}
@@ -147,12 +152,16 @@ def score_categories(
             pixels[name] = PixelMetrics(reason=NO_MASKS, brackets={}, defect_pixels=0, pixels=0, images=count)
         images = image_metrics([scores[s.id] for s in members[name]], [not s.is_normal for s in members[name]])
         categories[name] = _figures(pixels[name], images, settings)
+        added = dict.fromkeys(settings.extra.names) | extra.get(name, {})
+        if settings.extra.per_object:
+            added |= object_figures(members[name], scores)
+        categories[name] |= {figure: percent(value) for figure, value in added.items()}
         categories[name] |= {"images": len(members[name]), "normal": sum(s.is_normal for s in members[name])}
         reasons = {"pixel": pixels[name].reason, "image": images.reason}
         if any(reasons.values()):
             undefined[name] = {kind: reason for kind, reason in reasons.items() if reason}
     _write_tallies(members, scores, pixels, counted, keys, load, settings, ranks)
-    shown = (*METRICS, "pixel_iou") if settings.iou_threshold is not None else METRICS
+    shown = [*METRICS, *(["pixel_iou"] if settings.iou_threshold is not None else []), *settings.extra.names]
     mean = {metric: mean_known([values[metric] for values in categories.values()]) for metric in shown}
     normal = sum(sample.is_normal for sample in samples)
     counts = {"total": len(samples), "normal": normal, "anomalous": len(samples) - normal}
@@ -169,13 +178,14 @@ def _progress(names: Sequence[str], ranks: Ranks) -> tqdm:
 
 def _exact(
     samples: Sequence[Sample], load: LoadScored, settings: ScoreSettings
-) -> tuple[PixelMetrics, dict[str, Counted]]:
-    """The metrics of a category, and the counts of each image by sample id while it may still be held."""
+) -> tuple[PixelMetrics, dict[str, Counted], dict[str, float | None]]:
+    """The metrics of a category, the counts of each image by sample id while it may be held, and what is added."""
     images = LazyImages(samples, load, settings.workers)
     found = pixel_metrics(
         images, aupro_limit=settings.aupro_limit, iou_threshold=settings.iou_threshold, cuts=settings.cuts
     )
-    return found, _count(images.items(), found) if len(found.cuts) else {}
+    counted = _count(images.items(), found) if len(found.cuts) else {}
+    return found, counted, extra_pixels(samples, images, found, settings.extra)
 
 
 def _count(images: Iterable[tuple[str, ScoredImage]], pixels: PixelMetrics) -> dict[str, Counted]:

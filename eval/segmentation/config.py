@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,20 @@ from data.errors import UserError
 from data.files import read_json
 from data.source import DataConfig, Source
 from data.training.descriptions import DescribeMode
+from eval.conventions.figures import ExtraFigures
+from eval.conventions.measure import MeasureConfig
+from eval.conventions.named import AuproRule, ImageScore
 from eval.metrics.pixels import AUPRO_LIMIT, Engine
 from eval.segmentation.prompts import TextSource
-from models.device import DeviceConfig
 
 _NAMES = {TextSource.eddm: "with_eddm", TextSource.fixed: "without_eddm"}
 
 
-class ImageScore(StrEnum):
-    """How one anomaly score an image comes from its map.
-
-    `maximum`: the greatest value of the map at the resolution of the evaluation. `top_mean`: the mean of its
-    `score_fraction` greatest values. `model`: what the model or expert itself says (MDLM: the mean of the top
-    `score_fraction` of its own config). `auto`: `model` where there is one, `maximum` for maps from files.
-    """
-
-    auto = "auto"
-    maximum = "maximum"
-    top_mean = "top_mean"
-    model = "model"
-
-
 @dataclass(kw_only=True, slots=True)
-class ScoringConfig(DeviceConfig):
+class ScoringConfig(MeasureConfig):
     """How anomaly maps become figures: the same for the maps of a run, of files and of an expert.
 
-    Where and in which number format the maps are made: `DeviceConfig`.
+    By which convention: `MeasureConfig`.
 
     Attributes:
         dataset: Name of the reader that knows the dataset's layout.
@@ -49,11 +36,10 @@ class ScoringConfig(DeviceConfig):
         batch_size: Images per forward pass.
         workers: Threads that decode and resize images, or read maps, ahead of the model.
         engine: `exact` or `streaming`.
-        resolution: `native` (of each image), or N: masks (nearest pixel) and maps are brought to N×N.
         resize_maps: Bring maps of another size to the size of the evaluation, instead of refusing them.
-        image_score: How an image's score comes from its map.
-        score_fraction: Share of the pixels that `top_mean` averages.
         aupro_limit: Upper limit of the false-positive rate in AUPRO.
+        spro_limit: Also MVTec LOCO's AU-sPRO, up to this false-positive rate (usually 0.05); None leaves it out.
+        per_object: Also image metrics of objects: the views of one are one decision (Real-IAD).
         iou_threshold: Also the IoU of mask and map at or above this value; None leaves it out.
         tally_bins: Bins by score in which the pixels of each image are counted, for the intervals of a difference to
             another evaluation (12 bytes a bin and image); 0 counts none.
@@ -70,11 +56,10 @@ class ScoringConfig(DeviceConfig):
     batch_size: int = 8
     workers: int = 2
     engine: Engine = Engine.exact
-    resolution: str = "native"
     resize_maps: bool = False
-    image_score: ImageScore = ImageScore.auto
-    score_fraction: float = 0.005
     aupro_limit: float = AUPRO_LIMIT
+    spro_limit: float | None = None
+    per_object: bool = False
     iou_threshold: float | None = None
     tally_bins: int = 256
     flip: bool = False
@@ -88,17 +73,32 @@ class ScoringConfig(DeviceConfig):
         """
         if not 0 < self.aupro_limit <= 1:
             raise UserError(f"aupro_limit={self.aupro_limit} is out of range: choose a value in (0, 1], usually 0.3.")
-        if not 0 < self.score_fraction <= 1:
-            raise UserError(f"score_fraction={self.score_fraction} is out of range: choose a value in (0, 1].")
         if self.tally_bins and not 2 <= self.tally_bins <= 65536:
             raise UserError(
                 f"tally_bins={self.tally_bins} is out of range: choose 2 to 65536, usually 256, or 0 for none."
+            )
+        if self.spro_limit is not None and not 0 < self.spro_limit <= 1:
+            raise UserError(f"spro_limit={self.spro_limit} is out of range: choose a value in (0, 1], usually 0.05.")
+        if self.spro_limit is not None and (self.dataset != "mvtec_loco" or self.resolution != "native" or self.crop):
+            raise UserError(
+                "spro_limit= needs dataset=mvtec_loco, whose files give saturation areas, and resolution=native."
+            )
+        extra = self.extra()
+        if self.engine is not Engine.exact and (extra.legacy or extra.ader or extra.spro_limit is not None):
+            raise UserError(
+                "aupro_rule=legacy, ader_figures= and spro_limit= see all scores at once: they need engine=exact."
             )
         if self.batch_size < 1 or self.workers < 1:
             raise UserError(f"batch_size={self.batch_size} and workers={self.workers} must be at least 1.")
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise UserError(f"scales={self.scales} must be factors in (0, 8], for example scales=[0.75,1,1.25].")
-        self.side()
+        self.check_measure()
+
+    def extra(self) -> ExtraFigures:
+        """The figures that a convention adds."""
+        legacy = self.aupro_rule is AuproRule.legacy
+        ader, spro = self.ader_figures, self.spro_limit
+        return ExtraFigures(legacy=legacy, ader=ader, spro_limit=spro, per_object=self.per_object)
 
     @property
     def averages(self) -> bool:
@@ -114,23 +114,6 @@ class ScoringConfig(DeviceConfig):
             categories=self.categories,
             skip_empty_masks=self.skip_empty_masks,
         )
-
-    def side(self) -> int | None:
-        """Side of the square that everything is brought to; None at native resolution.
-
-        Raises:
-            UserError: If `resolution` is neither `native` nor a positive number.
-        """
-        if self.resolution == "native":
-            return None
-        if not self.resolution.isdecimal() or not 1 <= int(self.resolution) <= 16384:
-            raise UserError(f"resolution='{self.resolution}' is neither native nor a side in pixels, such as 256.")
-        return int(self.resolution)
-
-    def shown_resolution(self) -> str:
-        """The resolution as it is printed beside every result."""
-        side = self.side()
-        return f"{side}x{side}" if side else "native"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -190,8 +173,10 @@ class SegmentationConfig(ScoringConfig):
             raise UserError("maps= needs dataset=<reader>, data_root=DIR and out=DIR.")
         if self.maps and self.averages:
             raise UserError("flip= and scales= change what a model sees: they go with run=, not with maps=.")
-        if self.maps and self.image_score is ImageScore.model:
-            raise UserError("image_score=model needs a model (run=). Choose maximum or top_mean for maps=.")
+        if self.maps and self.image_score in (ImageScore.model, ImageScore.half):
+            raise UserError(
+                f"image_score={self.image_score.value} needs a model (run=). Choose maximum or top_mean for maps=."
+            )
         self.check_scoring()
 
     def sources(self) -> list[Source]:

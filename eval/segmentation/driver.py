@@ -25,12 +25,13 @@ from data.parallel import map_threads
 from data.processes.lock import held
 from data.ranks import Ranks
 from data.sample import ImageArray, MaskArray, Sample, load_image, load_mask
+from eval.conventions.named import ImageScore
 from eval.gains.tally_file import TALLIES
 from eval.metrics.pixels import Engine
 from eval.metrics.scores import MapArray, ScoredImage, map_range
 from eval.segmentation.averaging import average_looks, list_looks, mirror_text
 from eval.segmentation.category_scores import ScoreSettings, score_categories
-from eval.segmentation.config import ImageScore, ScoringConfig, config_facts
+from eval.segmentation.config import ScoringConfig, config_facts
 from eval.segmentation.image_score import image_score
 from eval.segmentation.map_store import MapRow, MapStore
 from eval.segmentation.report import write_segmentation_report
@@ -132,6 +133,7 @@ def _evaluate(
         engine=config.engine,
         aupro_limit=config.aupro_limit,
         iou_threshold=config.iou_threshold,
+        extra=config.extra(),
         state=job.store / "counts",
         tallies=job.store / TALLIES if config.tally_bins else None,
         bins=config.tally_bins,
@@ -144,6 +146,7 @@ def _evaluate(
         "name": job.name,
         **job.facts,
         **describe(maps.rows),
+        "convention": config.shown_convention(),
         "resolution": config.shown_resolution(),
         "engine": config.engine.value,
         "image_score": maps.kind.value,
@@ -163,7 +166,7 @@ def _evaluate(
         write_json(job.summary, summary)
         write_json(job.store / "image_scores.json", maps.scores)
         if job.report is not None:
-            write_segmentation_report(job.report, summary, maps.samples, maps.scores, maps.load)
+            write_segmentation_report(job.report, summary, maps.samples, maps.scores, maps.load, maps.resolution.show)
     ranks.wait()
     return summary
 
@@ -203,11 +206,12 @@ class _Maps:
     def __init__(self, job: Job, config: ScoringConfig, ranks: Ranks, open_eye: Callable[[], Eye] | None) -> None:
         self._job, self._config, self._ranks, self._open_eye = job, config, ranks, open_eye
         self.samples = name_categories(job.samples)
-        self.resolution = Resolution(config.side(), config.resize_maps)
+        self.resolution = Resolution.by(config, config.resize_maps, looks=open_eye is not None)
         own = ImageScore.maximum if open_eye is None else ImageScore.model
         self.kind = own if config.image_score is ImageScore.auto else config.image_score
         looks = {"flip": config.flip, "scales": config.scales}
-        self._keys = {name: hash_value([key, looks]) if config.averages else key for name, key in job.keys.items()}
+        seen = [*([looks] if config.averages else []), *self.resolution.seen]
+        self._keys = {name: hash_value([key, *seen]) if seen else key for name, key in job.keys.items()}
         self._store = MapStore(job.store, ranks.rank)
         self._resume()
 
@@ -223,7 +227,7 @@ class _Maps:
     def _score_key(self, name: str) -> str:
         fraction = self._config.score_fraction if self.kind is ImageScore.top_mean else None
         how = [self._config.shown_resolution(), self._config.resize_maps, RULE, self.kind.value, fraction]
-        return hash_value([self._keys[name], *how])
+        return hash_value([self._keys[name], *how, *self.resolution.map_facts])
 
     def complete(self) -> int:
         """Makes and checks the maps that are missing, and scores their images; returns how many were missing.
@@ -292,7 +296,7 @@ class _Maps:
         eye, looks = self._open_eye(), list_looks(flip=self._config.flip, scales=self._config.scales)
 
         def see(sample: Sample) -> tuple[Sample, tuple[int, int], list[Any]]:
-            image = load_image(sample.image)
+            image = self.resolution.show(load_image(sample.image))
             return sample, image.shape[:2], [eye.ready(look.view(image)) for look in looks]
 
         seen = map_threads(see, samples, workers=self._config.workers)
@@ -319,7 +323,7 @@ class _Maps:
         except UserError as error:
             return _Settled(row, problem=str(error))
         of_map = self.kind is not ImageScore.model
-        score = image_score(fitted, self.kind, self._config.score_fraction) if of_map else None
+        score = image_score(fitted, self.kind, self._config.score_fraction, row.score) if of_map else None
         if sample.id not in self.rows:
             path = row.map or self._store.save(sample.id, anomaly_map)
             row = replace(row, map=path, size=list(anomaly_map.shape))
@@ -376,7 +380,7 @@ class _Maps:
         if self._config.engine is not Engine.streaming:
             return {}
         contents = self._ranks.once(lambda: hash_samples(self.samples))
-        how = [self._config.shown_resolution(), RULE]
+        how = [self._config.shown_resolution(), RULE, *self.resolution.map_facts, *self.resolution.mask_facts]
         return {s.id: hash_value([self._keys[s.id], one, *how]) for s, one in zip(self.samples, contents, strict=True)}
 
     def resized(self) -> list[str]:
@@ -385,5 +389,7 @@ class _Maps:
             return []
         sizes = {sample.id: (read_size(sample.image), tuple(self.rows[sample.id].size)) for sample in self.samples}
         return sorted(
-            name for name, (native, size) in sizes.items() if size not in ((), native, self.resolution.target(native))
+            name
+            for name, (native, size) in sizes.items()
+            if size != () and size not in self.resolution.expected(native)
         )

@@ -61,6 +61,11 @@ class EvalExpertConfig(ScoringConfig):
             raise UserError(
                 f"flip= and scales= change what an expert sees; '{self.expert}' does not go by pixels alone."
             )
+        if self.input_size is not None and parse_expert(self.expert)[0] not in SEES_PIXELS:
+            raise UserError(
+                f"input_size= changes what an expert sees; '{self.expert}' does not go by pixels alone. With the other "
+                f"settings of convention={self.convention}: input_size=null crop=null."
+            )
 
 
 def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
@@ -208,7 +213,11 @@ def pass_rates(
 
 def _log_table(result: dict[str, Any]) -> None:
     log.info(
-        "%-20s%s%16s%16s", "percent", "".join(f"{name:>14}" for name in COLUMNS), "normals passed", "anomal. passed"
+        "%-20s%s%16s%16s  convention",
+        "percent",
+        "".join(f"{name:>14}" for name in COLUMNS),
+        "normals passed",
+        "anomal. passed",
     )
     for category, values in [*result["categories"].items(), ("mean", result["mean"])]:
         gate = result["gate"].get(category, {})
@@ -217,4 +226,4 @@ def _log_table(result: dict[str, Any]) -> None:
         shown = "".join(f"{format_figure(cell, 2):>14}" for cell in cells) + "".join(
             f"{format_figure(rate, 2):>16}" for rate in rates
         )
-        log.info("%-20s%s", category, shown)
+        log.info("%-20s%s  %s", category, shown, result["convention"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from data.files import write_json, write_text
-from data.sample import Sample, load_image
+from data.sample import ImageArray, Sample, load_image
 from eval.metrics.figures import TITLES, format_figure
+from eval.metrics.thresholds import LEGACY_WARNING
 from eval.report.cases import GalleryConfig, draw_case
 from eval.report.facts import read_versions
 from eval.report.page import page_environment
@@ -28,6 +29,7 @@ SECTIONS = {
 EACH = 4  # cases a section
 NAMED = 8  # samples that a note names
 RESULT = "report.json"
+MASKS = {"nearest": "take the nearest pixel", "bilinear": "are bilinear, then above 0.5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,12 @@ class _Scored:
 
 
 def write_segmentation_report(
-    out: Path, summary: dict[str, Any], samples: Sequence[Sample], scores: Mapping[str, float], load: LoadScored
+    out: Path,
+    summary: dict[str, Any],
+    samples: Sequence[Sample],
+    scores: Mapping[str, float],
+    load: LoadScored,
+    show: Callable[[ImageArray], ImageArray] = lambda image: image,
 ) -> None:
     """Writes the four files.
 
@@ -48,6 +55,7 @@ def write_segmentation_report(
         samples: What was evaluated.
         scores: Sample id → image score.
         load: Decodes map and mask of a sample.
+        show: The part of an image that map and mask are of.
     """
     write_json(out / "results.json", results_of(summary))
     columns = {name: title for name, title in TITLES.items() if name in summary["mean"]}
@@ -57,7 +65,7 @@ def write_segmentation_report(
         "versions": read_versions(),
         "notes": describe_settings(summary),
     }
-    gallery = _gallery(summary, samples, scores, load)
+    gallery = _gallery(summary, samples, scores, load, show)
     pages = page_environment(figure=format_figure)
     page = pages.get_template("segmentation.html.j2").render(facts=facts, columns=columns, gallery=gallery)
     text = pages.get_template("segmentation.md.j2").render(facts=facts, columns=columns)
@@ -68,7 +76,7 @@ def write_segmentation_report(
 
 def results_of(summary: dict[str, Any]) -> dict[str, Any]:
     """The figures that other tools read: `mean` and `categories`, in percent."""
-    names = [*METRICS, "pixel_iou"] if "pixel_iou" in summary["mean"] else METRICS
+    names = [*METRICS, *(name for name in summary["mean"] if name not in METRICS)]
     categories = {
         category: {name: values[name] for name in names} for category, values in summary["categories"].items()
     }
@@ -83,11 +91,13 @@ def describe_settings(summary: dict[str, Any]) -> list[str]:
         "maximum": f"the greatest value of its map at {where}",
         "top_mean": f"the mean of the greatest {100 * config['score_fraction']:g} % of its map at {where}",
         "model": "what the model or expert itself says",
+        "half": f"the mean of what the model or expert says and the greatest value of its map at {where}",
     }[summary["image_score"]]
     notes = [
+        f"Convention: {summary['convention']}.",
         f"Resolution: {summary['resolution']}"
         + (
-            "; masks take the nearest pixel, maps bilinear or area averages."
+            f"; masks {MASKS[config['mask_rule']]}, maps bilinear or area averages."
             if summary["resolution"] != "native"
             else "."
         ),
@@ -102,6 +112,16 @@ def describe_settings(summary: dict[str, Any]) -> list[str]:
         ]
         width = f"{max(widths):.2g} points at most" if widths else "none: no category has a value"
         notes.append(f"Engine: streaming; the exact figures lie within brackets, width {width}.")
+    if "pixel_aupro_legacy" in summary["mean"]:
+        notes.append(f"{LEGACY_WARNING}.")
+    if config["crop"]:
+        notes.append(f"Images resized to {config['input_size']} px; the central {config['crop']} px are measured.")
+    if config["smoothing"]:
+        notes.append(f"Maps smoothed with a standard deviation of {config['smoothing']:g} px.")
+    if config["spro_limit"] is not None:
+        notes.append(f"AU-sPRO up to a false-positive rate of {config['spro_limit']:g}, with the dataset's areas.")
+    if config["per_object"]:
+        notes.append("Object metrics: an object scores as its worst view, and is anomalous if one of its views is.")
     if vanished := summary["vanished_masks"]:
         notes.append(f"Defects too small for the resolution, no pixel left ({len(vanished)}): {_some(vanished)}.")
     if resized := summary.get("resized_maps"):
@@ -118,7 +138,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _gallery(
-    summary: dict[str, Any], samples: Sequence[Sample], scores: Mapping[str, float], load: LoadScored
+    summary: dict[str, Any],
+    samples: Sequence[Sample],
+    scores: Mapping[str, float],
+    load: LoadScored,
+    show: Callable[[ImageArray], ImageArray],
 ) -> list[dict[str, Any]]:
     thresholds = {name: values["image_f1_threshold"] or 0.0 for name, values in summary["categories"].items()}
     scored = [_Scored(s, scores[s.id], _finite(scores[s.id]) - _finite(thresholds[s.category])) for s in samples]
@@ -128,18 +152,24 @@ def _gallery(
     chosen = {"found": defective[:EACH], "missed": missed, "alarms": normal[:EACH]}
     tops = {name: max(_finite(scores[s.id]) for s in samples if s.category == name) for name in summary["categories"]}
     return [
-        {"title": title, "about": about, "cases": [_show(case, summary, tops, load) for case in chosen[key]]}
+        {"title": title, "about": about, "cases": [_show(case, summary, tops, load, show) for case in chosen[key]]}
         for key, (title, about) in SECTIONS.items()
         if chosen[key]
     ]
 
 
-def _show(case: _Scored, summary: dict[str, Any], tops: Mapping[str, float], load: LoadScored) -> dict[str, Any]:
+def _show(
+    case: _Scored,
+    summary: dict[str, Any],
+    tops: Mapping[str, float],
+    load: LoadScored,
+    show: Callable[[ImageArray], ImageArray],
+) -> dict[str, Any]:
     """Texts and pictures; the map is coloured from its own least value to the category's greatest image score."""
     sample, scored = case.sample, load(case.sample)
     anomaly_map = np.nan_to_num(scored.anomaly_map.astype(np.float64))
     height, width = anomaly_map.shape
-    image = load_image(sample.image)
+    image = show(load_image(sample.image)) if summary["config"]["crop"] else load_image(sample.image)
     if image.shape[:2] != (height, width):
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     low = float(anomaly_map.min())

@@ -33,6 +33,7 @@ class Ours:
         weights: Which model.
         shots: Normal images that the model saw of a product.
         resolution: At which it was measured.
+        convention: By whose rules pixels were measured; empty where that is no question.
         definition: What the figures mean.
         missing: What is missing and which command gets it; empty when nothing is.
         title: Name of a row that the paper lacks.
@@ -43,6 +44,7 @@ class Ours:
     weights: str = ""
     shots: int = 0
     resolution: str = ""
+    convention: str = ""
     definition: str = ""
     missing: str = ""
     title: str = ""
@@ -118,6 +120,11 @@ class Comparison:
         """Rows with at least one figure of ours."""
         return sum(any(cell.ours is not None for cell in line.cells.values()) for line in self.lines.values())
 
+    @property
+    def has_conventions(self) -> bool:
+        """Whether it matters by whose rules its figures were measured."""
+        return any("convention" in line.ours for line in self.lines.values())
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, with the differences."""
         plain = asdict(self)
@@ -148,6 +155,10 @@ def compare(table: PublishedTable, ours: Mapping[str, Ours], pairs: Sequence[Pai
             else {}
         )
         lines[name] = Line(row.title if row else mine.title or name, cells, paper, _protocol(mine), mine.missing)
+    for name, row in table.anchors.items():
+        cells = {column: Cell(None, row.values[column]) for column in table.columns}
+        told = {"shots": str(row.shots), "resolution": "not stated", "weights": row.weights, "definition": row.source}
+        lines[name] = Line(row.title, cells, told, {}, "")
     return Comparison(table.key, table.title, table.source, table.columns, lines, table.notes, table.digits, pairs)
 
 
@@ -157,6 +168,7 @@ def _protocol(mine: Ours) -> dict[str, str]:
     return {
         "shots": str(mine.shots),
         "resolution": mine.resolution,
+        **({"convention": mine.convention} if mine.convention else {}),
         "weights": mine.weights,
         "definition": mine.definition,
     }
@@ -177,9 +189,14 @@ def format_cell(cell: Cell, digits: int) -> str:
 
 def format_comparison(comparison: Comparison) -> str:
     """The table for a terminal: `ours | paper | Δ` a cell, then protocols, what is missing, and notes."""
-    head = ["", *comparison.columns.values()]
+    by = comparison.has_conventions
+    head = ["", *comparison.columns.values(), *(["Our convention"] if by else [])]
     rows = [
-        [line.title, *[format_cell(cell, comparison.digits) for cell in line.cells.values()]]
+        [
+            line.title,
+            *[format_cell(cell, comparison.digits) for cell in line.cells.values()],
+            *([line.ours.get("convention", "–")] if by else []),
+        ]
         for line in comparison.lines.values()
     ]
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]

@@ -8,17 +8,17 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import in_any_case
 from data.readers.downloads import how_to_get
+from eval.conventions.measure import MeasureConfig
 from eval.gains.bootstrap import BootstrapConfig
 from eval.metrics.pixels import Engine
 from eval.mmad.prompt import WordingConfig
-from models.device import DeviceConfig
 
 TRAIN = "python -m scripts.run_all preset=paper data=paper run_dir=RUN trains one; then give run=RUN"
 
 
 @dataclass(kw_only=True, slots=True)
-class ReproduceConfig(DeviceConfig):
-    """Which table, and what there is to make it from; where models run as `DeviceConfig` says.
+class ReproduceConfig(MeasureConfig):
+    """Which table, and what there is to make it from; by which convention is measured as `MeasureConfig` says.
 
     Attributes:
         table: `eiad.1` to `eiad.7`, `velm.1` to `velm.5`, or `all`.
@@ -32,7 +32,6 @@ class ReproduceConfig(DeviceConfig):
             `scripts.eval_classification` a dataset (`DIR/mvtec_ac`, …).
         out: Folder for the results; what is there is not computed again.
         engine: Of the pixel metrics.
-        resolution: Of the pixel metrics: `native`, or a side in pixels.
         categories: Only these, of the segmentation datasets; empty keeps all.
         mode: How MMAD's answers are got and scored: `mmad-compat` (as published), `generate` or `likelihood`.
         wording: Texts of MMAD's turns.
@@ -52,7 +51,6 @@ class ReproduceConfig(DeviceConfig):
     classified: dict[str, str] = field(default_factory=dict)
     out: str = "outputs/reproduce"
     engine: Engine = Engine.exact
-    resolution: str = "native"
     categories: list[str] = field(default_factory=list)
     mode: str = "mmad-compat"
     wording: WordingConfig

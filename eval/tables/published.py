@@ -26,6 +26,7 @@ class PublishedRow:
         shots: Normal images that the model is shown of a product; None where not stated.
         values: Figures by column, None where the paper prints none.
         is_part: Whether it is a category of a method, whose `mean` row speaks for it.
+        source: Where its figures are printed, if not in the table's paper.
     """
 
     title: str
@@ -33,6 +34,7 @@ class PublishedRow:
     shots: int | None
     values: dict[str, float | None]
     is_part: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class PublishedTable:
         misprints: Row → column → what the authors' own predictions give where the table prints another figure.
         dataset: Reader of the dataset, where the table says it.
         digits: Digits that are shown after the point.
+        anchors: Later methods' rows, which stand beside the table's own and are printed only.
     """
 
     key: str
@@ -64,6 +67,7 @@ class PublishedTable:
     misprints: dict[str, dict[str, float]] = field(default_factory=dict)
     dataset: str = ""
     digits: int = 1
+    anchors: dict[str, PublishedRow] = field(default_factory=dict)
 
 
 @cache
@@ -86,6 +90,7 @@ def load_published() -> dict[str, PublishedTable]:
                 misprints,
                 facts.get("dataset", ""),
                 facts.get("digits", 1),
+                _anchors(facts),
             )
     return tables
 
@@ -119,6 +124,19 @@ def _single_rows(facts: dict[str, Any]) -> dict[str, PublishedRow]:
             dict(zip(facts["columns"], row["values"], strict=True)),
         )
         for name, row in facts.get("rows", {}).items()
+    }
+
+
+def _anchors(facts: dict[str, Any]) -> dict[str, PublishedRow]:
+    return {
+        name: PublishedRow(
+            row["title"],
+            str(row["weights"]),
+            facts["shots"],
+            dict(zip(facts["columns"], row["values"], strict=True)),
+            source=row["source"],
+        )
+        for name, row in facts.get("anchors", {}).items()
     }
 
 

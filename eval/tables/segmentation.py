@@ -8,6 +8,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.source import DataConfig, Source
+from eval.conventions.named import ImageScore
 from eval.gains.evaluations import Evaluation, compare_evaluations
 from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
@@ -47,6 +48,7 @@ def reproduce_segmentation(config: ReproduceConfig, table: PublishedTable, datas
                 values={column: summary["mean"][column] for column in table.columns},
                 weights=_weights(config, summary),
                 resolution=summary["resolution"],
+                convention=summary["convention"],
                 definition=_definition(summary),
                 title=method,
             )
@@ -100,6 +102,7 @@ def reproduce_ablation(config: ReproduceConfig, table: PublishedTable) -> Compar
             values=values,
             weights=_weights(config, last) if last else "",
             resolution=last["resolution"] if last else "",
+            convention=last["convention"] if last else "",
             definition=_definition(last) if last else "",
             missing=" ".join(missing),
         )
@@ -153,7 +156,10 @@ def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) 
         raise UserError(
             f"{CHECKPOINTS.get(method, 'Anomaly maps are missing. ')}{how} +maps.{method}=DIR, maps in DIR/{dataset}."
         )
-    settings = _settings(config, dataset, root, method, maps=str(Path(folder) / dataset), name=method)
+    changes: dict[str, Any] = {"maps": str(Path(folder) / dataset), "name": method}
+    if config.image_score in (ImageScore.model, ImageScore.half):
+        changes["image_score"] = ImageScore.auto  # of maps alone nobody knows what their model says of an image
+    settings = _settings(config, dataset, root, method, **changes)
     return Evaluation(evaluate_segmentation(settings), Path(settings.out))
 
 
@@ -165,12 +171,11 @@ def _settings(config: ReproduceConfig, dataset: str, root: Path, row: str, **cha
         categories=config.categories,
         out=str(Path(config.out) / "segmentation" / dataset / row),
         engine=config.engine,
-        resolution=config.resolution,
         device=config.device,
         precision=config.precision,
         batch_size=config.batch_size,
         allow_extra_maps=False,
-        **changes,
+        **(config.measure() | {"convention": config.convention} | changes),
     )
 
 

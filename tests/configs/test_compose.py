@@ -158,3 +158,11 @@ def test_the_papers_questions_come_from_its_four_sources() -> None:
     cfg = compose_config("build_ddqa", "data=paper", "run_dir=r")
     sources, _ = resolve(to_dataclass(cfg, DDQAConfig))
     assert [source.reader for source in sources] == ["bsdata", "pd_real", "real_iad", "vision"]
+
+
+@pytest.mark.parametrize("convention", sorted(path.stem for path in (CONFIGS / "convention").glob("*.yaml")))
+@pytest.mark.parametrize("name", ["eval_segmentation", "eval_expert", "reproduce"])
+def test_a_convention_sets_its_values_and_each_can_be_overridden(name: str, convention: str) -> None:
+    assert compose_dataclass(name, f"convention={convention}").shown_convention() == convention
+    changed = compose_dataclass(name, f"convention={convention}", "resolution=96", "score_fraction=0.02")
+    assert changed.shown_convention() == f"{convention} with resolution=96, score_fraction=0.02"

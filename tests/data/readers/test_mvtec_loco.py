@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import cv2
@@ -6,7 +7,7 @@ import pytest
 
 from data.errors import UserError
 from data.masks import mask_defects
-from data.readers.mvtec_loco import read_mvtec_loco
+from data.readers.mvtec_loco import read_mvtec_loco, saturation_areas
 from data.sample import load_image, load_mask
 from data.source import Source, load_samples
 
@@ -66,3 +67,38 @@ def test_a_torn_config_is_named(write_tree) -> None:
     (root / "pushpins/defects_config.json").write_text('[{"defect_name": "x"')
     with pytest.raises(UserError, match=r"Not valid JSON: .*defects_config\.json"):
         read_mvtec_loco(root)
+
+
+def entry(value: int = 255, area: object = 1.0, relative: object = True) -> dict[str, object]:
+    return {"defect_name": "x", "pixel_value": value, "saturation_threshold": area, "relative_saturation": relative}
+
+
+def test_saturation_areas_are_pixels_or_shares(write_tree) -> None:
+    root = write_tree("mvtec_loco")
+    config = root / "pushpins/defects_config.json"
+    samples = {s.id: s for s in read_mvtec_loco(root)}
+    sample = samples["mvtec_loco/pushpins/test/logical_anomalies/000.png"]
+    for area, relative, expected in ((1.0, True, 16), (0.4, True, 6), (0.01, True, 1), (5, False, 5), (99, False, 16)):
+        config.write_text(json.dumps([entry(255, area, relative), entry(251, 2, False)]))
+        (first, found), (second, other) = saturation_areas(sample)
+        assert (first.sum(), found, second.sum(), other) == (16, expected, 16, 2)
+        assert first[4, 6] and second[14, 6] and not (first & second).any()
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([entry(255)], r"defects_config\.json does not fit .*001\.png: the mask has pixel values \[251\]"),
+        ([entry(255, 1.5), entry(251)], "No saturation areas in"),
+        ([entry(255, 0, False), entry(251)], "No saturation areas in"),
+        ([{"defect_name": "x", "pixel_value": 255}], "No saturation areas in"),
+        (None, "No saturation areas at"),
+    ],
+)
+def test_saturation_areas_that_do_not_fit_are_named(write_tree, entries, message: str) -> None:
+    root = write_tree("mvtec_loco")
+    (sample,) = [s for s in read_mvtec_loco(root) if s.id == "mvtec_loco/pushpins/test/logical_anomalies/000.png"]
+    config = root / "pushpins/defects_config.json"
+    config.unlink() if entries is None else config.write_text(json.dumps(entries))
+    with pytest.raises(UserError, match=message):
+        saturation_areas(sample)

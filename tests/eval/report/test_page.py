@@ -56,6 +56,7 @@ def test_a_hostile_category_stays_one_cell_of_the_report() -> None:
     facts = {
         "name": "zero-shot",
         "images": {"total": 2, "normal": 1},
+        "convention": "ours",
         "resolution": "native",
         "engine": "exact",
         "categories": {name: row},
@@ -65,7 +66,7 @@ def test_a_hostile_category_stays_one_cell_of_the_report() -> None:
     }
     environment = page_environment(figure=lambda value, digits=1: f"{value:.{digits}f}")
     text = environment.get_template("segmentation.md.j2").render(facts=facts, columns={"pixel_auroc": "Pixel AUROC"})
-    assert r"| nut\|\<b\>\`x\` # Owned | 1 | 50.00 |" in text
-    assert "| Category | Images | Pixel AUROC |\n|---|---:|---:|\n" in text
+    assert r"| nut\|\<b\>\`x\` # Owned | ours | 1 | 50.00 |" in text
+    assert "| Category | Convention | Images | Pixel AUROC |\n|---|---|---:|---:|\n" in text
     assert r"- see \[this\](http\://evil)" in text and r"no \| defect" in text
     assert not [line for line in text.splitlines() if line.startswith("# Owned")]

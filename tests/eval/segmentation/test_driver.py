@@ -23,8 +23,9 @@ from data.ranks import Ranks
 from data.run import Run
 from data.sample import ImageArray, Sample, load_image
 from data.source import DataConfig, Listing, Source, load_samples
+from eval.conventions.named import AuproRule, ImageScore, MaskRule
 from eval.metrics.pixels import Engine
-from eval.segmentation.config import ImageScore, SegmentationConfig
+from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
 from eval.segmentation.expert import EvalExpertConfig, evaluate_expert
 from eval.segmentation.prompts import TextSource
@@ -34,6 +35,7 @@ from models.experts.store import write_gates
 ROOT = Path(__file__).resolve().parents[3]
 KINDS = ("run", "maps", "expert")
 IMAGES = 12
+CONVENTION = {"mask_rule": MaskRule.bilinear, "aupro_rule": AuproRule.legacy, "ader_figures": True}
 
 
 def redness(image: ImageArray) -> np.ndarray:
@@ -110,6 +112,7 @@ def bench(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         {"image_score": ImageScore.maximum, "resolution": "8"},
         {"image_score": ImageScore.top_mean, "score_fraction": 0.1, "resolution": "16"},
         {"image_score": ImageScore.maximum, "engine": Engine.streaming, "iou_threshold": 0.4},
+        {"image_score": ImageScore.maximum, "resolution": "16", "smoothing": 1.0, **CONVENTION},
     ],
 )
 def test_the_same_maps_give_the_same_figures_wherever_they_come_from(bench: Bench, changes: dict[str, Any]) -> None:
@@ -165,6 +168,59 @@ def test_a_look_at_a_part_or_another_score_asks_no_model(bench: Bench, kind: str
     bench.evaluate(kind, resolution="16", engine=Engine.streaming)
     assert bench.evaluate(kind)["categories"] == whole["categories"]
     assert bench.eye.looked == IMAGES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"smoothing": 2.0},
+        {"mask_rule": MaskRule.bilinear, "resolution": "13"},
+        {"input_size": 24, "crop": 16},
+        {"image_score": ImageScore.maximum, "smoothing": 2.0},
+    ],
+)
+def test_conventions_never_mix(bench: Bench, kind: str, changes: dict[str, Any]) -> None:
+    """What one convention made or counted is not taken for another's, and each finds its own again."""
+    engine = Engine.streaming
+    plain = bench.evaluate(kind, engine=engine)
+    other = bench.evaluate(kind, engine=engine, **changes)
+    assert other["categories"] != plain["categories"]
+    assert other["convention"].startswith("ours with ") and plain["convention"] == "ours"
+    assert other["categories"] == bench.evaluate(kind, out="fresh", engine=engine, **changes)["categories"]
+    again = bench.evaluate(kind, engine=engine)
+    assert again["categories"] == plain["categories"]
+
+
+@pytest.mark.parametrize("kind", ["run", "expert"])
+def test_only_what_is_shown_costs_a_look(bench: Bench, kind: str) -> None:
+    bench.evaluate(kind)
+    bench.evaluate(kind, smoothing=2.0, image_score=ImageScore.half, **CONVENTION)
+    assert bench.eye.looked == IMAGES
+    bench.evaluate(kind, input_size=24, crop=16)
+    assert bench.eye.looked == 2 * IMAGES
+    with pytest.raises(UserError, match="'oracle' does not go by pixels alone"):
+        evaluate_expert(EvalExpertConfig(expert="oracle", convention="dinomaly", input_size=448, crop=392))
+
+
+def test_half_of_what_is_said_and_half_of_the_map(bench: Bench) -> None:
+    found = {}
+    for kind in (ImageScore.model, ImageScore.maximum, ImageScore.half):
+        bench.evaluate("run", image_score=kind)
+        found[kind] = bench.scores("run")
+    for name, score in found[ImageScore.half].items():
+        assert score == pytest.approx((found[ImageScore.model][name] + found[ImageScore.maximum][name]) / 2)
+
+
+def test_a_report_says_whose_rules_it_follows(bench: Bench) -> None:
+    bench.evaluate("maps", convention="saa", resolution="16", image_score=ImageScore.maximum, **CONVENTION)
+    folder = bench.folder / "maps" / "out"
+    markdown, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    label = "saa with resolution=16, mask_rule=bilinear, aupro_rule=legacy, ader_figures=True"
+    assert f"| tile | {label} |" in markdown and label in page
+    assert "is not comparable with the exact AUPRO beside it" in markdown and "AUPRO, legacy" in page
+    mean = json.loads((folder / "results.json").read_text())["mean"]
+    assert {"pixel_aupro", "pixel_aupro_legacy", "pixel_miou_max", "pixel_f1_mean"} <= mean.keys()
 
 
 @pytest.mark.parametrize("kind", ["run", "expert"])

@@ -12,8 +12,9 @@ import pytest
 
 from data.errors import UserError
 from data.source import DataConfig, Source, load_samples
+from eval.conventions.named import AuproRule, ImageScore
 from eval.metrics.pixels import Engine
-from eval.segmentation.config import ImageScore, SegmentationConfig
+from eval.segmentation.config import SegmentationConfig
 from eval.segmentation.evaluate import evaluate_segmentation
 from tests.data.readers.conftest import TREES  # type: ignore[import-not-found]
 from tests.eval.conftest import SIZE, make_dataset  # type: ignore[import-not-found]
@@ -69,7 +70,7 @@ def test_results_and_report(folder: Path) -> None:
     assert summary["map_files"] == {".npy": 4, ".tiff": 4, ".png": 4}
     page = (folder / "out" / "report.html").read_text()
     assert "washer" in page and "native resolution" in page
-    assert "| washer | 6 |" in (folder / "out" / "report.md").read_text()
+    assert "| washer | ours | 6 |" in (folder / "out" / "report.md").read_text()
     assert len((folder / "out" / "images.jsonl").read_text().splitlines()) == 12
 
 
@@ -205,7 +206,11 @@ def test_what_does_not_go_together(folder: Path) -> None:
         ({"dataset": ""}, "belong together"),
         ({"flip": True}, "go with run="),
         ({"image_score": ImageScore.model}, "needs a model"),
+        ({"image_score": ImageScore.half}, "needs a model"),
         ({"aupro_limit": 0.0}, "aupro_limit"),
+        ({"aupro_rule": AuproRule.legacy, "engine": Engine.streaming}, "engine=exact"),
+        ({"spro_limit": 0.05}, "needs dataset=mvtec_loco"),
+        ({"per_object": True}, "names no object"),
         ({"maps": str(folder / "none")}, "No folder of anomaly maps"),
         ({"maps": str(folder / "set")}, "same folder"),
     ]:

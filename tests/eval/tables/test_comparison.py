@@ -27,7 +27,9 @@ def test_differences() -> None:
 
 def test_what_is_missing_is_said_and_the_published_row_stays() -> None:
     ours = {
-        "theirs": Ours(values={"auroc": 81.5, "ap": 9.0}, weights="w", resolution="native", definition="d"),
+        "theirs": Ours(
+            values={"auroc": 81.5, "ap": 9.0}, weights="w", resolution="native", convention="saa", definition="d"
+        ),
         "other": Ours(missing="Get it: somewhere."),
         "new": Ours(values={"auroc": 1.0}, title="New"),
     }
@@ -39,7 +41,8 @@ def test_what_is_missing_is_said_and_the_published_row_stays() -> None:
         "9.0 | – | –",
         "– | 70.0 | –",
         "Other: not run. Get it: somewhere.",
-        "Theirs, ours: 0-shot; resolution: native; weights: w; definition: d",
+        "Theirs, ours: 0-shot; resolution: native; convention: saa; weights: w; definition: d",
+        "Our convention",
         "Theirs, paper: 1-shot; resolution: not stated; weights: W; definition: mean",
         "1.0 | – | –",
         "- A note.",

@@ -1,3 +1,4 @@
+from eval.tables.comparison import compare, format_comparison
 from eval.tables.published import PublishedRow, contradictions, load_published
 
 KEYS = [f"velm.{number}" for number in range(1, 6)]
@@ -55,3 +56,12 @@ def test_misprints_are_said() -> None:
         "Misprint: DDAD + GPT-4o, bottle, Kappa: printed 86.7; the published predictions give 82.20."
         in load_published()["velm.2"].notes
     )
+
+
+def test_later_methods_stand_beside_a_table_with_their_source() -> None:
+    table = load_published()["eiad.4"]
+    row = table.anchors["anomalyvfm"]
+    assert row.values == {"pixel_auroc": 91.9, "pixel_f1_max": 49.2, "pixel_ap": None}
+    assert "AnomalyVFM" not in " ".join(one.title for one in table.rows.values())
+    text = format_comparison(compare(table, {}))
+    assert "– | 91.9 | –" in text and "its authors' own figures" in text
