@@ -1,0 +1,68 @@
+"""AnoCLIP: features of the value path, 22 views, and an adaptation that knows no order."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.experts.clip.anoclip import AnoClip, AnoClipConfig, views
+from models.experts.clip.backbone import Clip
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray]:
+    """Two images."""
+    random = np.random.default_rng(2)
+    return [random.integers(0, 256, (96, 96, 3), np.uint8) for _ in range(2)]
+
+
+def test_the_map_is_the_smoothed_share_of_the_damaged_texts(clip: Clip, images: list[np.ndarray]) -> None:
+    anoclip = AnoClip(clip, AnoClipConfig(views=False))
+    batch = clip.prepare(images[:1])
+    maps, scores = anoclip.look("screw", batch)
+    texts = anoclip.texts("screw")
+    directions = torch.stack([clip.encode_texts(state).mean(0) for state in (texts.normal, texts.abnormal)])
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    original, values = clip.run_two_paths(clip.tokens(batch), 8)
+    share = (F.normalize(clip.project(clip.normalise(values[0, 1:])), dim=1) @ directions.T).softmax(1)[:, 1]
+    grid = share.view(6, 6)
+    corner = torch.stack([grid[0, 0]] * 4 + [grid[0, 1]] * 2 + [grid[1, 0]] * 2 + [grid[1, 1]]).mean()
+    assert float(maps[0, 0, 0]) == pytest.approx(float(corner), abs=1e-6)
+    assert float(maps[0, 2, 2]) == pytest.approx(float(grid[1:4, 1:4].mean()), abs=1e-6)
+    whole = (F.normalize(clip.project(clip.normalise(original[0, 0])), dim=0) @ directions.T).softmax(0)[1]
+    assert float(scores[0]) == pytest.approx(float(whole), abs=1e-6)
+
+
+def test_22_views_of_which_the_first_is_the_image_and_all_differ(clip: Clip, images: list[np.ndarray]) -> None:
+    batch = clip.prepare(images)
+    seen = views(batch)
+    assert len(seen) == 22
+    assert torch.equal(seen[0], batch)
+    assert all(view.shape == batch.shape for view in seen)
+    assert all(not torch.equal(one, other) for index, one in enumerate(seen) for other in seen[:index])
+    assert torch.equal(seen[9][:, :, :-10, :-10], batch[:, :, 10:, 10:])  # up and to the left by a tenth
+
+
+def test_the_image_score_is_the_mean_over_the_views(clip: Clip, images: list[np.ndarray]) -> None:
+    batch = clip.prepare(images[:1])
+    _, mean = AnoClip(clip, AnoClipConfig()).look("screw", batch)
+    alone = AnoClip(clip, AnoClipConfig(views=False))
+    singles = [float(alone.look("screw", view)[1]) for view in views(batch)]
+    assert float(mean) == pytest.approx(np.mean(singles), abs=1e-6)
+
+
+def test_adaptation_changes_the_map_and_knows_no_order(clip: Clip, images: list[np.ndarray]) -> None:
+    anoclip = AnoClip(clip, AnoClipConfig(views=False, adapt=True))
+    batch = clip.prepare(images)
+    maps, _ = anoclip.look("screw", batch)
+    turned, _ = anoclip.look("screw", batch.flip(0))
+    torch.testing.assert_close(maps, turned.flip(0), atol=1e-6, rtol=0)
+    plain, _ = AnoClip(clip, AnoClipConfig(views=False)).look("screw", batch)
+    assert (maps - plain).abs().max() > 1e-4
+
+
+def test_corners_of_the_grid_are_corners_of_the_map(clip: Clip) -> None:
+    grid = torch.arange(36.0).view(6, 6)
+    grown = AnoClip(clip, AnoClipConfig()).enlarge(grid, (50, 80))
+    assert grown.shape == (50, 80)
+    assert (grown[0, 0], grown[0, -1], grown[-1, 0], grown[-1, -1]) == pytest.approx((0, 5, 30, 35))
