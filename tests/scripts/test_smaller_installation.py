@@ -13,10 +13,11 @@ LEFT_OUT = {
     "wandb",
     "accelerate",
     "diffusers",
+    "open-clip-torch",
     "openai",
     "tensorboard",
 }
-BLOCKED = ("deepspeed", "swift", "bitsandbytes", "wandb", "diffusers", "openai", "tensorboard")
+BLOCKED = ("deepspeed", "swift", "bitsandbytes", "wandb", "diffusers", "open_clip", "openai", "tensorboard")
 
 
 def names(path: Path) -> set[str]:

@@ -4,10 +4,13 @@ Followed: the two paths (`Clip.run_two_paths`) in all blocks; 462 texts a state,
 cosines without temperature; 3 × 3 mean with replicated border; bilinear with aligned corners; the image score is the
 class token's, averaged over 22 views. With `adapt` each image trains a small adapter of its own (their "+").
 
-Chosen where the paper leaves it open: eight rotations by multiples of 11.25°, eight shifts by a tenth of the side in
-each direction, both with replicated border; the class token's cosines are softmaxed without temperature, too.
-Deliberately different from the public code: AdamW's moments, the adapter and the noise start anew for each image, so
-that no result depends on the order of images.
+As the authors' public code has it, where the paper leaves it open: rotations by multiples of 11.25° and shifts along
+the diagonals by a tenth and a twentieth of the side, with reflected border; the class token's cosines are softmaxed
+without temperature, too; features keep their length in the adapter's sum, and the noise is added to them so.
+
+Deliberately different from that code: AdamW's moments, the adapter and the noise start anew for each image, so that no
+result depends on the order of images; an underscore in a product's name is read as a space; images are resized
+bicubically; the third domain of textures is "surface photo", as in the paper (the code says "surface picture").
 """
 
 from __future__ import annotations
@@ -25,8 +28,7 @@ from models.experts.clip.words import Texts, anoclip_texts
 from models.experts.expert import MapArray
 
 ANGLES = (-45.0, -33.75, -22.5, -11.25, 11.25, 22.5, 33.75, 45.0)  # degrees
-SHIFT = 0.1  # of the side
-SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+SHIFTS = [(far * down, far * right) for far in (0.2, 0.1) for down in (-1, 1) for right in (-1, 1)]  # of half a side
 GREY = (0.299, 0.587, 0.114)
 
 
@@ -39,7 +41,7 @@ class AnoClipConfig:
         adapt: Whether each image trains its adapter first.
         steps: Steps of that training.
         rate: Its learning rate.
-        noise: Standard deviation of the noise on features of length 1.
+        noise: Standard deviation of the noise on projected features.
         seed: Of the adapter's weights and the noise.
     """
 
@@ -75,7 +77,7 @@ class AnoClip(ClipExpert):
         """See `ClipExpert.look`; maps have the grid of patches."""
         clip, pair = self.clip, self.pair(category)
         original, values = clip.run_two_paths(clip.tokens(batch), len(clip.blocks))
-        patches = F.normalize(clip.project(clip.normalise(values[:, 1:])), dim=-1)
+        patches = clip.project(clip.normalise(values[:, 1:]))
         if self.config.adapt:
             prompts = self._all_prompts(category)
             patches = torch.stack([adapt(image, prompts, pair, self.config) for image in patches])
@@ -106,11 +108,11 @@ class AnoClip(ClipExpert):
 def adapt(patches: Tensor, prompts: Tensor, pair: TextPair, config: AnoClipConfig) -> Tensor:
     """One image's patches after its own adapter was trained on them, (P, D) → (P, D).
 
-    The adapter adds what its weights over the prompts say: ½ x + ½ tanh(W x + b) T. Its loss wants clean patches to be
+    The adapter adds what its weights over the prompts say: ½ x + ½ tanh(W x̂ + b) T, x̂ being x at length 1. Its loss wants clean patches to be
     decided (small entropy), noisy ones to be damaged and clean ones sound.
 
     Args:
-        patches: Length 1, (P, D).
+        patches: Projected, of any length, (P, D).
         prompts: All texts, length 1, (T, D).
         pair: The two directions.
         config: Steps, rate, noise and seed.
@@ -124,7 +126,7 @@ def adapt(patches: Tensor, prompts: Tensor, pair: TextPair, config: AnoClipConfi
         optimizer = torch.optim.AdamW([weight, bias], lr=config.rate)
 
         def adapted(features: Tensor) -> Tensor:
-            return features / 2 + torch.tanh(F.linear(features, weight, bias)) @ prompts / 2
+            return features / 2 + torch.tanh(F.linear(F.normalize(features, dim=1), weight, bias)) @ prompts / 2
 
         def log_shares(features: Tensor) -> Tensor:  # (P, 2)
             return (F.normalize(adapted(features), dim=1) @ texts.T).log_softmax(1)
@@ -142,26 +144,19 @@ def adapt(patches: Tensor, prompts: Tensor, pair: TextPair, config: AnoClipConfi
 
 def views(batch: Tensor) -> list[Tensor]:
     """22 views of prepared images: as they are, turned, shifted, mirrored, grey, turned by quarters."""
-    side = round(SHIFT * batch.shape[-1])
-    turned = [_transform(batch, torch.deg2rad(torch.tensor(angle))) for angle in ANGLES]
-    shifted = [_shift(batch, side * down, side * right) for down, right in SHIFTS]
+    turned = [_transform(batch, torch.deg2rad(torch.tensor(angle)), (0.0, 0.0)) for angle in ANGLES]
+    shifted = [_transform(batch, torch.tensor(0.0), shift) for shift in SHIFTS]
     grey = (batch * torch.tensor(GREY).to(batch).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(batch)
     quarters = [batch.rot90(turns, (2, 3)) for turns in (1, 2, 3)]
     return [batch, *turned, *shifted, batch.flip(3), grey, *quarters]
 
 
-def _transform(batch: Tensor, angle: Tensor) -> Tensor:
+def _transform(batch: Tensor, angle: Tensor, shift: tuple[float, float]) -> Tensor:
+    """Turned and shifted (down, right; in half sides), bilinear, border reflected, centres of corner pixels as ±1."""
     cos, sin = angle.cos(), angle.sin()
-    matrix = torch.tensor([[cos, -sin, 0], [sin, cos, 0]]).to(batch).expand(len(batch), 2, 3)
-    grid = F.affine_grid(matrix, list(batch.shape), align_corners=False)
-    return F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _shift(batch: Tensor, down: int, right: int) -> Tensor:
-    height, width = batch.shape[-2:]
-    rows = (torch.arange(height) - down).clamp(0, height - 1)
-    columns = (torch.arange(width) - right).clamp(0, width - 1)
-    return batch[:, :, rows][:, :, :, columns]
+    matrix = torch.tensor([[cos, -sin, shift[1]], [sin, cos, shift[0]]]).to(batch).expand(len(batch), 2, 3)
+    grid = F.affine_grid(matrix, list(batch.shape), align_corners=True)
+    return F.grid_sample(batch, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from data.errors import UserError
 from data.files import hash_file
 from data.sample import ImageArray
 from models.device import choose
-from models.experts.backbone import read_state
+from models.weights.tensors import read_tensors
 
 TEXTS_A_BATCH = 256
 
@@ -201,7 +201,7 @@ def _create(config: ClipConfig, path: Path) -> tuple[Any, Any]:
     if config.model not in open_clip.list_models():
         raise UserError(f"open_clip has no model '{config.model}'. Choose one of open_clip.list_models().")
     model = open_clip.create_model(config.model, load_weights=False, pretrained_text=False)
-    state = read_state(path)
+    state = read_tensors(path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

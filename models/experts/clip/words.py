@@ -32,11 +32,12 @@ def winclip_texts(category: str) -> Texts:
 
 
 def anoclip_texts(category: str) -> Texts:
-    """7 × 66 texts of each state; the domains of textures are others than those of objects."""
+    """7 × 66 texts of each state, without a full stop; the domains of textures are others than those of objects."""
     words = _words()["anoclip"]
     name = readable(category)
     kind = "texture" if any(name == one or name.endswith(f" {one}") for one in words["textures"]) else "object"
-    templates = [text.replace("photo", domain) for domain in words["domains"][kind] for text in words["templates"]]
+    domains = words["domains"][kind]
+    templates = [_in_domain(text.removesuffix("."), domain) for domain in domains for text in words["templates"]]
     return _fill(category, words, templates)
 
 
@@ -51,6 +52,12 @@ def clip_surgery_texts(category: str) -> Texts:
 def readable(category: str) -> str:
     """A category as a noun: `metal_nut` is a metal nut."""
     return category.replace("_", " ").strip()
+
+
+def _in_domain(template: str, domain: str) -> str:
+    """A template about another kind of picture; a domain that begins with a vowel takes "an"."""
+    article = "an" if domain[0] in "aeiou" else "a"
+    return template.replace("a photo", f"{article} {domain}").replace(" photo", f" {domain}")
 
 
 def _fill(category: str, words: dict[str, Any], templates: list[str]) -> Texts:

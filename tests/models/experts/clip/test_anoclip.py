@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.experts.clip.anoclip import AnoClip, AnoClipConfig, views
+from models.experts.clip.anoclip import AnoClip, AnoClipConfig, adapt, views
 from models.experts.clip.backbone import Clip
+from models.experts.clip.expert import TextPair
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,11 @@ def test_22_views_of_which_the_first_is_the_image_and_all_differ(clip: Clip, ima
     assert torch.equal(seen[0], batch)
     assert all(view.shape == batch.shape for view in seen)
     assert all(not torch.equal(one, other) for index, one in enumerate(seen) for other in seen[:index])
-    assert torch.equal(seen[9][:, :, :-10, :-10], batch[:, :, 10:, 10:])  # up and to the left by a tenth
+    shifted, by = seen[12], 0.1 * (batch.shape[-1] - 1)  # down and right by a tenth of the side: looks that far ahead
+    row = batch[0, 0, int(by) : int(by) + 2, 0 + int(by) : int(by) + 2]
+    part = by - int(by)
+    expected = (row * torch.tensor([[1 - part], [part]]) * torch.tensor([1 - part, part])).sum()
+    assert float(shifted[0, 0, 0, 0]) == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_the_image_score_is_the_mean_over_the_views(clip: Clip, images: list[np.ndarray]) -> None:
@@ -66,3 +71,18 @@ def test_corners_of_the_grid_are_corners_of_the_map(clip: Clip) -> None:
     grown = AnoClip(clip, AnoClipConfig()).enlarge(grid, (50, 80))
     assert grown.shape == (50, 80)
     assert (grown[0, 0], grown[0, -1], grown[-1, 0], grown[-1, -1]) == pytest.approx((0, 5, 30, 35))
+
+
+def test_adaptation_keeps_the_length_of_features_as_its_definition_says(clip: Clip) -> None:
+    random = torch.Generator().manual_seed(4)
+    patches, prompts = (
+        torch.randn(5, 24, generator=random) * 7,
+        F.normalize(torch.randn(9, 24, generator=random), dim=1),
+    )
+    pair = TextPair(prompts[0], prompts[1])
+    found = adapt(patches, prompts, pair, AnoClipConfig(steps=1, rate=0.0, seed=3))
+    generator, bound = torch.Generator().manual_seed(3), 24**-0.5
+    weight = torch.rand(9, 24, generator=generator) * 2 * bound - bound
+    bias = torch.rand(9, generator=generator) * 2 * bound - bound
+    unit = patches / patches.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(found, patches / 2 + torch.tanh(unit @ weight.T + bias) @ prompts / 2)

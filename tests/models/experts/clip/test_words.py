@@ -20,6 +20,9 @@ def test_anoclip_has_924_texts_and_other_domains_for_textures() -> None:
         assert any(domain in text for text in texts.normal)
         assert not any(other in text for text in texts.normal)
     assert any("surface photo" in text for text in anoclip_texts("magnetic_tile").normal)
+    assert "an industrial photo of the normal cable" in anoclip_texts("cable").normal
+    assert "a dark industrial photo of a cable with flaw" in anoclip_texts("cable").abnormal
+    assert "a manufacturing image of a damaged cable" in anoclip_texts("cable").abnormal
 
 
 def test_clip_surgery_has_85_templates_a_state() -> None:
