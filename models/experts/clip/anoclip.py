@@ -108,8 +108,8 @@ class AnoClip(ClipExpert):
 def adapt(patches: Tensor, prompts: Tensor, pair: TextPair, config: AnoClipConfig) -> Tensor:
     """One image's patches after its own adapter was trained on them, (P, D) → (P, D).
 
-    The adapter adds what its weights over the prompts say: ½ x + ½ tanh(W x̂ + b) T, x̂ being x at length 1. Its loss wants clean patches to be
-    decided (small entropy), noisy ones to be damaged and clean ones sound.
+    The adapter adds what its weights over the prompts say: ½ x + ½ tanh(W x̂ + b) T, x̂ being x at length 1. Its loss
+    wants clean patches to be decided (small entropy), noisy ones to be damaged and clean ones sound.
 
     Args:
         patches: Projected, of any length, (P, D).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,7 +58,7 @@ def readable(category: str) -> str:
 def _in_domain(template: str, domain: str) -> str:
     """A template about another kind of picture; a domain that begins with a vowel takes "an"."""
     article = "an" if domain[0] in "aeiou" else "a"
-    return template.replace("a photo", f"{article} {domain}").replace(" photo", f" {domain}")
+    return re.sub(r"^a photo|photo", lambda found: f"{article} {domain}" if " " in found[0] else domain, template)
 
 
 def _fill(category: str, words: dict[str, Any], templates: list[str]) -> Texts:
