@@ -1,4 +1,4 @@
-"""python -m scripts.export_maps expert=saa_plus|model=WinClip dataset=mvtec_ad data_root=DIR out=DIR.
+"""python -m scripts.export_maps expert=winclip|model=WinClip dataset=mvtec_ad data_root=DIR out=DIR.
 
 Writes the anomaly maps of a vision expert, or of a model of anomalib, one .npy an image; then score them:
 python -m scripts.eval_segmentation dataset=mvtec_ad data_root=DIR maps=DIR out=DIR

@@ -8,6 +8,7 @@ from data.errors import UserError
 from eval.classification.names import Names
 from models.chat.config import ChatConfig
 from models.device import DeviceConfig
+from models.experts.clip.backbone import ClipConfig
 from models.experts.saa.expert import SAAConfig
 from models.velm.classify import ChoiceMode
 from models.velm.draw import VisualPromptConfig
@@ -38,6 +39,7 @@ class ClassificationConfig(DeviceConfig):
         limit: At most this many images, evenly spread over the listing; null takes all.
         expert: Name of the expert that gates and localises.
         expert_dir: Where it was fitted to; empty is `OUT/expert`, where it is fitted first if it is not there.
+        clip: Which CLIP `winclip`, `anoclip` and `clip_surgery` see with; they need no `expert_dir`.
         saa: Checkpoints of SAA+, which needs no `expert_dir`, and what it is told about classes.
         mllm: `eddm` for the EDDM of `run`, or a checkpoint folder, a hub id, or a server's name of a model.
         run: Run directory, for `mllm=eddm`.
@@ -68,6 +70,7 @@ class ClassificationConfig(DeviceConfig):
     limit: int | None = None
     expert: str = ""
     expert_dir: str = ""
+    clip: ClipConfig = field(default_factory=ClipConfig)
     saa: SAAConfig = field(default_factory=SAAConfig)
     mllm: str = ""
     run: str = ""

@@ -85,7 +85,9 @@ def classify_dataset(config: ClassificationConfig) -> dict[str, Any]:
     check_classes(listing.samples, products, config, classes_path)
     categories = sorted({sample.category for sample in listing.samples})
     trusted = config.trust_remote_code
-    expert = load_expert(config.expert, folder, trust_remote_code=trusted, where=config, saa=config.saa)
+    expert = load_expert(
+        config.expert, folder, trust_remote_code=trusted, where=config, saa=config.saa, clip=config.clip
+    )
     expert.check(categories)
     thresholds = use_calibrations(expert, config.expert, folder, categories)
     references = find_references(config, folder, listing.samples, categories) if uses_reference(config) else {}

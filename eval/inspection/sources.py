@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from data.training.grounding import DescriptionMode
 from eval.segmentation.expert import identify_expert
 from models.eddm.identity import identify_eddm
 from models.eiad import EIAD, EIADConfig, Look, find_mdlm_folder, load_eiad
+from models.experts.clip.backbone import ClipConfig
 from models.experts.expert import Expert
 from models.experts.load import ExpertName, load_expert, parse_expert
 
@@ -30,12 +31,14 @@ class SourceConfig(EIADConfig):
 
     Attributes:
         expert: A vision expert; it needs no run.
-        expert_dir: Where it was fitted to.
+        expert_dir: Where it was fitted to; a zero-shot expert needs none.
+        clip: Which CLIP a zero-shot expert sees with.
         category: Which product of an expert that was fitted on several; of the class descriptions, likewise.
     """
 
     expert: str = ""
     expert_dir: str = ""
+    clip: ClipConfig = field(default_factory=ClipConfig)
     category: str = ""
 
     def check_source(self) -> None:
@@ -63,6 +66,8 @@ class SourceConfig(EIADConfig):
         """
         if self.category:
             return self.category
+        if not known:
+            raise UserError(f"expert={self.expert} judges a product by its name: give it by category=, as a noun.")
         if len(known) != 1:
             raise UserError(
                 f"The expert in {self.expert_dir} was fitted on {len(known)} products: {', '.join(known)}. Name the "
@@ -176,14 +181,18 @@ class ExpertSource:
 
     def __init__(self, config: SourceConfig) -> None:
         self.expert: Expert = load_expert(
-            config.expert, config.expert_dir, trust_remote_code=config.trust_remote_code, where=config
+            config.expert,
+            config.expert_dir,
+            trust_remote_code=config.trust_remote_code,
+            where=config,
+            clip=config.clip,
         )
         self.name, self.folder = config.expert, Path(config.expert_dir)
         self.category = config.product(sorted(self.expert.gates))
         self.expert.check([self.category])
         gate = self.expert.gates[self.category]
         self.threshold, self.pixel, self.bounded = gate.score, gate.pixel, False
-        self.key = identify_expert(config.expert, config.expert_dir, self.category)
+        self.key = identify_expert(config.expert, config.expert_dir, self.category, self.expert)
 
     def ready(self, image: ImageArray) -> None:
         """Nothing: an expert takes images as they are."""

@@ -19,16 +19,17 @@ from eval.metrics.figures import format_figure, mean_known
 from eval.segmentation.config import ScoringConfig
 from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.map_store import MapRow
+from models.experts.clip.backbone import ClipConfig
 from models.experts.expert import Expert, Gate
 from models.experts.frame import Framed
-from models.experts.load import ExpertName, load_expert, parse_expert
+from models.experts.load import ON_CLIP, ExpertName, load_expert, parse_expert
 from models.experts.saa.expert import SAAConfig
 from models.experts.store import EXPERT, GATE, IMAGES, read_expert
 
 NO_PART = (GATE, CALIBRATION, IMAGES)  # files in an expert's folder that its maps do not depend on
 log = logging.getLogger(__name__)
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
-SEES_PIXELS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib)  # alone: these can look at altered images
+SEES_PIXELS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib, *ON_CLIP)  # may look at altered images
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,17 +38,20 @@ class EvalExpertConfig(ScoringConfig):
 
     Attributes:
         expert: Name of the expert; `anomalib` is followed by that of its model, `anomalib:Padim`.
-        expert_dir: Where it was fitted to, or where its maps are; the oracle and SAA+ need none.
+        expert_dir: Where it was fitted to, or where its maps are; the oracle needs none,
+            nor do SAA+ and the experts on CLIP.
         splits: Splits to evaluate; images that the expert was fitted on or its gate set on are left out, and listed.
         out: Output directory: `expert.json`, `results.json`, the report, and the anomaly maps in `maps/`, which
             `expert=precomputed` reads.
         saa: Checkpoints of SAA+, and what it is told about classes, where there is no `expert_dir`.
+        clip: Which CLIP `winclip`, `anoclip` and `clip_surgery` see with.
         trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
 
     expert: str
     expert_dir: str = ""
     saa: SAAConfig = field(default_factory=SAAConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
     trust_remote_code: bool = False
 
     def check(self) -> None:
@@ -77,7 +81,14 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
     config.check()
     ranks = join_ranks()
     trusted = config.trust_remote_code
-    expert = load_expert(config.expert, config.expert_dir, trust_remote_code=trusted, where=config, saa=config.saa)
+    expert = load_expert(
+        config.expert,
+        config.expert_dir,
+        trust_remote_code=trusted,
+        where=config,
+        saa=config.saa,
+        clip=config.clip,
+    )
 
     def prepare() -> Job:
         listing = list_unfitted(config.dataset_source(), config.expert_dir)
@@ -153,9 +164,9 @@ def tell_setting(expert: Expert) -> dict[str, str]:
     return {"setting": setting} if setting else {}
 
 
-def identify_expert(name: str, folder: str, category: str) -> str:
+def identify_expert(name: str, folder: str, category: str, expert: Expert | None = None) -> str:
     """Identity of what an expert knows about one category, which a calibration is of."""
-    return hash_value([expert_digest(name, folder), category])
+    return hash_value([expert_digest(name, folder, expert), category])
 
 
 def use_calibrations(expert: Expert, name: str, folder: str, categories: Sequence[str]) -> dict[str, str]:

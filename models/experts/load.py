@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from data.errors import UserError
 from models.device import DeviceConfig
+from models.experts.clip.backbone import ClipConfig
 from models.experts.expert import Expert, Fitted
 from models.experts.frame import Framed, read_frame
 from models.experts.oracle import OracleExpert
@@ -28,10 +29,14 @@ class ExpertName(StrEnum):
     ddad = "ddad"
     mdlm = "mdlm"
     saa_plus = "saa_plus"
+    winclip = "winclip"
+    anoclip = "anoclip"
+    clip_surgery = "clip_surgery"
     anomalib = "anomalib"
 
 
-UNFITTED = (ExpertName.oracle, ExpertName.saa_plus)  # a folder is no must
+ON_CLIP = (ExpertName.winclip, ExpertName.anoclip, ExpertName.clip_surgery)
+UNFITTED = (ExpertName.oracle, ExpertName.saa_plus, *ON_CLIP)  # a folder is no must
 
 
 def parse_expert(name: str) -> tuple[ExpertName, str]:
@@ -54,15 +59,18 @@ def load_expert(
     trust_remote_code: bool = False,
     where: DeviceConfig | None = None,
     saa: SAAConfig | None = None,
+    clip: ClipConfig | None = None,
 ) -> Expert:
     """Loads a vision expert.
 
     Args:
         name: Which one.
-        folder: Where it was fitted to, or where its maps are; the oracle needs none, SAA+ only for a fitted gate.
+        folder: Where it was fitted to, or where its maps are; the oracle needs none, SAA+ and
+            those on CLIP only for what was fitted of them.
         trust_remote_code: Whether the user's command line allows code that comes with the weights of an EDDM.
         where: Device, and for `mdlm` number format; the others compute in float32. None leaves both open.
         saa: SAA+ without a folder.
+        clip: Which CLIP a zero-shot expert sees with; of one from a folder only another place of its checkpoint.
 
     Raises:
         UserError: If there is no such expert, or the folder is missing or holds another.
@@ -74,6 +82,12 @@ def load_expert(
         from models.experts.saa.expert import SAA  # slow to import
 
         return SAA(saa if where is None or where.device == "auto" else replace(saa, device=where.device))
+    if kind in ON_CLIP:
+        from models.experts.clip.make import load_clip_expert, make_clip_expert  # slow to import
+
+        config = replace(clip or ClipConfig(), device=(where or DeviceConfig()).device)
+        found = load_clip_expert(name, Path(folder), config) if folder else make_clip_expert(name, config)
+        return cast(Expert, found)
     if not folder:
         raise UserError(f"The expert '{name}' needs a folder. Fit it: python -m scripts.fit_expert.")
     path, where = Path(folder), where or DeviceConfig()

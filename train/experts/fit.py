@@ -58,7 +58,7 @@ def _fit(config: FitExpertConfig, folder: Path, uses_validation: bool) -> None:
     used: list[Path] = []
     for category, samples in normals.items():
         holds_out = fitting.learn is not None and not uses_validation
-        fit, held_out = hold_out(samples, config) if holds_out else (samples, [])
+        fit, held_out = hold_out(samples, config) if holds_out or config.shots else (samples, [])
         if fitting.learn is not None:
             started = time.monotonic()
             log.info("%s: fitting on %d normal images", category, len(fit))
@@ -131,10 +131,29 @@ def hold_out(samples: Sequence[Sample], config: FitExpertConfig) -> tuple[list[S
     """
     if len(samples) < 2:
         raise UserError(f"Only {len(samples)} normal image of '{samples[0].category}': one to fit on, one to hold out.")
+    if config.shots:
+        return draw_shots(samples, config)
     count = min(max(1, round(config.gate.held_out * len(samples))), len(samples) - 1)
     chosen = set(random.Random(f"{config.seed} {samples[0].category}").sample(range(len(samples)), count))
     fit = [sample for index, sample in enumerate(samples) if index not in chosen]
     return fit, [samples[index] for index in sorted(chosen)]
+
+
+def draw_shots(samples: Sequence[Sample], config: FitExpertConfig) -> tuple[list[Sample], list[Sample]]:
+    """The shots of a category, and as many of the other normal images as the gate is set on.
+
+    Raises:
+        UserError: If there are not more normal images than shots.
+    """
+    if not 0 < config.shots < len(samples):
+        raise UserError(
+            f"shots={config.shots} of '{samples[0].category}' must be at least 1 and fewer than its {len(samples)} "
+            "normal images, of which one at least sets the gate."
+        )
+    order = list(samples)
+    random.Random(f"{config.seed} {samples[0].category}").shuffle(order)
+    count = max(1, round(config.gate.held_out * len(samples)))
+    return order[: config.shots], order[config.shots :][:count]
 
 
 def set_gate(fitting: Fitting, samples: Sequence[Sample], config: GateConfig) -> Gate:

@@ -10,15 +10,18 @@ from itertools import islice
 from pathlib import Path
 
 from data.errors import UserError
-from data.sample import ImageArray, Sample
+from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
 from models.device import DeviceConfig
 from models.experts.anomalib.expert import AnomalibConfig, AnomalibExpert
+from models.experts.clip.backbone import ClipConfig
+from models.experts.clip.make import make_clip_expert
+from models.experts.clip.winclip import WinClip
 from models.experts.ddad import DDAD, DDADConfig
 from models.experts.expert import Gate, MapArray
 from models.experts.frame import Frame, Framed, list_views, make_frame
 from models.experts.gate import GateConfig
-from models.experts.load import ExpertName, parse_expert
+from models.experts.load import ON_CLIP, ExpertName, parse_expert
 from models.experts.mdlm import MDLMExpert, MDLMExpertConfig
 from models.experts.patchcore import PatchCore, PatchCoreConfig
 from models.experts.precomputed import PrecomputedExpert
@@ -54,6 +57,8 @@ class FitExpertConfig(DeviceConfig):
         categories: Categories to fit; empty fits all.
         train_share: Share of the normal images that is used, evenly spread over the listing: for datasets without a
             training split. The others stay unseen: `scripts.eval_expert` leaves out what an expert was fitted on.
+        shots: Normal images that each category is fitted on, drawn at random by `seed`; 0 takes all. `winclip` stays
+            zero-shot with 0. The gate is set on others.
         validation_splits: Splits with normal and anomalous images for `gate.method=f1_max`.
         out: Where to write the fitted expert; of `precomputed`, the folder that holds the maps.
         gate: How the thresholds are set.
@@ -61,6 +66,7 @@ class FitExpertConfig(DeviceConfig):
         ddad: Sizes of DDAD.
         train_ddad: How DDAD is trained.
         anomalib: Arguments of an anomalib model.
+        clip: Which CLIP a zero-shot expert sees with.
         mdlm: Which run's MDLM, asked how.
         saa: Checkpoints of SAA+, and what it is told about classes.
         seed: Of the choice of the held-out normal images.
@@ -81,6 +87,7 @@ class FitExpertConfig(DeviceConfig):
     splits: list[str] = field(default_factory=lambda: ["train"])
     categories: list[str] = field(default_factory=list)
     train_share: float = 1.0
+    shots: int = 0
     validation_splits: list[str] = field(default_factory=list)
     out: str
     gate: GateConfig = field(default_factory=GateConfig)
@@ -90,6 +97,7 @@ class FitExpertConfig(DeviceConfig):
     anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
     mdlm: MDLMExpertConfig = field(default_factory=MDLMExpertConfig)
     saa: SAAConfig = field(default_factory=SAAConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
     seed: int = 0
     trust_remote_code: bool = False
 
@@ -144,6 +152,8 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
         return _fit_mdlm(config)
     if kind is ExpertName.saa_plus:
         return _fit_saa(SAA(replace(config.saa, device=device(config.saa.device))))
+    if kind in ON_CLIP:
+        return _fit_clip(config, replace(config.clip, device=device(config.clip.device)))
     if kind is ExpertName.precomputed:
         return _fit_precomputed(folder)
     raise UserError(f"expert={config.expert} cannot be fitted. Choose one of: {', '.join(FITTED)}.")
@@ -207,6 +217,25 @@ def _fit_saa(expert: SAA) -> Fitting:
         expert.save(folder, fitted)
 
     return Fitting(None, lambda sample, image: expert.score(sample.category, [image])[0], save)
+
+
+def _fit_clip(config: FitExpertConfig, clip: ClipConfig) -> Fitting:
+    expert = make_clip_expert(config.expert, clip)
+
+    def learn(category: str, samples: Sequence[Sample]) -> None:
+        assert isinstance(expert, WinClip)
+        expert.remember(category, [load_image(sample.image) for sample in samples])
+
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates.clear()
+        expert.gates.update(gates)
+        expert.save(folder, fitted)
+
+    if config.shots and not isinstance(expert, WinClip):
+        raise UserError(f"expert={config.expert} is zero-shot alone, so only its gate is fitted. Leave out shots=.")
+    return Fitting(
+        learn if config.shots else None, lambda sample, image: expert.score(sample.category, [image])[0], save
+    )
 
 
 def _fit_precomputed(maps: Path) -> Fitting:

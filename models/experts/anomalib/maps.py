@@ -23,6 +23,7 @@ from data.processes.lock import held
 from data.sample import ImageArray, Sample, load_image
 from data.source import Source, load_samples
 from models.device import DeviceConfig, choose
+from models.experts.clip.backbone import ClipConfig
 from models.experts.load import load_expert
 from models.experts.map_file import write_map
 from models.experts.saa.expert import SAAConfig
@@ -38,8 +39,9 @@ class ExportConfig:
     Attributes:
         model: Class in `anomalib.models`, for example `WinClip`, `Padim`, `Patchcore`; leave it out with `expert`.
         expert: Name of the expert, instead of a model of anomalib.
-        expert_dir: Where it was fitted to; SAA+ needs none.
+        expert_dir: Where it was fitted to; SAA+ and the experts on CLIP need none.
         saa: Checkpoints of SAA+, and what it is told about classes.
+        clip: Which CLIP `winclip`, `anoclip` and `clip_surgery` see with.
         options: Arguments of its constructor.
         dataset: Name of the reader that knows the dataset's layout.
         data_root: Folder of the dataset.
@@ -56,6 +58,7 @@ class ExportConfig:
     expert: str = ""
     expert_dir: str = ""
     saa: SAAConfig = field(default_factory=SAAConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
     options: dict[str, Any] = field(default_factory=dict)
     dataset: str
     data_root: str
@@ -91,7 +94,7 @@ def _export(config: ExportConfig, root: Path, out: Path) -> Path:
     settings, facts, expert = out / SETTINGS, config.facts(), None
     if config.expert:
         where = DeviceConfig(device=config.device)
-        expert = load_expert(config.expert, config.expert_dir, where=where, saa=config.saa)
+        expert = load_expert(config.expert, config.expert_dir, where=where, saa=config.saa, clip=config.clip)
         expert.check(sorted({sample.category for sample in samples}))
         facts = {"expert": config.expert, "folder": config.expert_dir, "identity": getattr(expert, "identity", "")}
     if settings.is_file() and read_json(settings) != facts:

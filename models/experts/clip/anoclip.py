@@ -62,11 +62,17 @@ class AnoClip(ClipExpert):
     """
 
     name = "anoclip"
+    manner = "AnoCLIP: 462 texts a state, 22 views, zero-shot."
 
     def __init__(self, clip: Clip, config: AnoClipConfig) -> None:
         super().__init__(clip)
         self.config = config
         self._prompts: dict[str, Tensor] = {}
+
+    @property
+    def setting(self) -> str:
+        """See `ClipExpert.setting`."""
+        return f"{super().setting} {'With' if self.config.adapt else 'Without'} adaptation to each image."
 
     def texts(self, category: str) -> Texts:
         """462 texts a state."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 
 from data.errors import UserError
@@ -23,6 +24,12 @@ from models.device import choose
 from models.weights.tensors import read_tensors
 
 TEXTS_A_BATCH = 256
+PUBLISHED = "ViT-B-16-plus-240"
+HUB, HUB_FILE = "timm/vit_base_patch16_plus_clip_240.laion400m_e31", "open_clip_model.safetensors"
+URL = (
+    "https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/"
+    "vit_b_16_plus_240-laion400m_e31-8fb26589.pt"
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -31,8 +38,10 @@ class ClipConfig:
 
     Attributes:
         model: Its name in open_clip.
-        checkpoint: File with its weights: `.safetensors`, or a state dict in a `.pt`.
+        checkpoint: File with its weights, `.safetensors` or a state dict in a `.pt`; empty looks for those of
+            `ViT-B-16-plus-240` (LAION-400M, epoch 31) in the hub's cache.
         image_size: Images are resized to this many pixels square; 0 takes the model's own size.
+        adapt: Whether AnoCLIP trains its adapter on each image first; the others have none.
         batch_size: Images a batch.
         device: `auto`, `cpu`, `cuda` …, see `models.device`.
     """
@@ -40,6 +49,7 @@ class ClipConfig:
     model: str = "ViT-B-16-plus-240"
     checkpoint: str = ""
     image_size: int = 0
+    adapt: bool = False
     batch_size: int = 8
     device: str = "auto"
 
@@ -131,6 +141,7 @@ class Clip:
         if not 1 <= depth <= len(self.blocks):
             raise UserError(f"{self.config.model} has {len(self.blocks)} blocks, not {depth}. Choose another depth.")
         original = tokens
+        block: Any
         for block in self.blocks[:-depth]:
             original = block(original)
         values = original
@@ -182,11 +193,15 @@ def attend_to_values(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor
 
 def _find_checkpoint(config: ClipConfig) -> Path:
     path = Path(config.checkpoint)
+    if not config.checkpoint and config.model == PUBLISHED:
+        cached = try_to_load_from_cache(HUB, HUB_FILE)
+        if isinstance(cached, str):
+            return Path(cached)
     if not config.checkpoint or not path.is_file():
         where = f"No file at {path}." if config.checkpoint else "This expert needs the weights of a CLIP."
         raise UserError(
-            f"{where} Give clip.checkpoint=FILE with the weights of {config.model} (about 0.8 GB for "
-            "ViT-B-16-plus-240, tag laion400m_e31 of open_clip)."
+            f"{where} Give clip.checkpoint=FILE with the weights of {config.model}. Those of {PUBLISHED} "
+            f"(open_clip's tag laion400m_e31) take about 0.8 GB: hf download {HUB} {HUB_FILE}, or {URL}"
         )
     return path
 

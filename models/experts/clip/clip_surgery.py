@@ -27,6 +27,10 @@ class ClipSurgery(ClipExpert):
     """CLIP Surgery between two texts."""
 
     name = "clip_surgery"
+    manner = (
+        "CLIP Surgery in a setting of ours, for none was published: WinCLIP's states in 85 templates, no stretching of "
+        "each map to 0..1, zero-shot."
+    )
     neutral = Gate(0.5, 0.0)  # above 0 a patch is closer to the damaged text than to the sound one
 
     def texts(self, category: str) -> Texts:

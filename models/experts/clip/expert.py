@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import cv2
@@ -16,10 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.files import hash_value
 from data.sample import ImageArray, Sample
 from models.experts.clip.backbone import Clip
 from models.experts.clip.words import Texts
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
+from models.experts.store import read_gates, write_expert, write_gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,39 @@ class ClipExpert:
 
     name: ClassVar[str]
     sees_truth = False
+    manner: ClassVar[str]
     neutral: ClassVar[Gate] = Gate(0.5, 0.5)  # more likely damaged than sound: what a gate is before it is fitted
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
-        self.gates: Mapping[str, Gate] = defaultdict(lambda: self.neutral)
+        self.gates: dict[str, Gate] = defaultdict(lambda: self.neutral)
         self._pairs: dict[str, TextPair] = {}
+
+    @property
+    def identity(self) -> str:
+        """Changes with what its maps depend on: weights and settings, not the memory of a fit."""
+        settings = asdict(self.clip.config)
+        for name in ("checkpoint", "batch_size", "device"):
+            del settings[name]
+        return hash_value([self.name, self.clip.weights_hash, settings])
+
+    @property
+    def setting(self) -> str:
+        """What results say of how it looked: words, input, weights."""
+        clip = self.clip
+        return (
+            f"{self.manner} {clip.config.model} at {clip.side} pixels square, the whole image; "
+            f"weights SHA-256 {clip.weights_hash[:16]}."
+        )
+
+    def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
+        """Writes settings and gates; `fitted` holds the ids of the images that were remembered or a gate was set on."""
+        write_gates(folder, self.gates)
+        write_expert(folder, self.name, asdict(self.clip.config) | {"weights_hash": self.clip.weights_hash}, fitted)
+
+    def restore(self, folder: Path) -> None:
+        """Takes gates, and what is remembered, from what `save` wrote."""
+        self.gates.update(read_gates(folder))
 
     def texts(self, category: str) -> Texts:
         """The words for a category."""

@@ -14,8 +14,9 @@ Shapes: grid (h, w), P = h·w patches; windows of one size (W,), W = (h − k + 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,9 @@ from data.sample import ImageArray
 from models.experts.clip.backbone import Clip
 from models.experts.clip.expert import ClipExpert, damaged
 from models.experts.clip.words import Texts, winclip_texts
+from models.experts.store import category_folder, read_tensors, write_tensors
 
+MEMORY = "shots.safetensors"
 LEAST = 1e-6  # a distance of 0 has no harmonic mean
 
 
@@ -55,6 +58,7 @@ class WinClip(ClipExpert):
     """
 
     name = "winclip"
+    manner = "WinCLIP: 154 and 88 texts, windows of 2 × 2 and 3 × 3 patches."
 
     def __init__(self, clip: Clip, config: WinClipConfig) -> None:
         super().__init__(clip)
@@ -67,6 +71,33 @@ class WinClip(ClipExpert):
     def texts(self, category: str) -> Texts:
         """154 and 88 texts."""
         return winclip_texts(category)
+
+    def check(self, categories: Sequence[str]) -> None:
+        """Refuses categories without shots where others have some; see `Expert.check`."""
+        if self.memories and (missing := sorted(set(categories) - self.memories.keys())):
+            raise UserError(
+                f"This WinCLIP remembers shots of {', '.join(self.memories)} and none of {', '.join(missing)}. Fit it "
+                "for them, too: python -m scripts.fit_expert expert=winclip shots=K."
+            )
+
+    @property
+    def setting(self) -> str:
+        """See `ClipExpert.setting`."""
+        return f"{super().setting} {'With shots.' if self.memories else 'Zero-shot.'}"
+
+    def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
+        """See `ClipExpert.save`."""
+        for category, memory in self.memories.items():
+            write_tensors(folder, category, MEMORY, memory)
+        super().save(folder, fitted)
+
+    def restore(self, folder: Path) -> None:
+        """See `ClipExpert.restore`."""
+        super().restore(folder)
+        for category in self.gates:
+            if (category_folder(folder, category) / MEMORY).is_file():
+                found = read_tensors(folder, category, MEMORY, "memory of shots")
+                self.memories[category] = {scale: known.to(self.clip.device) for scale, known in found.items()}
 
     def remember(self, category: str, images: Sequence[ImageArray]) -> None:
         """Keeps the features of a few normal images: from now on the category is judged with shots.
