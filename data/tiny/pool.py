@@ -26,12 +26,14 @@ class ScenePoolConfig:
         draw_size: Side at which scenes are drawn before they are resized, in pixels.
         crowded_share: Share of scenes with three to seven marks, which teach looking faster than one mark would.
         clutter: Share of the objects with harmless detail, so that not every detail is taken for a mark.
+        wild: Share of the scenes that look like photographs.
     """
 
     count: int = 3000
     draw_size: int = 128
     crowded_share: float = 0.25
     clutter: float = 0.8
+    wild: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def draw_pool(config: ScenePoolConfig, *, size: int, seed: int, first: int = 0, 
         rng = np.random.default_rng((seed, first + index))
         crowded[index] = rng.random() < config.crowded_share
         marked = int(rng.integers(3, 8)) if crowded[index] else None
-        scene = make_scene(rng, config.draw_size, marks=marked, clutter=config.clutter)
+        scene = make_scene(rng, config.draw_size, marks=marked, clutter=config.clutter, wild=config.wild)
         images[index] = resize_image(scene.image, (size, size))
         factor = size / config.draw_size
         marks = []

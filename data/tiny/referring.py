@@ -8,15 +8,16 @@ means every mark. No product, category or image of a dataset occurs here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT, compose_description
 from data.ddqa.regions import REGIONS, region_of
 from data.factory.defects import PAINTERS
-from data.sample import ImageArray, MaskArray
+from data.sample import ImageArray, MaskArray, resize_image
 from data.tiny.scenes import Scene, make_scene
 from data.training.grounding import AugmentConfig, GroundingItem, augment_image, build_prompt
 
@@ -39,6 +40,9 @@ class ReferringConfig:
         denied_share: Share of the scenes with marks of which one sentence denies them: it means all marks too.
         invented_share: Share of the scenes without marks of which one sentence claims one: it means nothing.
         untyped_share: Share of the sentences that say "defect" instead of its type, so that the place must count.
+        draw_size: Side at which scenes are drawn before they are resized, in pixels; None draws them as they are shown.
+        clutter: Share of the objects with harmless detail.
+        wild: Share of the scenes that look like photographs.
         augment: Photometric augmentation.
     """
 
@@ -50,6 +54,9 @@ class ReferringConfig:
     denied_share: float = 0.05
     invented_share: float = 0.3
     untyped_share: float = 0.4
+    draw_size: int | None = None
+    clutter: float = 0.0
+    wild: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -91,10 +98,20 @@ class ReferringScenes:
     def show(self, epoch: int, index: int) -> Scenery:
         """A scene under the symmetry of this epoch, before augmentation."""
         if index not in self._scenes:
-            rng = np.random.default_rng([self.seed, index])
-            self._scenes[index] = make_scene(rng, self._size, marks=int(rng.choice(len(self._shares), p=self._shares)))
+            self._scenes[index] = self._draw(np.random.default_rng([self.seed, index]))
         scene, turn = self._scenes[index], int(np.random.default_rng([self.seed, epoch, index, 0]).integers(8))
         return Scenery(_turn(scene.image, turn), [(mark.defect, _turn(mark.mask, turn)) for mark in scene.marks])
+
+    def _draw(self, rng: np.random.Generator) -> Scene:
+        config, size = self._config, (self._size, self._size)
+        wanted = int(rng.choice(len(self._shares), p=self._shares))
+        side = config.draw_size or self._size
+        scene = make_scene(rng, side, marks=wanted, clutter=config.clutter, wild=config.wild)
+        if side == self._size:
+            return scene
+        masks = [cv2.resize(mark.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5 for mark in scene.marks]
+        marks = [replace(mark, mask=mask) for mark, mask in zip(scene.marks, masks, strict=True) if mask.any()]
+        return replace(scene, image=resize_image(scene.image, size), marks=marks)
 
     def _sentences(
         self, marks: list[tuple[str, MaskArray]], size: tuple[int, int], rng: np.random.Generator

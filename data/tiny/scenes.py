@@ -40,6 +40,7 @@ from data.factory.clutter import add_clutter
 from data.factory.defects import PAINTERS
 from data.factory.placement import PlacedMark, place_mark
 from data.sample import ImageArray
+from data.tiny.wild import photograph, photographed, relight
 
 CLEAN_SHARE = 0.4  # scenes without a mark
 COUNT_SHARES = (0.6, 0.27, 0.13)  # one, two, three marks, of the others
@@ -80,7 +81,9 @@ class Scene:
     shape: str | None
 
 
-def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None, clutter: float = 0.0) -> Scene:
+def make_scene(
+    rng: Generator, size: int = 128, *, marks: int | None = None, clutter: float = 0.0, wild: float = 0.0
+) -> Scene:
     """Draws one random scene, drawn directly at `size`.
 
     Args:
@@ -88,15 +91,19 @@ def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None, clu
         size: Height and width, pixels.
         marks: How many marks to try to paint, at most nine; None draws the number.
         clutter: Probability of harmless detail beyond the usual (`data.factory.clutter`).
+        wild: Probability that the scene looks like a photograph (`data.tiny.wild`) and its marks are of any size.
     """
+    is_wild = bool(wild) and rng.random() < wild
     name = pick(rng, list(COLOURS))
-    pattern = pick(rng, list(PATTERNS))
+    pattern = pick(rng, DRAWN)
     tint = np.asarray(COLOURS[name], np.float32) * np.float32(rng.uniform(0.85, 1.15))
     tint += rng.uniform(-12, 12, 3).astype(np.float32)
     frame = make_frame(rng, size, shift=0.12, scale=rng.uniform(0.85, 1.1))
-    image = PATTERNS[pattern](rng, frame, tint)
+    if is_wild and rng.random() < 0.25:
+        pattern = ROUGH
+    image = photographed(rng, frame, tint) if pattern == ROUGH else PATTERNS[pattern](rng, frame, tint)
     shape = pick(rng, list(SHAPES)) if rng.random() < SILHOUETTE_SHARE else None
-    backing = _plain(rng, size)
+    backing = _backing(rng, frame) if is_wild else _plain(rng, size)
     foreground = np.ones((size, size), bool)
     if shape is not None:
         edge = SHAPES[shape](rng, frame)
@@ -114,11 +121,15 @@ def make_scene(rng: Generator, size: int = 128, *, marks: int | None = None, clu
     glow = light(rng, size, 0.17)
     surface = Surface(image * glow, foreground, backing * glow)
     painted = surface.image.copy()
-    placed = _paint_marks(rng, surface, painted, marks)
-    return Scene(_camera(rng, painted), placed, name, pattern, shape)
+    spread = (0.6, 1.6) if is_wild else (0.8, 1.15)
+    placed = _paint_marks(rng, surface, painted, marks, spread)
+    taken = photograph(rng, relight(rng, painted)) if is_wild else _camera(rng, painted)
+    return Scene(taken, placed, name, pattern, shape)
 
 
-def _paint_marks(rng: Generator, surface: Surface, image: Pixels, wanted: int | None) -> list[PlacedMark]:
+def _paint_marks(
+    rng: Generator, surface: Surface, image: Pixels, wanted: int | None, spread: tuple[float, float]
+) -> list[PlacedMark]:
     if wanted == 0 or (wanted is None and rng.random() < CLEAN_SHARE):
         return []
     marks: list[PlacedMark] = []
@@ -129,7 +140,7 @@ def _paint_marks(rng: Generator, surface: Surface, image: Pixels, wanted: int | 
     for region in rng.permutation(REGIONS).tolist():
         same = wanted is None and marks and rng.random() < 0.4
         defect = marks[0].defect if same else pick(rng, kinds)
-        mark = place_mark(rng, surface, image, defect, region, taken, float(rng.uniform(0.8, 1.15)))
+        mark = place_mark(rng, surface, image, defect, region, taken, float(rng.uniform(*spread)))
         if mark is not None:
             marks.append(mark)
             taken |= cv2.dilate(mark.mask.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
@@ -223,7 +234,10 @@ PATTERNS: dict[str, Callable[[Generator, Frame, Colour], Pixels]] = {
     "pebbled": _pebbled,
     "dotted": _dotted,
     "veined": _veined,
+    "rough": photographed,
 }
+ROUGH = "rough"  # only in wild scenes
+DRAWN = [name for name in PATTERNS if name != ROUGH]
 
 
 def _blob(rng: Generator, frame: Frame) -> Field:
@@ -284,6 +298,14 @@ def _plain(rng: Generator, size: int) -> Pixels:
     """A plain bright background, of any tint."""
     tint = rng.uniform(185, 228) + rng.uniform(-18, 18, 3)
     return _tinted(tint, np.float32(0.02) * noise(rng, size, 4))
+
+
+def _backing(rng: Generator, frame: Frame) -> Pixels:
+    """A background of any brightness, plain or with a pattern of its own."""
+    tint = (rng.uniform(15, 235) + rng.uniform(-18, 18, 3)).clip(5, 250).astype(np.float32)
+    if rng.random() < 0.3:
+        return PATTERNS[pick(rng, list(PATTERNS))](rng, frame, tint)
+    return _tinted(tint, np.float32(rng.uniform(0.01, 0.06)) * noise(rng, frame.size, int(rng.integers(3, 20))))
 
 
 def _parts(rng: Generator, frame: Frame, image: Pixels) -> Pixels:
