@@ -109,9 +109,8 @@ class ReferringScenes:
         scene = make_scene(rng, side, marks=wanted, clutter=config.clutter, wild=config.wild)
         if side == self._size:
             return scene
-        masks = [cv2.resize(mark.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5 for mark in scene.marks]
-        marks = [replace(mark, mask=mask) for mark, mask in zip(scene.marks, masks, strict=True) if mask.any()]
-        return replace(scene, image=resize_image(scene.image, size), marks=marks)
+        marks = [replace(mark, mask=_shrink(mark.mask, size)) for mark in scene.marks]
+        return replace(scene, image=resize_image(scene.image, size), marks=[mark for mark in marks if mark.mask.any()])
 
     def _sentences(
         self, marks: list[tuple[str, MaskArray]], size: tuple[int, int], rng: np.random.Generator
@@ -171,6 +170,11 @@ def region_name(mask: NDArray[np.bool_]) -> str:
     """
     rows, columns = np.nonzero(mask)
     return region_of((float(columns.mean()), float(rows.mean())), mask.shape)
+
+
+def _shrink(mask: MaskArray, size: tuple[int, int]) -> MaskArray:
+    """A mask at another size: the pixels of which it covers more than half."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5)
 
 
 def _draw(names: Sequence[str], rng: np.random.Generator) -> str:

@@ -123,8 +123,10 @@ def make_scene(
     painted = surface.image.copy()
     spread = (0.6, 1.6) if is_wild else (0.8, 1.15)
     placed = _paint_marks(rng, surface, painted, marks, spread)
-    taken = photograph(rng, relight(rng, painted)) if is_wild else _camera(rng, painted)
-    return Scene(taken, placed, name, pattern, shape)
+    if not is_wild:
+        return Scene(_camera(rng, painted), placed, name, pattern, shape)
+    lit, is_grey = relight(rng, painted)
+    return Scene(photograph(rng, lit), placed, "grey" if is_grey else name, pattern, shape)
 
 
 def _paint_marks(

@@ -23,8 +23,8 @@ def photographed(rng: Generator, frame: Frame, tint: Colour) -> Pixels:
     texture = _photograph(pick(rng, PHOTOGRAPHS))
     zoom, angle = rng.uniform(0.5, 3.0), float(rng.uniform(0, 360))
     middle = rng.uniform(0, texture.shape[0], 2)
-    turn = cv2.getRotationMatrix2D((frame.size / 2, frame.size / 2), angle, zoom * frame.size / 256)
-    turn[:, 2] -= turn[:, :2] @ middle - frame.size / 2
+    turn = np.asarray(cv2.getRotationMatrix2D((frame.size / 2, frame.size / 2), angle, zoom * frame.size / 256))
+    turn[:, 2] = turn[:, 2] - turn[:, :2] @ middle + frame.size / 2
     blurred = cv2.GaussianBlur(texture, (0, 0), max(0.5 / zoom, 0.3))
     field = cv2.warpAffine(blurred, turn, (frame.size, frame.size), borderMode=cv2.BORDER_REFLECT)
     return flat(tint, 1 + np.float32(rng.uniform(0.05, 0.3)) * field)
@@ -41,17 +41,21 @@ def _photograph(name: str) -> Field:
     return (texture - texture.mean()) / texture.std()
 
 
-def relight(rng: Generator, image: Pixels) -> Pixels:
-    """Another exposure: darker or brighter, flatter or harder, grey or with a cast, with an uneven lamp; (H, W, 3)."""
-    size = image.shape[0]
-    if rng.random() < 0.35:
+def relight(rng: Generator, image: Pixels) -> tuple[Pixels, bool]:
+    """Another exposure: darker or brighter, flatter or harder, grey or with a cast, under an uneven lamp.
+
+    Returns:
+        (H, W, 3), and whether the colour is gone.
+    """
+    size, is_grey = image.shape[0], bool(rng.random() < 0.35)
+    if is_grey:
         image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
     elif rng.random() < 0.4:
         image = image * rng.uniform(0.85, 1.15, 3).astype(np.float32)
     shade = np.clip(image / 255, 0, 1) ** np.float32(np.exp(rng.uniform(-0.35, 0.5)))
     exposure = np.float32(np.exp(rng.uniform(-0.9, 0.2)))
     lamp = 1 + np.float32(rng.uniform(0, 0.25)) * noise(rng, size, int(rng.integers(2, 5)))
-    return (255 * exposure * shade * wide(lamp)).astype(np.float32)
+    return (255 * exposure * shade * wide(lamp)).astype(np.float32), is_grey
 
 
 def photograph(rng: Generator, image: Pixels) -> ImageArray:
@@ -66,5 +70,5 @@ def photograph(rng: Generator, image: Pixels) -> ImageArray:
     pixels = np.clip(image + np.float32(0.5), 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
-        pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR), np.uint8)
     return pixels

@@ -64,3 +64,11 @@ def test_symmetries_turn_image_and_masks_together() -> None:
     regions = {region_name(dataset.show(epoch, 2).marks[0][1]) for epoch in range(12)}
     assert len(regions) > 1 or regions == {"center"}
     assert regions <= set(REGIONS)
+
+
+def test_scenes_drawn_larger_are_shown_at_the_models_size() -> None:
+    large = scenes(marks=[0, 0, 1], draw_size=192, clutter=0.5, wild=0.5)
+    for index in range(6):
+        scenery = large.show(0, index)
+        assert scenery.image.shape == (96, 96, 3)
+        assert scenery.marks and all(mask.shape == (96, 96) and mask.any() for _, mask in scenery.marks)
