@@ -21,7 +21,8 @@ from data.factory.catalog import PRODUCTS
 from data.factory.piece import make_normal
 from data.files import read_json
 from data.sample import ImageArray, load_image
-from data.source import Dataset, load_samples
+from data.source import Source as Dataset
+from data.source import load_samples
 from eval.calibration.conformal import threshold_at
 from eval.inspection.sources import Picture, Source, SourceConfig, open_source
 from scripts.command import readable_errors
