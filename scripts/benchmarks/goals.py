@@ -15,12 +15,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import cv2
 import numpy as np
 
 from data.factory.catalog import PRODUCTS
 from data.factory.piece import make_normal
-from data.files import read_json
-from data.sample import ImageArray, load_image
+from data.files import make_dir, read_json
+from data.sample import load_image
 from data.source import Source as Dataset
 from data.source import load_samples
 from eval.calibration.conformal import threshold_at
@@ -88,21 +89,29 @@ def calibrate_products(run: Path, seed: int) -> dict[str, float]:
     alarms: list[bool] = []
     found: list[bool] = []
     for product in sorted({sample.category for sample in samples}):
-        draws = np.random.default_rng([seed, 40, *product.encode()])
-        fresh = [make_normal(draws, PRODUCTS[product], SIDE).image for _ in range(SOUND)]
-        threshold = threshold_at(score(source, fresh), RATE)
+        threshold = threshold_at(score(source, draw_sound(run / "sound" / product, product, seed)), RATE)
         own = [sample for sample in samples if sample.category == product]
-        flagged = [value >= threshold for value in score(source, [load_image(sample.image) for sample in own])]
+        flagged = [value >= threshold for value in score(source, [sample.image for sample in own])]
         for sample, is_flagged in zip(own, flagged, strict=True):
             (alarms if sample.is_normal else found).append(is_flagged)
     return {"false alarms at 5 %": 100 * mean(alarms), "defects found at 5 %": 100 * mean(found)}
 
 
-def score(source: Source, images: Sequence[ImageArray], batch: int = 16) -> list[float]:
+def draw_sound(folder: Path, product: str, seed: int) -> list[Path]:
+    """Fresh sound photos of a product, as files."""
+    draws = np.random.default_rng([seed, SOUND, *product.encode()])
+    paths = [make_dir(folder) / f"{number:02d}.png" for number in range(SOUND)]
+    for path in paths:
+        cv2.imwrite(str(path), make_normal(draws, PRODUCTS[product], SIDE).image[..., ::-1])
+    return paths
+
+
+def score(source: Source, paths: Sequence[Path], batch: int = 16) -> list[float]:
     """Image scores, as `scripts.inspect` gives them."""
     scores = []
-    for start in range(0, len(images), batch):
-        pictures = [Picture("", Path(), image, source.ready(image)) for image in images[start : start + batch]]
+    for start in range(0, len(paths), batch):
+        images = [(path, load_image(path)) for path in paths[start : start + batch]]
+        pictures = [Picture(path.name, path, image, source.ready(image)) for path, image in images]
         scores += [look.score for look in source.look(pictures)]
     return scores
 
