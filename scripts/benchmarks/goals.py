@@ -1,8 +1,8 @@
-"""python -m scripts.benchmarks.goals [RUNS] [--seeds 0 1 2] [-- EXTRA]: what the tiny EIAD reaches, mean and spread.
+"""python -m scripts.benchmarks.goals [RUNS] [--seeds 0 1 2] [--words WORDS]: what the tiny EIAD reaches, mean and spread.
 
 Runs the demo once a seed of data and fine-tuning into RUNS/seed<N> (default runs/goals; finished ones are kept), and
 prints the figures of the unseen products beside the goals. False alarms and defects found are at thresholds taken from
-40 fresh sound photos of each product, for 5 % of them. EXTRA goes to scripts.run_all. Exits 1 if a goal is missed.
+40 fresh sound photos of each product, for 5 % of them. WORDS go to scripts.run_all. Exits 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs/goals"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("extra", nargs="*", help="after --: for scripts.run_all")
+    parser.add_argument("--words", nargs="+", default=[], help="for scripts.run_all, such as base=train")
     given = parser.parse_args(arguments)
     with readable_errors():
         figures = []
         for seed in given.seeds:
             run = given.runs / f"seed{seed}"
-            command = ["scripts.run_all", f"run_dir={run}", f"seed={seed}", *given.extra]
+            command = ["scripts.run_all", f"run_dir={run}", f"seed={seed}", *given.words]
             subprocess.run([sys.executable, "-m", *command], check=True, stdout=sys.stderr)
             figures.append({**read_figures(read_json(run / "results.json")), **calibrate_products(run, seed)})
         sys.exit(not report(figures, given.seeds))
