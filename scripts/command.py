@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import FullDiskError, UserError, printable, storage_error, suggest
+from data.run import SHIPPED
 from scripts.terminal.mistakes import check_words, describe_missing, settings_among
 from scripts.terminal.page import compose_page
 from scripts.terminal.source import CommandSource, is_command, list_commands, read_command, read_names
@@ -35,6 +36,17 @@ REGISTRIES = {  # how the meaning of a setting begins that takes a name which a 
     "Name of the expert": ("models/experts/load.py", "ExpertName"),
 }
 Config = TypeVar("Config")
+
+
+def tiny_base(place: str, *, _root_: DictConfig) -> str:
+    """What `${tiny_base:mdlm/llava}` stands for: what ships with the code, or with base=train what a run has made."""
+    if _root_.get("base") == "train":
+        module, _, rest = place.partition("/")
+        return "/".join([str(_root_.run_dir), module, "base", *([rest] if rest else [])])
+    return str(SHIPPED / place)
+
+
+OmegaConf.register_new_resolver("tiny_base", tiny_base, replace=True)
 
 
 def command(

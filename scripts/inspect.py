@@ -1,8 +1,9 @@
-"""python -m scripts.inspect images=FILE|FOLDER|PATTERN run=RUN|export=DIR|expert=NAME out=DIR [expert_dir=DIR].
+"""python -m scripts.inspect images=FILE|FOLDER|PATTERN run=RUN|tiny|export=DIR|expert=NAME out=DIR [expert_dir=DIR].
 
-Writes results.csv, results.jsonl, report.html, masks/ and overlays/ to DIR. With classes=FILE a language model names
-each region, with policy=FILE each has an action. Of a single photo stdout is its row as one line of JSON and nothing
-else, of several a summary. Exit code 1: some photo could not be read; its row says why.
+run=tiny is the EIAD that ships with the code. Writes results.csv, results.jsonl, report.html, masks/ and overlays/ to
+DIR. With classes=FILE a language model names each region, with policy=FILE each has an action. Of a single photo stdout
+is its row as one line of JSON and nothing else, of several a summary. Exit code 1: some photo could not be read; its
+row says why.
 """
 
 import json

@@ -4,24 +4,18 @@ Predicts memory and time of both trainings of a preset for every strategy, says 
 """
 
 import tempfile
-from pathlib import Path
 
-from data.run import Run
 from scripts.command import command, compose_config
 from train.eddm.config import EDDMConfig
 from train.mdlm.config import TrainMDLMConfig
 from train.plan.config import PlanConfig, flatten_overrides
 from train.plan.plan import plan
-from train.tiny.config import TinyBaseConfig
-from train.tiny.untrained import write_architectures
 
 
 @command("plan", PlanConfig)
 def main(config: PlanConfig) -> None:
     """Plans both trainings as their own commands would compose them."""
     with tempfile.TemporaryDirectory() as run:
-        if config.preset == "tiny":  # its checkpoints are made in the run, and only their sizes are needed here
-            write_architectures(compose_config("train_tiny_base", TinyBaseConfig, [f"run_dir={run}"]), Run(Path(run)))
         chosen = [f"preset={config.preset}", f"run_dir={run}"]
         eddm = compose_config("train_eddm", EDDMConfig, [*chosen, *flatten_overrides(config.eddm)])
         mdlm = compose_config("train_mdlm", TrainMDLMConfig, [*chosen, *flatten_overrides(config.mdlm)])

@@ -1,8 +1,9 @@
-"""python -m scripts.run_all run_dir=runs/demo [data=real] [seed=1] [dry_run=true].
+"""python -m scripts.run_all run_dir=runs/demo [data=real] [seed=1] [base=train] [dry_run=true].
 
 Runs every stage of EIAD, two at a time, and ends with the table and the path of the report. Run it again after an
 interruption: finished stages are kept, unless their settings, data or files have changed since. With dry_run=true it
-lists the stages and what each needs, and exits with 1 if something is missing.
+lists the stages and what each needs, and exits with 1 if something is missing. preset=tiny starts from the bases that
+ship with the code; base=train makes them first.
 """
 
 import sys

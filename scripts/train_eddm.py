@@ -1,7 +1,7 @@
 """[torchrun --nproc_per_node N] -m scripts.train_eddm run_dir=runs/demo [preset=paper] [resume=never] [optim.lr=…].
 
-Reads RUN/ddqa/train.jsonl; writes RUN/eddm (adapter/, log.jsonl, config.json). preset=tiny starts from what
-scripts.train_tiny_base makes. One process: python -m scripts.train_eddm. Run it again to go on after an interruption.
+Reads RUN/ddqa/train.jsonl; writes RUN/eddm (adapter/, log.jsonl, config.json). preset=tiny starts from the base that
+ships with the code. One process: python -m scripts.train_eddm. Run it again to go on after an interruption.
 """
 
 from scripts.command import command

@@ -1,7 +1,7 @@
 """python -m scripts.train_mdlm run_dir=RUN [preset=tiny|paper] [description=eddm|fixed|oracle] [resume=never].
 
 Trains the MDLM on the training images and what is said about them; writes RUN/mdlm/<description>/. preset=tiny starts
-from what scripts.train_tiny_base makes. Run it again to go on after an interruption.
+from the base that ships with the code. Run it again to go on after an interruption.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """python -m scripts.train_tiny_base run_dir=RUN [part=all|eddm|vision|language|mdlm|ship] [seed=0] [resume=never].
 
-Makes the checkpoints that preset=tiny starts from: RUN/eddm/base, for scripts.train_eddm, and RUN/mdlm/base, for
-scripts.train_mdlm. part=vision and part=language may run side by side before part=eddm. Run it again to go on after an
-interruption. part=ship copies the bases that are finished, or a run that was trained on shipped ones, with their cards
-to models/tiny/checkpoints.
+Makes anew the checkpoints that ship with the code: RUN/eddm/base and RUN/mdlm/base, which scripts.train_eddm,
+scripts.train_mdlm and scripts.run_all start from with base=train. part=vision and part=language may run side by side
+before part=eddm. Run it again to go on after an interruption. part=ship copies the bases that are finished, or a run
+that was trained on shipped ones, with their cards to models/tiny/checkpoints.
 """
 
 from pathlib import Path

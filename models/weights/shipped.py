@@ -7,6 +7,7 @@ A path would lead nowhere on another machine, and to another checkpoint once a l
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from data.errors import UserError
@@ -14,6 +15,13 @@ from data.run import SHIPPED
 from models.weights.shards import name_weights
 
 PREFIX = "shipped:"
+
+
+class TinyBase(StrEnum):
+    """Which bases the tiny preset starts from: those that ship with the code, or those that a run makes for itself."""
+
+    shipped = "shipped"
+    train = "train"
 
 
 def name_shipped(place: str | Path) -> str | None:
@@ -52,3 +60,13 @@ def find_shipped(name: str) -> Path:
 def is_shipped(name: str) -> bool:
     """Whether a text is such a name."""
     return name.startswith(PREFIX)
+
+
+def check_base(base: TinyBase, preset: str) -> None:
+    """Refuses to make bases for a preset that starts from others.
+
+    Raises:
+        UserError: If they do not go together.
+    """
+    if base is TinyBase.train and preset != "tiny":
+        raise UserError(f"base=train is for preset=tiny; preset={preset} starts from others. Leave it out.")

@@ -1,8 +1,8 @@
 """python -m scripts.benchmarks.ranks [FOLDER] [STEPS]: two ranks on two cores against one rank, one thread each.
 
-FOLDER (default runs/benchmark_ranks) is a run directory: products, a briefly trained base, and the adapter of the last
-row. STEPS (default 60) steps at the same batch in all; the first third warms up. Every rank has a core and a thread,
-and loads its images itself; the share of data time is measured apart, with one worker. Needs a quiet machine.
+FOLDER (default runs/benchmark_ranks) is a run directory: products, and the adapter of the last row. STEPS (default 60)
+steps at the same batch in all; the first third warms up. Every rank has a core and a thread, and loads its images
+itself; the share of data time is measured apart, with one worker. Needs a quiet machine.
 """
 
 import argparse
@@ -20,7 +20,6 @@ from data.files import read_json, read_jsonl
 from data.run import Run
 from scripts.command import readable_errors
 
-BASE = [f"mdlm.{stage}.steps=2" for stage in ("language", "encoder", "decoder", "referring")]
 PORT = "29577"
 
 
@@ -60,10 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Products and a base in `folder`, made once."""
+    """Products in `folder`, made once."""
     if not (folder / "data").is_dir():
         run_pinned(1, "-m", "scripts.make_synthetic", f"run_dir={folder}")
-    run_pinned(1, "-m", "scripts.train_tiny_base", f"run_dir={folder}", "part=mdlm", *BASE)
 
 
 def measure(folder: Path, count: int, steps: int, *options: str) -> Measured:

@@ -1,6 +1,6 @@
 """python -m scripts.benchmarks.step RUN [--steps 60]: what a training step costs beside its own arithmetic.
 
-Trains an MDLM as scripts.train_mdlm does with the tiny preset, on the run's base and data and with the fixed prompt, in
+Trains an MDLM as scripts.train_mdlm does with the tiny preset, on the run's data and with the fixed prompt, in
 a folder of its own. Then a plain loop trains another one on the same batches, made before: forward, loss, backward,
 clipping, AdamW. Both see the same losses. The difference is what loading, checks, logging and checkpoints take. One
 thread; the CPU's time bears a busy machine. `scripts.benchmarks.ranks` says what a second rank gains.
@@ -61,10 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def configure(run: Run, folder: Path, steps: int) -> TrainMDLMConfig:
-    """The tiny preset on the base and the data of a run, which is left as it is."""
-    for name in ("data", "mdlm/base"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to((run.path / name).resolve())
+    """The tiny preset on the data of a run, which is left as it is."""
+    (folder / "data").symlink_to(run.data.resolve())
     words = ["preset=tiny", f"run_dir={folder}", "description=fixed", f"loop.steps={steps}"]
     return compose_config("train_mdlm", TrainMDLMConfig, words)
 

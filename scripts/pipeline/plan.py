@@ -9,6 +9,7 @@ from data.content import hash_samples
 from data.errors import UserError
 from data.files import hash_value
 from data.source import DataConfig, load_samples
+from models.weights.shipped import TinyBase, check_base, name_shipped
 from scripts.command import compose_settings
 from scripts.pipeline.stages import Stage
 
@@ -19,6 +20,7 @@ class RunAllConfig:
 
     Attributes:
         preset: Preset of every stage.
+        base: Which bases the tiny preset starts from.
         run_dir: The run directory.
         data: Training and zero-shot sources; every stage gets the same file of `configs/data`.
         seed: Seed of every stage.
@@ -32,6 +34,7 @@ class RunAllConfig:
     preset: str
     run_dir: str
     data: DataConfig
+    base: TinyBase = TinyBase.shipped
     seed: int = 0
     jobs: int = 2
     extra: list[str] = field(default_factory=list)
@@ -46,17 +49,20 @@ MDLM_BASE = ["mdlm/base/llava", "mdlm/base/sam.safetensors", "mdlm/base/heads.sa
 def plan_stages(config: RunAllConfig) -> list[Stage]:
     """Lists the stages in an order that respects their needs, and what they leave behind.
 
-    EDDM's vision takes longest and needs no data, so it starts first, and its language beside it; everything that does
-    not wait for EDDM follows.
+    With base=train, EDDM's vision takes longest and needs no data, so it starts first, and its language beside it;
+    everything that does not wait for EDDM follows.
 
     Raises:
-        UserError: If `extra` names an unknown stage.
+        UserError: If `extra` names an unknown stage, or another preset than the tiny one is to make its bases.
     """
+    check_base(config.base, config.preset)
+    made_here = config.base is TinyBase.train
+    base = ["base=train"] if made_here else []
     write, read = f"run_dir={config.run_dir}", f"run={config.run_dir}"
     preset, data, seed = f"preset={config.preset}", f"data={config.data.name}", f"seed={config.seed}"
     trust = ["trust_remote_code=true"] if config.trust_remote_code else []
-    train_eddm = ["scripts.train_eddm", write, preset, seed, *(f"model.{word}" for word in trust)]
-    train_mdlm = ["scripts.train_mdlm", write, preset, data, seed]
+    train_eddm = ["scripts.train_eddm", write, preset, seed, *base, *(f"model.{word}" for word in trust)]
+    train_mdlm = ["scripts.train_mdlm", write, preset, data, seed, *base]
     train_base = ["scripts.train_tiny_base", write, seed]
     ask = ["scripts.build_ddqa", write, preset, data, seed]
     describe = ["scripts.describe", read, preset, data, *trust]
@@ -67,7 +73,7 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
     made = ["data"] if generated else []
 
     data_stage = [Stage("data", ["scripts.make_synthetic", write, seed], [], ["data"])] if generated else []
-    if config.preset == "tiny":
+    if made_here:
         stages = [
             Stage("eddm-vision", [*train_base, "part=vision"]),
             Stage("eddm-language", [*train_base, "part=language"]),
@@ -77,7 +83,7 @@ def plan_stages(config: RunAllConfig) -> list[Stage]:
         ]
     else:
         stages = data_stage
-    eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if config.preset == "tiny" else ([], [])
+    eddm_base, mdlm_base = (["eddm-base"], ["mdlm-base"]) if made_here else ([], [])
     stages += [
         Stage("ddqa", [*ask, "part=train"], made, ["ddqa/train.jsonl"]),
         Stage("exam", [*ask, "part=zero_shot"], [*made, "ddqa"], ["ddqa/zero_shot.jsonl"]),
@@ -130,12 +136,21 @@ def hash_data(data: DataConfig) -> str:
 
 
 def _compose(stage: Stage) -> dict[str, Any]:
-    """The settings of a stage; where its data lie is none of them."""
+    """The settings of a stage; where its data lie is none of them, what ships with the code is named by content."""
     module, *words = stage.arguments
     settings = compose_settings(module.removeprefix("scripts."), words)
     for source in [source for part in ("train", "zero_shot") for source in (settings.get("data") or {}).get(part, [])]:
         source.pop("root")
-    return settings
+    return name_bases(settings)
+
+
+def name_bases(settings: Any) -> Any:
+    """Settings with the names of checkpoints that ship with the code, which hold their hashes, instead of paths."""
+    if isinstance(settings, dict):
+        return {key: name_bases(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [name_bases(value) for value in settings]
+    return name_shipped(settings) or settings if isinstance(settings, str) and settings.startswith("/") else settings
 
 
 def _reads_data(stage: Stage) -> bool:

@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from data.processes.lock import held
 from tests.conftest import WriteMVTec  # type: ignore[import-not-found]
@@ -66,10 +65,6 @@ def test_a_second_writer_is_refused(
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, np.zeros((48, 64), np.float32))
     names = {name: tmp_path / name for name in ("run", "data", "images", "maps", "mmad", "out")}
-    base = tmp_path / "run" / "eddm" / "base"
-    base.mkdir(parents=True)
-    (base / "config.json").write_text('{"model_type": "minicpmv4_6"}')
-    save_file({"a": np.zeros(1, np.float32)}, base / "model.safetensors")
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     with held(tmp_path / place), pytest.raises(SystemExit) as ended:
         run_command(command, *(word.format(**names) for word in arguments))

@@ -9,6 +9,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import read_json
 from data.run import Run
+from models.weights.shipped import TinyBase, check_base
 from train.engine.resume import Resume
 from train.engine.tracking import TrackingConfig
 
@@ -131,6 +132,7 @@ class EDDMConfig:
     Attributes:
         preset: Name of the preset.
         run_dir: Run directory; reads `ddqa/train.jsonl`, writes `eddm/`.
+        base: Which bases the tiny preset starts from.
         questions: Another DDQA file; empty takes the run's own.
         hold_out: Categories left out of training, to tune on.
         model: What is fine-tuned.
@@ -145,6 +147,7 @@ class EDDMConfig:
     run_dir: str
     model: ModelConfig
     optim: OptimConfig
+    base: TinyBase = TinyBase.shipped
     questions: str = ""
     hold_out: list[str] = field(default_factory=list)
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -182,10 +185,11 @@ def check_model(config: EDDMConfig) -> None:
     """Rejects configurations that cannot work.
 
     Raises:
-        UserError: On remote code without a pinned revision, a wrong checkpoint folder, or a strategy that cannot run
-            here.
+        UserError: On remote code without a pinned revision, a wrong checkpoint folder, another preset's base, or a
+            strategy that cannot run here.
     """
     _check_optim(config.optim)
+    check_base(config.base, config.preset)
     model = config.model
     if model.trust_remote_code and not model.revision and not Path(model.id).is_dir():
         raise UserError(f"model.trust_remote_code=true for {model.id} needs a pinned model.revision=<commit>.")
@@ -193,7 +197,7 @@ def check_model(config: EDDMConfig) -> None:
     own = folder.is_relative_to(Run(Path(config.run_dir)).eddm)
     local = own or folder.is_absolute() or model.id.startswith(".") or folder.exists()
     if local and not (folder / "config.json").is_file():
-        make = f"Make it first: python -m scripts.train_tiny_base run_dir={config.run_dir}"
+        make = f"Make it first: python -m scripts.train_tiny_base run_dir={config.run_dir}; or leave base=train out."
         cure = make if own else "Give its folder or a hub id."
         raise UserError(f"No checkpoint at model.id={folder}: it has no config.json. {cure}")
 

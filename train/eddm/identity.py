@@ -14,7 +14,7 @@ from train.engine.identity import Identity, settings_of
 from train.engine.stage import name_checkpoint
 
 HARMLESS = (  # how training goes along, how fast and in how much memory, not what comes out
-    *("run_dir", "preset", "resume", "tracking", "model.attn_impl", "model.trust_remote_code"),
+    *("run_dir", "preset", "base", "resume", "tracking", "model.attn_impl", "model.trust_remote_code"),
     *("optim.batch_size", "optim.gradient_checkpointing", "optim.deepspeed", "optim.use_cpu", "optim.workers"),
     *("optim.save_steps", "optim.keep", "optim.log_steps", "optim.loss_limit"),
 )

@@ -8,6 +8,7 @@ from data.source import DataConfig
 from data.training.descriptions import DescribeMode, Naming
 from data.training.grounding import AugmentConfig, DescriptionMode
 from models.mdlm.model import MDLMConfig
+from models.weights.shipped import TinyBase
 from train.engine.launch import LaunchConfig, MixedPrecision
 from train.engine.optim import OptimConfig
 from train.engine.resume import Resume
@@ -83,6 +84,7 @@ class TrainMDLMConfig:
     Attributes:
         preset: Name of the preset.
         run_dir: The run directory.
+        base: Which bases the tiny preset starts from.
         seed: Seed of weights, order and augmentation.
         description: What the MDLM is told about each image.
         descriptions: `RUN/descriptions/<name>.jsonl`, or a path that ends in `.jsonl`; read in mode `eddm` alone.
@@ -105,6 +107,7 @@ class TrainMDLMConfig:
 
     preset: str
     run_dir: str
+    base: TinyBase = TinyBase.shipped
     seed: int = 0
     description: DescriptionMode = DescriptionMode.eddm
     descriptions: str = "train"

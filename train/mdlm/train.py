@@ -27,6 +27,7 @@ from models.eddm.identity import identify_eddm
 from models.mdlm.files import save_adapter
 from models.mdlm.model import create_mdlm
 from models.mdlm.processor import GroundingBatch
+from models.weights.shipped import check_base
 from train.engine import ranks
 from train.engine.checkpoint import clear_finished
 from train.engine.identity import Identity, flatten, settings_of
@@ -40,7 +41,7 @@ from train.mdlm.mix import drawn_ids, mix_dataset, replay_items
 
 log = logging.getLogger(__name__)
 HOW = (  # change how training goes along, how fast and in how much memory, not what comes out
-    *("preset", "run_dir", "tracking", "launch", "resume", "keep_decoded"),
+    *("preset", "run_dir", "base", "tracking", "launch", "resume", "keep_decoded"),
     *("mdlm.gradient_checkpointing", "mdlm.llava.attention", "mdlm.sam.attention"),
     *(f"loop.{name}" for name in INDECISIVE),
 )
@@ -56,6 +57,7 @@ def train_mdlm(config: TrainMDLMConfig) -> None:
     Raises:
         UserError: If an input is missing or bad, another process trains here, or the loss stops being finite.
     """
+    check_base(config.base, config.preset)
     check_launch(config.launch)
     begin(config, config.launch.timeout)
     run = Run(Path(config.run_dir))

@@ -8,6 +8,7 @@ from pathlib import Path
 from data.doctor.examine import DoctorConfig
 from data.errors import UserError
 from data.files import write_json, write_text
+from data.run import SHIPPED
 from models.experts.saa.expert import SAAConfig
 from models.weights.diagnosis import Wanted, examine_weights
 from models.weights.table import TrainedPart
@@ -16,7 +17,7 @@ from train.mdlm.config import TrainMDLMConfig
 
 
 def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
-    """What the configured trainings start from, apart from what lies in the run directory: that was made there."""
+    """What the configured trainings start from, apart from what the run directory or the code itself holds."""
     sam = mdlm.mdlm.sam
     wanted = [
         Wanted(
@@ -30,7 +31,8 @@ def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
     ]
     if sam.checkpoint is not None:
         wanted.append(Wanted(place=sam.checkpoint, part=TrainedPart.mdlm, key="mdlm.sam.checkpoint", sam=sam))
-    return [one for one in wanted if not Path(one.place).is_relative_to(mdlm.run_dir)]
+    at_hand = (Path(mdlm.run_dir), SHIPPED)
+    return [one for one in wanted if not any(Path(one.place).is_relative_to(folder) for folder in at_hand)]
 
 
 def wanted_by_saa(saa: SAAConfig) -> list[Wanted]:

@@ -123,9 +123,7 @@ def _write_replay(base: Path, target: Path, seed: int) -> None:
 
 def last_losses(path: Path) -> dict[str, float]:
     """What the last row of each part of a base's log says of its losses."""
-    rows = {
-        str(row.get("part", row["stage"])): row for row in read_jsonl(path) if "part" in row or row["stage"] != "base"
-    }
+    rows = {row["part"]: row for row in read_jsonl(path) if "part" in row}
     silent = ("step", "lr", "grad_norm", "samples_per_second", "data_share", "memory_gib")
     return {
         f"{part}, {name} at step {row['step']}": round(value, 4)

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from data.errors import UserError
+from data.run import SHIPPED
 from data.source import DataConfig, Source
+from models.weights.shipped import TinyBase, name_shipped
 from scripts.command import CONFIGS
 from scripts.pipeline.plan import RunAllConfig, plan_stages, with_settings
 
@@ -14,10 +16,13 @@ SYNTHETIC = DataConfig(name="synthetic", train=[], zero_shot=[])
 
 
 @pytest.mark.parametrize("data", ["synthetic", "real"])
-@pytest.mark.parametrize("preset", ["tiny", "paper"])
-def test_every_stage_is_a_command_that_composes(data: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("preset", "base"), [("tiny", "shipped"), ("tiny", "train"), ("paper", "shipped")])
+def test_every_stage_is_a_command_that_composes(
+    data: str, preset: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EIAD_DATA", "/datasets")
-    stages = plan_stages(RunAllConfig(preset=preset, run_dir="r", data=DataConfig(name=data, train=[], zero_shot=[])))
+    sources = DataConfig(name=data, train=[], zero_shot=[])
+    stages = plan_stages(RunAllConfig(preset=preset, base=TinyBase(base), run_dir="r", data=sources))
     known: set[str] = set()
     for stage in stages:
         assert set(stage.needs) <= known, f"{stage.name} needs a later stage"
@@ -51,11 +56,31 @@ def test_settings_do_not_depend_on_how_the_run_directory_is_spelled(tmp_path: Pa
         settings_of("runs/demo", extra=["eddm: optim.lrr=1"])
 
 
+def test_bases_are_made_where_they_are_asked_for_and_else_count_by_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, made = settings_of("r"), settings_of("r", base=TinyBase.train)
+    assert set(made) - set(here) == {"eddm-vision", "eddm-language", "eddm-base", "mdlm-base"}
+    assert made["eddm"]["model"]["id"] == "RUN/eddm/base"
+    assert made["mdlm"]["mdlm"]["sam"]["checkpoint"] == "RUN/mdlm/base/sam.safetensors"
+    assert here["eddm"]["model"]["id"] == name_shipped(SHIPPED / "eddm")
+    shutil.copytree(SHIPPED, tmp_path / "moved")
+    for module in ("scripts.command", "models.weights.shipped"):
+        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "moved")
+    assert settings_of("r") == here
+    with (tmp_path / "moved" / "mdlm" / "replay.json").open("a") as file:
+        file.write(" ")
+    changed = settings_of("r")
+    assert [name for name in here if changed[name] != here[name]] == ["mdlm-without-eddm", "mdlm"]
+    with pytest.raises(UserError, match="preset=paper starts from others"):
+        plan_stages(RunAllConfig(preset="paper", base=TinyBase.train, run_dir="r", data=SYNTHETIC))
+
+
 def test_an_edited_preset_is_another_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = settings_of("r")
     shutil.copytree(CONFIGS, tmp_path / "configs")
     path = tmp_path / "configs" / "train_mdlm" / "tiny.yaml"
-    path.write_text(path.read_text().replace("steps: 300", "steps: 299"))
+    path.write_text(path.read_text().replace("steps: 200", "steps: 199"))
     monkeypatch.setattr("scripts.command.CONFIGS", tmp_path / "configs")
     edited = settings_of("r")
     assert [name for name in first if edited[name] != first[name]] == ["mdlm-without-eddm", "mdlm"]
@@ -76,9 +101,7 @@ def test_the_content_of_the_data_counts_and_not_its_place(
     image = tmp_path / "moved/washer/train/good/000.png"
     shutil.copy(tmp_path / "moved/washer/train/good/001.png", image)
     again = settings_of("r", moved)
-    assert {name for name in first if again[name] == first[name]} == {
-        *("eddm-vision", "eddm-language", "eddm-base", "mdlm-base", "eddm", "eval-eddm", "report")
-    }
+    assert {name for name in first if again[name] == first[name]} == {*("eddm", "eval-eddm", "report")}
     with pytest.raises(UserError, match="No dataset folder"):
         settings_of("r", DataConfig(name="real", train=[Source(reader="visa", root="nowhere")], zero_shot=[]))
 

@@ -24,7 +24,9 @@ def test_a_wrong_checkpoint_folder_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json"):
         check_model(compose_config("preset=minicpm-v-4.6", f"model.id={tmp_path}"))
     with pytest.raises(UserError, match=r"Make it first: python -m scripts\.train_tiny_base run_dir=r"):
-        check_model(compose_config())
+        check_model(compose_config("base=train"))
+    with pytest.raises(UserError, match="preset=paper starts from others"):
+        check_model(compose_config("preset=paper", "base=train"))
 
 
 @pytest.mark.parametrize(

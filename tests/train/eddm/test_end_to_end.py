@@ -73,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def make_config(run: Run, *overrides: str) -> EDDMConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        settings = [f"run_dir={run.path}", "optim.max_steps=3", *overrides]
+        settings = [f"run_dir={run.path}", "optim.max_steps=3", "base=train", *overrides]
         return to_dataclass(compose("train_eddm", settings), EDDMConfig)
 
 

@@ -1,10 +1,6 @@
-"""What the tiny base must be able to do before it sees any product: find marks, and pick the one that is named."""
-
-from pathlib import Path
+"""What the MDLM's base can do before it sees any product: find marks, and pick the one that is named."""
 
 import numpy as np
-import pytest
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 
 from data.ddqa.compose import FIXED_PROMPT, FREE_PROMPT, compose_description
@@ -13,10 +9,8 @@ from data.factory.catalog import PRODUCTS, Group, categories_of
 from data.factory.piece import Piece, make_anomalous
 from data.training.grounding import build_prompt
 from models.mdlm.model import create_mdlm
-from scripts.command import CONFIGS, to_dataclass
+from scripts.command import compose_config
 from train.mdlm.config import TrainMDLMConfig
-from train.tiny.config import TinyBaseConfig
-from train.tiny.train import train_tiny_base
 
 
 def f1_max(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> float:
@@ -36,14 +30,8 @@ def pieces_with_decoys() -> list[tuple[str, Piece]]:
     return pieces
 
 
-@pytest.mark.slow
-def test_the_base_finds_marks_and_picks_the_one_that_is_named(tmp_path: Path) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        run = f"run_dir={tmp_path}"
-        base = to_dataclass(compose("train_tiny_base", [run, "part=mdlm"]), TinyBaseConfig)
-        config = to_dataclass(compose("train_mdlm", [run]), TrainMDLMConfig)
-    train_tiny_base(base)
-    model = create_mdlm(config.mdlm)
+def test_the_base_finds_marks_and_picks_the_one_that_is_named() -> None:
+    model = create_mdlm(compose_config("train_mdlm", TrainMDLMConfig, ["run_dir=r"]).mdlm)
     pieces = pieces_with_decoys()
     images = [piece.image for _, piece in pieces]
     masks = np.stack([piece.mask for _, piece in pieces])

@@ -1,14 +1,12 @@
 """Steps on fake tensors beside the same steps on real ones, and the paper's size."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from data.run import Run
 from models.mdlm.llava import Precision
 from models.mdlm.model import MDLM
 from scripts.command import CONFIGS, to_dataclass
@@ -26,30 +24,19 @@ from train.plan.footprint import (
     measure_step,
 )
 from train.plan.measure import materialise
-from train.tiny.config import TinyBaseConfig
-from train.tiny.untrained import write_architectures
 
 GIB = 2**30
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
+def mdlm_config(preset: str, **changes: object) -> TrainMDLMConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        base = to_dataclass(compose("train_tiny_base", [f"run_dir={folder}"]), TinyBaseConfig)
-    write_architectures(base, Run(folder))
-    return folder
-
-
-def mdlm_config(preset: str, run: Path = Path("RUN"), **changes: object) -> TrainMDLMConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        config = to_dataclass(compose("train_mdlm", [f"preset={preset}", f"run_dir={run}"]), TrainMDLMConfig)
+        config = to_dataclass(compose("train_mdlm", [f"preset={preset}", "run_dir=RUN"]), TrainMDLMConfig)
     return replace(config, mdlm=replace(config.mdlm, **changes))
 
 
-def eddm_config(preset: str, run: Path = Path("RUN")) -> EDDMConfig:
+def eddm_config(preset: str) -> EDDMConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        config = to_dataclass(compose("train_eddm", [f"preset={preset}", f"run_dir={run}"]), EDDMConfig)
+        config = to_dataclass(compose("train_eddm", [f"preset={preset}", "run_dir=RUN"]), EDDMConfig)
     return replace(config, lora=replace(config.lora, dropout=0.0))  # whose masks differ between CPU and GPU
 
 
@@ -61,9 +48,9 @@ def same(fake: Footprint, real: Footprint) -> bool:
 @pytest.mark.parametrize("anyres", [False, True])
 @pytest.mark.parametrize("number", [None, torch.bfloat16])
 def test_a_fake_step_of_the_mdlm_keeps_what_a_real_one_keeps(
-    tiny: Path, checkpointing: bool, anyres: bool, number: torch.dtype | None
+    checkpointing: bool, anyres: bool, number: torch.dtype | None
 ) -> None:
-    config = mdlm_config("tiny", tiny, gradient_checkpointing=checkpointing)
+    config = mdlm_config("tiny", gradient_checkpointing=checkpointing)
     if number:
         config = replace(
             config, mdlm=replace(config.mdlm, llava=replace(config.mdlm.llava, precision=Precision.bfloat16))
@@ -82,8 +69,8 @@ def real_loss(model: MDLM, config: TrainMDLMConfig, anyres: bool) -> Tensor:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_fake_step_of_the_eddm_keeps_what_a_real_one_keeps(tiny: Path, checkpointing: bool) -> None:
-    config = eddm_config("tiny", tiny)
+def test_a_fake_step_of_the_eddm_keeps_what_a_real_one_keeps(checkpointing: bool) -> None:
+    config = eddm_config("tiny")
 
     def build() -> object:
         model, _, _ = eddm_shape(config)

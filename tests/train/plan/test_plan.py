@@ -2,13 +2,11 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from data.errors import UserError
-from data.run import Run
 from scripts.command import CONFIGS, to_dataclass
 from train.eddm.config import EDDMConfig
 from train.mdlm.config import TrainMDLMConfig
@@ -18,19 +16,14 @@ from train.plan.footprint import Footprint
 from train.plan.options import GIB, Strategy, list_options, predict_memory, recommend, share_batch
 from train.plan.plan import complete, draft_eddm, plan, plan_parts
 from train.plan.report import PartPlan, compose_document, compose_text
-from train.tiny.config import TinyBaseConfig
-from train.tiny.untrained import write_architectures
 
 STRATEGIES = (Strategy.ddp, Strategy.zero2, Strategy.zero3, Strategy.qlora)
 Configs = tuple[PlanConfig, EDDMConfig, TrainMDLMConfig]
 
 
-def compose_preset(preset: str, *overrides: str, run: Path = Path("RUN")) -> Configs:
+def compose_preset(preset: str, *overrides: str) -> Configs:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        if preset == "tiny":
-            base = to_dataclass(compose("train_tiny_base", [f"run_dir={run}"]), TinyBaseConfig)
-            write_architectures(base, Run(run))
-        chosen = [f"preset={preset}", f"run_dir={run}"]
+        chosen = [f"preset={preset}", "run_dir=RUN"]
         return (
             to_dataclass(compose("plan", [chosen[0], *overrides]), PlanConfig),
             to_dataclass(compose("train_eddm", chosen), EDDMConfig),
@@ -44,8 +37,8 @@ def paper() -> Configs:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Configs:
-    return compose_preset("tiny", "gpus=1", run=tmp_path_factory.mktemp("run"))
+def tiny() -> Configs:
+    return compose_preset("tiny", "gpus=1")
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Configs:
-    return compose_preset("tiny", "gpus=1", run=tmp_path_factory.mktemp("run"))
+def tiny() -> Configs:
+    return compose_preset("tiny", "gpus=1")
 
 
 def test_what_fits_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

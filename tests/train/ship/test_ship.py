@@ -45,8 +45,10 @@ def bases(trained: Run, tmp_path: Path) -> Run:  # noqa: F811
     for named in (run.eddm / "base.identity.json", run.mdlm / "base" / "identity.json"):
         write_json(named, identity.as_json())
     rows = [{"stage": "base", "part": part, "step": step, "cells": 1 / step} for part in ("a", "b") for step in (1, 8)]
+    rows.append({"stage": "lora", "step": 9, "loss": 0.5})
     write_jsonl(run.eddm / "log.jsonl", rows)
-    write_jsonl(run.mdlm / "base" / "log.jsonl", [{"stage": "decoder", "step": 2, "loss": 0.25, "lr": 0.1}])
+    row = {"stage": "base", "part": "decoder", "step": 2, "loss": 0.25, "lr": 0.1}
+    write_jsonl(run.mdlm / "base" / "log.jsonl", [row])
     return run
 
 
