@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from omegaconf import OmegaConf
@@ -42,7 +42,7 @@ def leaves(schema: type, prefix: str = "") -> Iterator[str]:
     hints = get_type_hints(schema)
     for entry in fields(schema):
         kinds = [kind for kind in (hints[entry.name], *get_args(hints[entry.name])) if is_dataclass(kind)]
-        if kinds and "list" not in str(hints[entry.name]):
+        if kinds and get_origin(hints[entry.name]) not in (list, dict):
             yield from leaves(kinds[0], f"{prefix}{entry.name}.")
         else:
             yield f"{prefix}{entry.name}"

@@ -15,9 +15,10 @@ LEFT_OUT = {
     "diffusers",
     "open-clip-torch",
     "openai",
+    "scikit-image",
     "tensorboard",
 }
-BLOCKED = ("deepspeed", "swift", "bitsandbytes", "wandb", "diffusers", "open_clip", "openai", "tensorboard")
+BLOCKED = ("skimage", "deepspeed", "swift", "bitsandbytes", "wandb", "diffusers", "open_clip", "openai", "tensorboard")
 
 
 def names(path: Path) -> set[str]:
