@@ -114,7 +114,7 @@ def test_missing_checkpoints(tiny_saa: SAAConfig) -> None:
 
 @pytest.mark.slow
 def test_true_sizes(make_detector: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """GroundingDINO with Swin-T at 800 pixels, SAM ViT-B at 1024 and a Wide-ResNet-50-2, random weights."""
+    """Random weights of GroundingDINO with Swin-T (at 384 pixels: 800 take minutes), SAM ViT-B and Wide-ResNet-50-2."""
     timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
     swin = {
         "model_type": "swin",
