@@ -40,8 +40,7 @@ def write_detector(folder: Path, **sizes: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
-    small = {"shortest_edge": 128, "longest_edge": 192}  # too few places for the 900 queries of the true sizes
-    size = small if "num_queries" in sizes else {"shortest_edge": 384, "longest_edge": 640}
+    size = {"shortest_edge": 128, "longest_edge": 192}
     processor = GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer)
     torch.manual_seed(0)
     model = GroundingDinoForObjectDetection(GroundingDinoConfig(**sizes))

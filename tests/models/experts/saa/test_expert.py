@@ -114,7 +114,7 @@ def test_missing_checkpoints(tiny_saa: SAAConfig) -> None:
 
 @pytest.mark.slow
 def test_true_sizes(make_detector: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Random weights of GroundingDINO with Swin-T (at 384 pixels: 800 take minutes), SAM ViT-B and Wide-ResNet-50-2."""
+    """Random weights: GroundingDINO with Swin-T (20 boxes: 900 take minutes), SAM ViT-B and Wide-ResNet-50-2."""
     timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
     swin = {
         "model_type": "swin",
@@ -125,7 +125,7 @@ def test_true_sizes(make_detector: Callable[..., Path], tmp_path: Path, capsys: 
         "image_size": 224,
         "out_indices": [2, 3, 4],
     }
-    dino = make_detector(tmp_path / "dino", backbone_config=swin)
+    dino = make_detector(tmp_path / "dino", backbone_config=swin, num_queries=20)
     torch.manual_seed(0)
     sam = SamConfig(
         checkpoint=str(tmp_path / "sam.safetensors"), width=768, depth=12, heads=12, global_layers=[2, 5, 8, 11]
