@@ -6,38 +6,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from data.errors import UserError
-from eval.conventions.named import CONVENTIONS, AuproRule, Convention, ImageScore, MaskRule
+from eval.conventions.named import CONVENTIONS, Convention
 from models.device import DeviceConfig
 
 
 @dataclass(kw_only=True, slots=True)
-class MeasureConfig(DeviceConfig):
-    """By which convention is measured; where models run as `DeviceConfig` says.
+class MeasureConfig(DeviceConfig, Convention):
+    """By which convention is measured; fields that are not listed are those of `Convention` and `DeviceConfig`.
 
     Attributes:
-        convention: Whose: `ours`, `winclip`, `april_gan`, `saa`, `ader` or `dinomaly`; it sets the values below, any of
+        convention: Whose: `ours`, `winclip`, `april_gan`, `saa`, `ader` or `dinomaly`; it sets those values, any of
             which may be given beside it.
-        resolution: `native` (of each image), or N: masks and maps are brought to N×N.
-        input_size: Side of the square that an image is resized to before it is looked at; null leaves it as it is.
-        crop: Side of the square that is cut from the centre of that; only it is looked at and measured.
-        mask_rule: What a mask's pixel is after resizing: `nearest`, or `bilinear` above 0.5.
-        smoothing: Standard deviation of a Gaussian over each map at its resolution, in pixels; 0 leaves it out.
-        aupro_rule: `exact`, or `legacy`, which adds AUPRO as most publications compute it.
-        image_score: How an image's score comes from its map.
-        score_fraction: Share of the pixels that `top_mean` averages.
-        ader_figures: Also ADer's mIoU-max and mean F1.
     """
 
     convention: str = "ours"
-    resolution: str = "native"
-    input_size: int | None = None
-    crop: int | None = None
-    mask_rule: MaskRule = MaskRule.nearest
-    smoothing: float = 0.0
-    aupro_rule: AuproRule = AuproRule.exact
-    image_score: ImageScore = ImageScore.auto
-    score_fraction: float = 0.005
-    ader_figures: bool = False
 
     def check_measure(self) -> None:
         """Checks the ranges.

@@ -41,9 +41,21 @@ class AuproRule(StrEnum):
     legacy = "legacy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)  # without slots and not frozen, so that settings can hold its fields beside others
 class Convention:
-    """One way to measure; see `MeasureConfig`."""
+    """One way to measure.
+
+    Attributes:
+        resolution: `native` (of each image), or N: masks and maps are brought to N×N.
+        input_size: Side of the square that an image is resized to before it is looked at; null leaves it as it is.
+        crop: Side of the square that is cut from the centre of that; only it is looked at and measured.
+        mask_rule: What a mask's pixel is after resizing: `nearest`, or `bilinear` above 0.5.
+        smoothing: Standard deviation of a Gaussian over each map at its resolution, in pixels; 0 leaves it out.
+        aupro_rule: `exact`, or `legacy`, which adds AUPRO as most publications compute it.
+        image_score: How an image's score comes from its map.
+        score_fraction: Share of the pixels that `top_mean` averages.
+        ader_figures: Also ADer's mIoU-max and mean F1.
+    """
 
     resolution: str = "native"
     input_size: int | None = None
