@@ -19,7 +19,7 @@ from eval.metrics.figures import format_figure, mean_known
 from eval.segmentation.config import ScoringConfig
 from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.map_store import MapRow
-from models.experts.clip.backbone import ClipConfig
+from models.experts.clip.backbone import Clip, ClipConfig, at_size
 from models.experts.expert import Expert, Gate
 from models.experts.frame import Framed
 from models.experts.load import ON_CLIP, ExpertName, load_expert, parse_expert
@@ -29,6 +29,7 @@ from models.experts.store import EXPERT, GATE, IMAGES, read_expert
 NO_PART = (GATE, CALIBRATION, IMAGES)  # files in an expert's folder that its maps do not depend on
 log = logging.getLogger(__name__)
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
+CLIP_SIDES = {"winclip": 240, "april_gan": 518}  # convention → side of the square that its own method's CLIP takes
 SEES_PIXELS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib, *ON_CLIP)  # may look at altered images
 
 
@@ -44,7 +45,9 @@ class EvalExpertConfig(ScoringConfig):
         out: Output directory: `expert.json`, `results.json`, the report, and the anomaly maps in `maps/`, which
             `expert=precomputed` reads.
         saa: Checkpoints of SAA+, and what it is told about classes, where there is no `expert_dir`.
-        clip: Which CLIP `winclip`, `anoclip` and `clip_surgery` see with.
+        clip: Which CLIP `winclip`, `anoclip` and `clip_surgery` see with. Without `clip.image_size` it sees at the size
+            that the convention shows, or else at what the convention's own method takes: 240 px with `winclip`, 518
+            with `april_gan`.
         trust_remote_code: Allows code that comes with the weights of `mdlm`'s run; it must be the code trained with.
     """
 
@@ -53,6 +56,10 @@ class EvalExpertConfig(ScoringConfig):
     saa: SAAConfig = field(default_factory=SAAConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     trust_remote_code: bool = False
+
+    def clip_side(self) -> int | None:
+        """Side of the square at which an expert on CLIP sees images; None where the convention leaves it open."""
+        return self.crop or self.input_size or CLIP_SIDES.get(self.convention)
 
     def check(self) -> None:
         """Checks what can be checked without reading a file.
@@ -87,7 +94,7 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
         trust_remote_code=trusted,
         where=config,
         saa=config.saa,
-        clip=config.clip,
+        clip=at_size(config.clip, config.clip_side()) if parse_expert(config.expert)[0] in ON_CLIP else None,
     )
 
     def prepare() -> Job:
@@ -99,7 +106,7 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
             samples=listing.samples,
             keys={name: hash_value([digest, seen]) for name, seen in hash_seen(expert, listing.samples).items()},
             skipped=listing.skipped,
-            facts={"expert": expert.name, "sees_truth": expert.sees_truth} | tell_setting(expert),
+            facts={"expert": expert.name, "sees_truth": expert.sees_truth} | tell_setting(expert, config.clip_side()),
             store=out,
             summary=out / "expert.json",
             report=out,
@@ -158,9 +165,17 @@ def expert_digest(name: str, folder: str, expert: Expert | None = None) -> str:
     return hash_value([name, *hash_files(files).values()])
 
 
-def tell_setting(expert: Expert) -> dict[str, str]:
-    """For results: what an expert was told, and how its score is made, where it says so."""
+def tell_setting(expert: Expert, side: int | None = None) -> dict[str, str]:
+    """For results: what an expert was told, how it saw, and how its score is made, where it says so.
+
+    Args:
+        expert: The expert.
+        side: The input that the convention names for an expert on CLIP.
+    """
     setting = getattr(expert, "setting", "")
+    clip = getattr(expert, "clip", None)
+    if isinstance(clip, Clip) and side not in (None, clip.side):
+        setting += f" The convention names {side} pixels."
     return {"setting": setting} if setting else {}
 
 

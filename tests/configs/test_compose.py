@@ -14,6 +14,7 @@ from data.ddqa.config import DDQAConfig, resolve
 from data.errors import UserError
 from data.source import Source, load_samples
 from models.device import DeviceConfig
+from models.experts.clip.backbone import ClipConfig
 from models.experts.ddad import DDADConfig
 from models.experts.saa.expert import SAAConfig
 from models.experts.saa.properties import ClassProperties
@@ -131,6 +132,21 @@ def test_saa_as_published_and_with_the_small_sam() -> None:
         [*line, "+saa.classes.gear={objects: 1, boxes: 5, area: 0.9, phrases: [dark crack]}"]
     ).saa
     assert told.classes["gear"].phrases == ["dark crack"] and told.default is None
+
+
+@pytest.mark.parametrize("name", ["eval_classification", "eval_expert", "export_maps", "fit_expert", "inspect"])
+def test_every_command_of_experts_takes_the_same_clips(name: str) -> None:
+    own, openai = (compose_dataclass(name, *words).clip for words in ([], ["clip=vit_b_16", "clip.checkpoint=F"]))
+    assert own == ClipConfig()
+    assert openai == ClipConfig(model="ViT-B-16-quickgelu", checkpoint="F")
+
+
+@pytest.mark.parametrize(
+    ("convention", "side"),
+    [("ours", None), ("winclip", 240), ("april_gan", 518), ("saa", None), ("ader", 256), ("dinomaly", 392)],
+)
+def test_a_convention_says_at_which_size_a_clip_sees(convention: str, side: int | None) -> None:
+    assert compose_dataclass("eval_expert", f"convention={convention}").clip_side() == side
 
 
 def test_every_preset_file_belongs_to_a_known_preset() -> None:

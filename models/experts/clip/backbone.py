@@ -7,29 +7,21 @@ projected features (…, D), the space of the texts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 
 from data.errors import UserError
 from data.files import hash_file
 from data.sample import ImageArray
 from models.device import choose
-from models.weights.tensors import read_tensors
+from models.experts.clip.checkpoint import check_towers, describe_vision, find_checkpoint, load_model
 
 TEXTS_A_BATCH = 256
-PUBLISHED = "ViT-B-16-plus-240"
-HUB, HUB_FILE = "timm/vit_base_patch16_plus_clip_240.laion400m_e31", "open_clip_model.safetensors"
-URL = (
-    "https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/"
-    "vit_b_16_plus_240-laion400m_e31-8fb26589.pt"
-)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,7 +32,8 @@ class ClipConfig:
         model: Its name in open_clip.
         checkpoint: File with its weights, `.safetensors` or a state dict in a `.pt`; empty looks for those of
             `ViT-B-16-plus-240` (LAION-400M, epoch 31) in the hub's cache.
-        image_size: Images are resized to this many pixels square; 0 takes the model's own size.
+        image_size: Images are resized to this many pixels square, a multiple of the model's patches; 0 takes the
+            convention's size, where it names one, else the model's own. Position embeddings are resized to its grid.
         adapt: Whether AnoCLIP trains its adapter on each image first; the others have none.
         batch_size: Images a batch.
         device: `auto`, `cpu`, `cuda` …, see `models.device`.
@@ -69,15 +62,17 @@ class Clip:
     """
 
     def __init__(self, config: ClipConfig) -> None:
-        path = _find_checkpoint(config)
-        model, self._tokenize = _create(config, path)
+        if config.batch_size < 1:
+            raise UserError(f"clip.batch_size={config.batch_size} must be at least 1.")
+        path = find_checkpoint(config.model, config.checkpoint)
+        model, self._tokenize = load_model(config.model, path)
         self.config, self.weights_hash = config, hash_file(path)
         self.device = choose(config.device).device
         self._model = model.eval().requires_grad_(False).to(self.device)
-        self._visual = _check_towers(model, config)
+        self._visual = check_towers(model, config.model)
         self.side = config.image_size or self._visual.image_size[0]
         patch = self._visual.patch_size[0]
-        if self.side % patch:
+        if self.side < patch or self.side % patch:
             raise UserError(f"clip.image_size={self.side} is no multiple of the patch size {patch} of {config.model}.")
         self.grid = (self.side // patch, self.side // patch)
         self._mean = torch.tensor(self._visual.image_mean, device=self.device).view(1, 3, 1, 1)
@@ -182,6 +177,24 @@ class Clip:
         return torch.cat([positions[:1], resized.flatten(2)[0].T])
 
 
+def at_size(config: ClipConfig, side: int | None) -> ClipConfig:
+    """A CLIP that sees images at `side` pixels, or the next smaller size that its patches fill.
+
+    Args:
+        config: Which CLIP; an `image_size` that it has stays.
+        side: What a convention names; None leaves the model's own size.
+
+    Raises:
+        UserError: If the model is unknown, or a patch is wider.
+    """
+    if side is None or config.image_size:
+        return config
+    patch = describe_vision(config.model).get("patch_size") or side  # without patches it is refused when it loads
+    if side < patch:
+        raise UserError(f"{config.model} has patches of {patch} pixels, more than {side}. Set clip.image_size.")
+    return replace(config, image_size=side // patch * patch)
+
+
 def attend_to_values(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
     """Self-attention whose queries and keys are the values, (B, N, C) → (B, N, C)."""
     width = attention.embed_dim
@@ -189,56 +202,3 @@ def attend_to_values(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor
     heads = values.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
     mixed = F.scaled_dot_product_attention(heads, heads, heads)
     return F.linear(mixed.transpose(1, 2).flatten(2), attention.out_proj.weight, attention.out_proj.bias)
-
-
-def _find_checkpoint(config: ClipConfig) -> Path:
-    path = Path(config.checkpoint)
-    if not config.checkpoint and config.model == PUBLISHED:
-        cached = try_to_load_from_cache(HUB, HUB_FILE)
-        if isinstance(cached, str):
-            return Path(cached)
-    if not config.checkpoint or not path.is_file():
-        where = f"No file at {path}." if config.checkpoint else "This expert needs the weights of a CLIP."
-        raise UserError(
-            f"{where} Give clip.checkpoint=FILE with the weights of {config.model}. Those of {PUBLISHED} "
-            f"(open_clip's tag laion400m_e31) take about 0.8 GB: hf download {HUB} {HUB_FILE}, or {URL}"
-        )
-    return path
-
-
-def _create(config: ClipConfig, path: Path) -> tuple[Any, Any]:
-    try:
-        import open_clip  # slow to import
-    except ImportError as error:
-        raise UserError(
-            "open_clip is not installed: python -m pip install open-clip-torch -c constraints.txt"
-        ) from error
-    if config.model not in open_clip.list_models():
-        raise UserError(f"open_clip has no model '{config.model}'. Choose one of open_clip.list_models().")
-    model = open_clip.create_model(config.model, load_weights=False, pretrained_text=False)
-    state = read_tensors(path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path} does not fit clip.model={config.model}: {reason}") from error
-    return model, open_clip.get_tokenizer(config.model)
-
-
-def _check_towers(model: Any, config: ClipConfig) -> Any:
-    """The vision tower, if it is a plain transformer with a class token, and the text tower is CLIP's own.
-
-    Raises:
-        UserError: If one is another kind of network.
-    """
-    visual = model.visual
-    blocks = getattr(getattr(visual, "transformer", None), "resblocks", [])
-    plain = blocks and all(isinstance(getattr(block, "attn", None), nn.MultiheadAttention) for block in blocks)
-    if not plain or visual.attn_pool is not None or visual.pool_type != "tok":
-        raise UserError(
-            f"{config.model} has no class token beside plain patch tokens, which this expert needs. "
-            "Choose a ViT, such as ViT-B-16-plus-240."
-        )
-    if getattr(model, "text_pool_type", "") != "argmax" or not isinstance(model.text_projection, Tensor):
-        raise UserError(f"{config.model} has another text tower than CLIP's. Choose one such as ViT-B-16-plus-240.")
-    return visual

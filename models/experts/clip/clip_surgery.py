@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.errors import UserError
+from models.experts.clip.backbone import Clip
 from models.experts.clip.expert import ClipExpert, damaged
 from models.experts.clip.words import Texts, clip_surgery_texts
 from models.experts.expert import Gate
@@ -24,7 +26,14 @@ SHARPNESS = 2.0
 
 
 class ClipSurgery(ClipExpert):
-    """CLIP Surgery between two texts."""
+    """CLIP Surgery between two texts.
+
+    Args:
+        clip: What it sees with.
+
+    Raises:
+        UserError: If it has fewer blocks than carry two paths.
+    """
 
     name = "clip_surgery"
     manner = (
@@ -32,6 +41,14 @@ class ClipSurgery(ClipExpert):
         "each map to 0..1, zero-shot."
     )
     neutral = Gate(0.5, 0.0)  # above 0 a patch is closer to the damaged text than to the sound one
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__(clip)
+        if len(clip.blocks) < DEPTH:
+            raise UserError(
+                f"{clip.config.model} has {len(clip.blocks)} blocks, and CLIP Surgery gives a second path to the last "
+                f"{DEPTH}. Choose a CLIP with more, such as ViT-B-16-plus-240."
+            )
 
     def texts(self, category: str) -> Texts:
         """7 × 85 and 4 × 85 texts."""

@@ -63,7 +63,7 @@ class ClipExpert:
     @property
     def identity(self) -> str:
         """Changes with what its maps depend on: weights and settings, not the memory of a fit."""
-        settings = asdict(self.clip.config)
+        settings = asdict(self.clip.config) | {"image_size": self.clip.side}
         for name in ("checkpoint", "batch_size", "device"):
             del settings[name]
         return hash_value([self.name, self.clip.weights_hash, settings])
@@ -73,8 +73,8 @@ class ClipExpert:
         """What results say of how it looked: words, input, weights."""
         clip = self.clip
         return (
-            f"{self.manner} {clip.config.model} at {clip.side} pixels square, the whole image; "
-            f"weights SHA-256 {clip.weights_hash[:16]}."
+            f"{self.manner} {clip.config.model} at {clip.side} pixels square ({clip.grid[0]} × {clip.grid[1]} "
+            f"patches), all of what it is shown; weights SHA-256 {clip.weights_hash[:16]}."
         )
 
     def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:

@@ -1,6 +1,8 @@
 """The experts on CLIP from a command's configuration to figures: without a fit, with a gate, with shots."""
 
+import html
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -52,8 +54,24 @@ def test_figures_without_a_fit_say_their_setting(name: str, clip: ClipConfig, ro
 
 def test_maps_of_other_weights_are_made_anew(clip: ClipConfig, root: Path, tmp_path: Path) -> None:
     evaluate_expert(evaluated(root, tmp_path / "out", expert="clip_surgery", clip=clip))
-    other = ClipConfig(model=clip.model, checkpoint=clip.checkpoint, image_size=96)
+    same = replace(clip, image_size=80)  # the model's own size, named
+    assert evaluate_expert(evaluated(root, tmp_path / "out", expert="clip_surgery", clip=same))["new_maps"] == 0
+    other = replace(clip, image_size=96)
     assert evaluate_expert(evaluated(root, tmp_path / "out", expert="clip_surgery", clip=other))["new_maps"] > 0
+
+
+@pytest.mark.parametrize("name", ["winclip", "anoclip", "clip_surgery"])
+def test_the_row_says_at_which_size_a_convention_was_really_followed(
+    name: str, clip: ClipConfig, root: Path, tmp_path: Path
+) -> None:
+    convention = {"convention": "dinomaly", "resolution": "64", "input_size": 140, "crop": 120}
+    settings = {"expert": name, "clip": clip, "categories": ["nut"]} | convention
+    result = evaluate_expert(evaluated(root, tmp_path / "out", **settings))
+    assert "at 112 pixels square (7 × 7 patches)" in result["setting"]
+    assert "The convention names 120 pixels." in result["setting"]
+    assert result["setting"] in html.unescape((tmp_path / "out" / "report.html").read_text())
+    own = evaluate_expert(evaluated(root, tmp_path / "own", **settings | {"clip": replace(clip, image_size=96)}))
+    assert "at 96 pixels square" in own["setting"] and "names 120 pixels" in own["setting"]
 
 
 def test_winclip_with_shots_comes_back_as_it_was_fitted(clip: ClipConfig, root: Path, tmp_path: Path) -> None:
@@ -61,7 +79,7 @@ def test_winclip_with_shots_comes_back_as_it_was_fitted(clip: ClipConfig, root: 
     expert = load_expert("winclip", str(tmp_path / "fit"), clip=ClipConfig())
     assert isinstance(expert, WinClip)
     assert {category: len(known["patch"]) for category, known in expert.memories.items()} == {"nut": 50, "ring": 50}
-    assert expert.gates["nut"].score > 0 and "With shots" in expert.setting
+    assert expert.gates["nut"].score > 0 and "With 2 shots of each category." in expert.setting
     with pytest.raises(UserError, match="none of screw"):
         expert.check(["nut", "screw"])
     result = evaluate_expert(evaluated(root, tmp_path / "out", expert="winclip", expert_dir=str(tmp_path / "fit")))

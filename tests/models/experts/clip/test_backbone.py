@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from data.errors import UserError
-from models.experts.clip.backbone import Clip, ClipConfig, attend_to_values
-from tests.models.experts.clip.conftest import write_weights
+from models.experts.clip.backbone import Clip, ClipConfig, at_size, attend_to_values
 
 
 def test_the_class_token_is_open_clips_own_feature(checkpoint: Path) -> None:
@@ -59,11 +58,9 @@ def test_the_value_path_is_the_sum_of_its_attentions(clip: Clip) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoint": ""}, "Give clip.checkpoint=FILE"),
-        ({"checkpoint": "/nowhere.safetensors"}, "No file at /nowhere.safetensors"),
-        ({"model": "ViT-Q"}, "open_clip has no model 'ViT-Q'"),
-        ({"model": "ViT-S-32"}, "does not fit clip.model=ViT-S-32"),
         ({"image_size": 100}, "no multiple of the patch size 16"),
+        ({"image_size": -16}, "no multiple of the patch size 16"),
+        ({"batch_size": 0}, "clip.batch_size=0 must be at least 1"),
     ],
 )
 def test_what_cannot_be_used_is_named(checkpoint: Path, changes: dict[str, object], message: str) -> None:
@@ -79,12 +76,15 @@ def test_texts_are_open_clips_own_features_though_padding_is_cut(clip: Clip) -> 
     torch.testing.assert_close(clip.encode_texts(texts), theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_a_network_without_patch_tokens_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    path = write_weights("RN50", tmp_path / "rn50.safetensors")
-    with pytest.raises(UserError, match="no class token beside plain patch tokens"):
-        Clip(ClipConfig(model="RN50", checkpoint=str(path), device="cpu"))
-
-
 def test_too_many_value_blocks_are_refused(clip: Clip) -> None:
     with pytest.raises(UserError, match="has 8 blocks, not 9"):
         clip.run_two_paths(torch.randn(1, 37, 64), 9)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(518, 512), (240, 240), (None, 0)])
+def test_a_named_size_becomes_one_that_the_patches_fill(side: int | None, expected: int, checkpoint: Path) -> None:
+    config = ClipConfig(model="tiny-clip", checkpoint=str(checkpoint), device="cpu")
+    assert at_size(config, side).image_size == expected
+    assert at_size(ClipConfig(model="tiny-clip", image_size=96), side).image_size == 96
+    with pytest.raises(UserError, match="patches of 16 pixels, more than 9"):
+        at_size(config, 9)

@@ -1,12 +1,18 @@
 """CLIP Surgery: similarity without what all texts share, against its formula written out."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
 
-from models.experts.clip.backbone import Clip
+from data.errors import UserError
+from models.experts.clip.backbone import Clip, ClipConfig
 from models.experts.clip.clip_surgery import ClipSurgery, surgery
+from tests.models.experts.clip.conftest import TINY, write_weights
 
 
 def test_surgery_is_its_formula() -> None:
@@ -40,3 +46,14 @@ def test_maps_depend_on_the_image_and_the_gate_stands_at_0(clip: Clip) -> None:
     assert first != second
     assert 0 < first < 1
     assert ClipSurgery(clip).gates["nut"].pixel == pytest.approx(0)
+
+
+def test_a_clip_with_too_few_blocks_is_refused(tmp_path: Path) -> None:
+    shallow = TINY | {"vision_cfg": TINY["vision_cfg"] | {"layers": 5}}  # type: ignore[operator]
+    (tmp_path / "shallow-clip.json").write_text(json.dumps(shallow))
+    open_clip.add_model_config(tmp_path / "shallow-clip.json")
+    path = write_weights("shallow-clip", tmp_path / "clip.safetensors")
+    with pytest.raises(
+        UserError, match="shallow-clip has 5 blocks, and CLIP Surgery gives a second path to the last 6"
+    ):
+        ClipSurgery(Clip(ClipConfig(model="shallow-clip", checkpoint=str(path), device="cpu")))
