@@ -132,22 +132,22 @@ class ApiChat:
             await _wait(stop, start - now)
 
     async def _body(self, request: ChatRequest) -> dict[str, Any]:
-        content = [
-            {"type": "text", "text": part}
-            if isinstance(part, str)
-            else {"type": "image_url", "image_url": {"url": await self._encode(part)}}
-            for part in request.parts
+        messages = [
+            {"role": role, "content": parts[0] if role == "assistant" else [await self._part(part) for part in parts]}
+            for role, parts in request.messages
         ]
         return {
             "model": self.model,
-            "messages": [{"role": "user", "content": content}],
+            "messages": messages,
             "max_tokens": request.max_tokens,
             "temperature": 0,
         }
 
-    async def _encode(self, path: Path) -> str:
-        self.prepare([path])
-        return await asyncio.shield(self._images[path])
+    async def _part(self, part: str | Path) -> dict[str, Any]:
+        if isinstance(part, str):
+            return {"type": "text", "text": part}
+        self.prepare([part])
+        return {"type": "image_url", "image_url": {"url": await asyncio.shield(self._images[part])}}
 
     def prepare(self, paths: Sequence[Path]) -> None:
         """Begins to encode images; the questions about one image share the work."""

@@ -109,12 +109,7 @@ class TransformersChat:
     def expand(self, request: ChatRequest) -> str:
         """The whole prompt, with a place for every visual token; its images must have been looked at."""
         tokenizer = self.processor.tokenizer
-        content = [
-            {"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in request.parts
-        ]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        text = self.processor.apply_chat_template(request.mark(), tokenize=False, add_generation_prompt=True)
         mark = tokenizer.image_token
         pieces = text.split(mark)
         if len(pieces) != len(request.images) + 1:

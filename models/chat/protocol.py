@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier question about an image, and what was answered."""
+
+    question: str
+    answer: str
+
+
+class Message(NamedTuple):
+    """What one side says: texts, and paths of images; `role` is `user` or `assistant`."""
+
+    role: str
+    parts: list[str | Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +31,48 @@ class ChatRequest:
         image: Path of the image.
         prompt: The user's text, without an image placeholder.
         max_tokens: Longest reply.
-        before: Texts and further images (templates) that precede the image in the user's turn.
+        before: Texts and further images (templates) that precede the image in the first turn of the user.
+        history: Earlier turns about the same image, the oldest first.
     """
 
     image: Path
     prompt: str
     max_tokens: int = 64
     before: tuple[str | Path, ...] = ()
+    history: tuple[Turn, ...] = ()
 
     @property
     def images(self) -> list[Path]:
-        """All images of the turn, in order; the last is the one in question."""
+        """All images, in order; the last is the one in question."""
         return [*(part for part in self.before if isinstance(part, Path)), self.image]
 
     @property
+    def messages(self) -> list[Message]:
+        """The conversation up to the question; its images stand in the first turn."""
+        said = [text for turn in self.history for text in (turn.question, turn.answer)]
+        first, *others = [*said, self.prompt]
+        roles = ("assistant", "user")
+        return [
+            Message("user", [*self.before, self.image, first]),
+            *(Message(roles[place % 2], [text]) for place, text in enumerate(others)),
+        ]
+
+    @property
     def parts(self) -> list[str | Path]:
-        """The turn: texts, and paths of images."""
-        return [*self.before, self.image, self.prompt]
+        """All texts, and paths of images, whoever said them."""
+        return [part for message in self.messages for part in message.parts]
+
+    def mark(self) -> list[dict[str, Any]]:
+        """The messages as chat templates of transformers take them, with a mark in the place of each image."""
+        return [
+            {
+                "role": role,
+                "content": [
+                    {"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in parts
+                ],
+            }
+            for role, parts in self.messages
+        ]
 
 
 class ChatModel(Protocol):

@@ -212,15 +212,15 @@ class SwiftChat:
 
 
 def _ask(request: ChatRequest, *, images: bool = True) -> Any:
-    """The turn in ms-swift's spelling: a tag in the place of each image, a line for each text before the last."""
+    """The conversation in ms-swift's spelling: a tag for each image, a line for each text before the last of a turn."""
     from swift import InferRequest
 
-    before = "".join(
-        ("<image>" if images else "") if isinstance(part, Path) else f"{part}\n" for part in request.before
-    )
-    content = f"{before}{'<image>' if images else ''}{request.prompt}"
-    pictures = [_picture(path) for path in request.images] if images else []
-    return InferRequest(messages=[{"role": "user", "content": content}], images=pictures)
+    tag = "<image>" if images else ""
+    messages = []
+    for role, (*before, text) in request.messages:
+        head = "".join(tag if isinstance(part, Path) else f"{part}\n" for part in before)
+        messages.append({"role": role, "content": f"{head}{text}"})
+    return InferRequest(messages=messages, images=[_picture(path) for path in request.images] if images else [])
 
 
 def _picture(path: Path) -> str | Image.Image:

@@ -78,12 +78,7 @@ class VLM:
 
     def render(self, request: ChatRequest) -> str:
         """The prompt as text, with one placeholder an image."""
-        content = [
-            {"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in request.parts
-        ]
-        return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        return self.processor.apply_chat_template(request.mark(), tokenize=False, add_generation_prompt=True)
 
     def encode(self, requests: Sequence[ChatRequest]) -> Inputs:
         """What the model takes, images included; padded on the left."""

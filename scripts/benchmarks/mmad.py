@@ -134,12 +134,7 @@ def clock() -> np.ndarray:
 @torch.inference_mode()
 def generate(chat: TransformersChat, request: ChatRequest) -> torch.Tensor:
     """How public scripts ask: everything anew for every question. Next-token logits, (V,)."""
-    content = [
-        {"type": "image"} if isinstance(part, Path) else {"type": "text", "text": part} for part in request.parts
-    ]
-    text = chat.processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
+    text = chat.processor.apply_chat_template(request.mark(), tokenize=False, add_generation_prompt=True)
     images = [load_image(path) for path in request.images]
     inputs: Any = chat.processor(text=[text], images=images, return_tensors="pt")
     with batched_vision(chat.model):

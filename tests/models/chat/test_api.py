@@ -17,7 +17,7 @@ from data.errors import UserError
 from data.sample import load_image
 from models.chat.api import ApiChat
 from models.chat.config import ApiConfig
-from models.chat.protocol import ChatRequest, Failure
+from models.chat.protocol import ChatRequest, Failure, Turn
 from tests.models.chat.fake_server import Server  # type: ignore[import-not-found]
 
 KEY = "secret-key-123"
@@ -66,6 +66,19 @@ def test_a_turn_is_sent_with_its_templates(server: Server, image: Path) -> None:
     parts = body["messages"][0]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url", "text", "image_url", "text"]
     assert parts[1]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+def test_earlier_turns_are_sent_in_openais_form_with_the_image_in_the_first(server: Server, image: Path) -> None:
+    histories = [(), (Turn("Is there a defect?", "Yes."),), (Turn("Which?", "A dent."), Turn("Large?", "No."))]
+    connect(server, concurrency=1).chat([ChatRequest(image, "Where?", 16, history=history) for history in histories])
+    for body, history in zip(server.bodies, histories, strict=True):
+        roles = [message["role"] for message in body["messages"]]
+        assert roles == ["user", "assistant"] * len(history) + ["user"]
+        first, *others = body["messages"]
+        assert [part["type"] for part in first["content"]] == ["image_url", "text"]
+        said = [first["content"][1]["text"]]
+        said += [m["content"] if m["role"] == "assistant" else m["content"][0]["text"] for m in others]
+        assert said == [text for turn in history for text in (turn.question, turn.answer)] + ["Where?"]
 
 
 def test_a_server_gets_the_picture_as_the_project_sees_it(server: Server, tmp_path: Path) -> None:

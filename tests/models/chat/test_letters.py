@@ -4,6 +4,7 @@ import shutil
 import string
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from models.chat.letters import (
 )
 from models.chat.load import load_chat, load_scorer
 from models.chat.local import TransformersChat, split_patches
-from models.chat.protocol import ChatRequest
+from models.chat.protocol import ChatRequest, Turn
 from models.chat.reuse import ReuseScorer
 from models.chat.vlm import VLM
 from models.device import CPU
@@ -77,20 +78,49 @@ def ask(folder: Path, image: int, *templates: int) -> list[ChatRequest]:
     return [ChatRequest(folder / f"{image}.png", text, 4, before) for text in QUESTIONS]
 
 
-@torch.inference_mode()
 def one_by_one(chat: TransformersChat, requests: list[ChatRequest]) -> list[list[float]]:
     """The stock model on each whole prompt, images and all."""
-    letters = PackedScorer(chat).letters
-    rows = []
-    for request, count in zip(requests, COUNTS * len(requests), strict=False):
-        content = [{"type": "image"} if isinstance(p, Path) else {"type": "text", "text": p} for p in request.parts]
-        text = chat.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        images = [cv2.imread(str(path))[..., ::-1].copy() for path in request.images]
-        logits = chat.model(**chat.processor(text=[text], images=images, return_tensors="pt")).logits[0, -1]
-        rows.append(read_letters(logits, letters, count))
-    return rows
+    counts = COUNTS * len(requests)
+    return [score_alone(chat, request, count) for request, count in zip(requests, counts, strict=False)]
+
+
+@torch.inference_mode()
+def score_alone(chat: TransformersChat, request: ChatRequest, count: int) -> list[float]:
+    text = chat.processor.apply_chat_template(request.mark(), tokenize=False, add_generation_prompt=True)
+    images = [cv2.imread(str(path))[..., ::-1].copy() for path in request.images]
+    logits = chat.model(**chat.processor(text=[text], images=images, return_tensors="pt")).logits[0, -1]
+    return read_letters(logits, letter_tokens(chat.processor.tokenizer), count)
+
+
+def ask_again(folder: Path) -> list[ChatRequest]:
+    """Questions about one image after different histories, one of them with templates before the image."""
+    (first, second, third), (after_template, *_) = ask(folder, 0), ask(folder, 0, 3)
+    one, two = Turn(QUESTIONS[1], "A. scratch"), Turn("Is it large?", "No.")
+    histories = [(first, ()), (second, (one,)), (third, (one, two)), (third, (two,)), (after_template, (two,))]
+    return [replace(request, history=history) for request, history in histories]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_questions_after_different_histories_are_scored_as_one_at_a_time(
+    folder: Path, chat: TransformersChat, packed: bool
+) -> None:
+    scorer = PackedScorer(chat) if packed else ReuseScorer(VLM(admit(folder), None, CPU, name="tiny"))
+    counts = [2, 4, 3, 3, 2]
+    found = scorer.score(ask_again(folder), counts)
+    expected = [score_alone(chat, request, count) for request, count in zip(ask_again(folder), counts, strict=True)]
+    assert_close(found, expected)
+    assert found[2] != pytest.approx(found[3], abs=1e-3)  # what was said before matters
+
+
+def test_all_ways_to_chat_reply_alike_after_different_histories(folder: Path, chat: TransformersChat) -> None:
+    requests = ask_again(folder)
+    alone = [chat.chat([request])[0] for request in requests]
+    assert chat.chat(requests) == alone
+    assert VLM(admit(folder), None, CPU, name="tiny").chat(requests) == alone
+    pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
+    names = SwiftNames(model_type="minicpmv4_6", template="minicpmv4_6")
+    swift = load_chat(str(folder), ChatConfig(backend=Backend.swift, swift=names))
+    assert swift.chat(requests[:-1]) == alone[:-1]  # ms-swift puts templates on lines of their own
 
 
 def assert_close(found: list[list[float]], expected: list[list[float]]) -> None:

@@ -12,7 +12,7 @@ from data.errors import UserError
 from data.sample import load_image
 from models.chat.letters import read_letters
 from models.chat.load import load_scorer
-from models.chat.protocol import ChatRequest
+from models.chat.protocol import ChatRequest, Turn
 from models.chat.reuse import ReuseScorer
 from models.chat.swift import SwiftChat, SwiftChatConfig, _ask, check_swift, remote_code
 from models.weights.trust import admit
@@ -135,6 +135,19 @@ def test_ms_swift_gets_a_turned_photo_upright_and_16_bits_as_8(tmp_path: Path) -
         (picture,) = _ask(ChatRequest(tmp_path / name, "Q?", 4)).images
         np.testing.assert_array_equal(np.asarray(swift_load(picture)), load_image(tmp_path / name))
         assert isinstance(picture, str) == (name == "plain.png")
+
+
+def test_ms_swift_gets_earlier_turns_with_the_images_in_the_first(images: list[Path]) -> None:
+    pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
+    request = ChatRequest(images[0], "Where?", before=("Normal:", images[1]), history=(Turn("A defect?", "Yes."),))
+    asked = _ask(request)
+    assert asked.messages == [
+        {"role": "user", "content": "Normal:\n<image><image>A defect?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Where?"},
+    ]
+    assert asked.images == [str(images[1]), str(images[0])]
+    assert "<image>" not in str(_ask(request, images=False).messages)
 
 
 def test_what_the_installed_libraries_do_not_know_is_named(tmp_path: Path) -> None:
