@@ -142,3 +142,7 @@ class Ahead(Generic[Key, Result]):
         """The result of an item, made now where it was not expected."""
         waiting = self._waiting.pop(item, None)
         return self._make(item) if waiting is None else waiting.result()
+
+    def drop(self, item: Key) -> None:
+        """Forgets an item that may have been expected and is not needed."""
+        self._waiting.pop(item, None)

@@ -31,7 +31,7 @@ from models.chat.protocol import ChatRequest
 IMAGES_AT_ONCE = 16  # encoded
 TOKENS_AT_ONCE = 4096  # in a batch, padding included: more leave the processor's cache
 WORTH_A_PASS = 32  # tokens that images share are run by themselves if they are so many
-Key = int | tuple[Path, int]  # a token, or a place in an image
+Key = int | tuple[str, int]  # a token, or the content of an image and a place in it
 
 
 def can_pack(config: Any) -> bool:
@@ -112,7 +112,8 @@ class PackedScorer:
         return packs
 
     def _keys(self, ids: Sequence[int], images: Sequence[Path]) -> list[Key]:
-        places = iter([(path, place) for path in images for place in range(self.chat.visual_tokens(path))])
+        chat = self.chat
+        places = iter([(chat.content(path), place) for path in images for place in range(chat.visual_tokens(path))])
         mark = self.chat.processor.tokenizer.image_token_id
         return [next(places) if token == mark else token for token in ids]
 

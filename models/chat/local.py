@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from data.content import hash_files
 from data.errors import UserError
 from data.parallel import Ahead
 from data.sample import load_image
@@ -63,7 +64,8 @@ class TransformersChat:
         self.model: Any = model.eval()
         say_penalty(str(base), self.model.generation_config)
         self.name, self.batch_size = name, batch_size
-        self._seen: dict[Path, Tensor] = {}
+        self._seen: dict[str, Tensor] = {}  # by the content of the image
+        self._hashes: dict[Path, str] = {}
         self._opened = Ahead(self._open)
 
     @torch.inference_mode()
@@ -80,7 +82,7 @@ class TransformersChat:
 
     def expect(self, paths: Iterable[Path]) -> None:
         """Opens images in threads that will be asked about next."""
-        self._opened.expect(dict.fromkeys(path for path in paths if path not in self._seen))
+        self._opened.expect(dict.fromkeys(path for path in paths if self._hashes.get(path) not in self._seen))
 
     def _open(self, path: Path) -> tuple[Tensor, Tensor]:
         """Patches of an image and their rows and columns, as the tower takes them."""
@@ -88,23 +90,32 @@ class TransformersChat:
         return pixels["pixel_values"], pixels["target_sizes"]
 
     def look(self, paths: set[Path]) -> None:
-        """Encodes the images that are not in the cache."""
-        new = sorted(paths - self._seen.keys())
+        """Encodes the images whose content is not in the cache."""
+        hashes = hash_files(sorted(paths))
+        self._hashes |= hashes
+        new: dict[str, Path] = {}
+        for path, digest in hashes.items():
+            if digest in self._seen:
+                self._seen[digest] = self._seen.pop(digest)  # what this batch needs goes last
+            elif digest not in new:
+                new[digest] = path
+                continue
+            self._opened.drop(path)
         if not new:
             return
         while len(self._seen) + len(new) > CACHED_IMAGES and self._seen:
             self._seen.pop(next(iter(self._seen)))
-        for path in paths & self._seen.keys():  # keep what this batch needs
-            self._seen[path] = self._seen.pop(path)
-        patches, grids = zip(*map(self._opened.take, new), strict=True)
+        patches, grids = zip(*map(self._opened.take, new.values()), strict=True)
+        names = list(new)
         with batched_vision(self.model):
             for start, values, sizes in split_patches(torch.cat(patches, -1), torch.cat(grids)):
                 output = self.model.model.get_image_features(values, sizes)
-                self._seen.update(zip(new[start : start + len(sizes)], output.pooler_output, strict=True))
+                self._seen.update(zip(names[start : start + len(sizes)], output.pooler_output, strict=True))
 
     def forget(self) -> None:
         """Drops the encoded images."""
         self._seen.clear()
+        self._hashes.clear()
 
     def expand(self, request: ChatRequest) -> str:
         """The whole prompt, with a place for every visual token; its images must have been looked at."""
@@ -116,7 +127,8 @@ class TransformersChat:
             raise UserError(f"A prompt about {request.image} holds {mark!r}, which stands for images. Reword it.")
         expanded = pieces[0]
         for path, piece in zip(request.images, pieces[1:], strict=True):
-            expanded += tokenizer.image_start_token + mark * len(self._seen[path]) + tokenizer.image_end_token + piece
+            expanded += tokenizer.image_start_token + mark * self.visual_tokens(path)
+            expanded += tokenizer.image_end_token + piece
         return expanded
 
     def embed(self, ids: Tensor, images: Sequence[Path]) -> Tensor:
@@ -125,11 +137,15 @@ class TransformersChat:
         if not images:
             return embedded
         where = (ids == self.processor.tokenizer.image_token_id).unsqueeze(-1)
-        return embedded.masked_scatter(where, torch.cat([self._seen[path] for path in images]))
+        return embedded.masked_scatter(where, torch.cat([self._seen[self._hashes[path]] for path in images]))
 
     def visual_tokens(self, path: Path) -> int:
         """Number of visual tokens of an image that has been looked at."""
-        return len(self._seen[path])
+        return len(self._seen[self._hashes[path]])
+
+    def content(self, path: Path) -> str:
+        """Hash of an image that has been looked at, as it was then."""
+        return self._hashes[path]
 
     def _reply(self, batch: Sequence[ChatRequest]) -> list[str]:
         tokenizer = self.processor.tokenizer

@@ -20,6 +20,7 @@ from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
 from models.chat.decoding import GREEDY, say_penalty
+from models.chat.memory import ImageMemory
 from models.chat.protocol import ChatRequest
 from models.device import Placement
 from models.weights.trust import Admitted
@@ -58,6 +59,7 @@ class VLM:
             loaded = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
         self.model = placement.place(loaded).eval()
         say_penalty(model, self.model.generation_config)
+        self.memory = ImageMemory(self.model)
         self.name, self.batch_size = name, batch_size
         self.processor.tokenizer.padding_side = "left"
         if self.processor.tokenizer.pad_token is None:
@@ -71,7 +73,8 @@ class VLM:
             batch = requests[start : start + self.batch_size]
             inputs = self.encode(batch)
             limit = max(request.max_tokens for request in batch)
-            output = self.model.generate(**inputs, max_new_tokens=limit, **GREEDY)
+            with self.memory.lent([path for request in batch for path in request.images]):
+                output = self.model.generate(**inputs, max_new_tokens=limit, **GREEDY)
             new = output[:, inputs["input_ids"].shape[1] :]
             replies += self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [strip_thinking(reply) for reply in replies]

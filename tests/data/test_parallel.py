@@ -111,3 +111,7 @@ def test_what_is_expected_is_made_once_and_ahead() -> None:
         ahead.take(3)
     assert sorted(made) == [1, 2, 3, 5]
     assert ahead.take(1) == 1 and made.count(1) == 2, "nothing is kept once it was taken"
+    ahead.expect([7])
+    ahead.drop(7)
+    ahead.drop(8)  # was not expected
+    assert not ahead._waiting, "nothing is kept once it was dropped"

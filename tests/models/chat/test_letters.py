@@ -15,6 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from data.errors import UserError
+from data.run import SHIPPED
 from data.sample import load_image
 from models.chat.config import Backend, ChatConfig, SwiftNames, VLMConfig
 from models.chat.letters import (
@@ -32,9 +33,7 @@ from models.chat.protocol import ChatRequest, Turn
 from models.chat.reuse import ReuseScorer
 from models.chat.vlm import VLM
 from models.device import CPU
-from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor, save_checkpoint
 from models.weights.trust import admit
-from train.tiny.eddm import tiny_tokenizer
 
 QUESTIONS = (
     "Is there any defect?\nA. Yes.\nB. No.\n",
@@ -42,19 +41,6 @@ QUESTIONS = (
     "Where?\nA. top\nB. bottom\nC. left\n",
 )
 COUNTS = [2, 4, 3]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    config = TinyMiniCPMVConfig(text_layers=2, vision_layers=2)
-    tokenizer = tiny_tokenizer(1536)
-    torch.manual_seed(0)
-    save_checkpoint(folder, build_model(config, tokenizer), build_processor(config, tokenizer))
-    for index in range(4):
-        pixels = np.random.default_rng(index).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{index}.png"), pixels)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +98,16 @@ def test_questions_after_different_histories_are_scored_as_one_at_a_time(
     assert found[2] != pytest.approx(found[3], abs=1e-3)  # what was said before matters
 
 
-def test_all_ways_to_chat_reply_alike_after_different_histories(folder: Path, chat: TransformersChat) -> None:
+def test_all_ways_to_chat_reply_alike_after_different_histories(folder: Path) -> None:
     requests = ask_again(folder)
+    shipped = str(SHIPPED / "eddm")  # whose replies are words
+    chat = load_chat(shipped, ChatConfig())
     alone = [chat.chat([request])[0] for request in requests]
-    assert chat.chat(requests) == alone
-    assert VLM(admit(folder), None, CPU, name="tiny").chat(requests) == alone
+    assert all(alone) and chat.chat(requests) == alone
+    assert VLM(admit(shipped), None, CPU, name="shipped").chat(requests) == alone
     pytest.importorskip("swift", reason="ms-swift is not installed: pip install -r requirements.txt")
     names = SwiftNames(model_type="minicpmv4_6", template="minicpmv4_6")
-    swift = load_chat(str(folder), ChatConfig(backend=Backend.swift, swift=names))
+    swift = load_chat(shipped, ChatConfig(backend=Backend.swift, swift=names))
     assert swift.chat(requests[:-1]) == alone[:-1]  # ms-swift puts templates on lines of their own
 
 
