@@ -1,8 +1,8 @@
 """python -m scripts.doctor data=DIR [reader=NAME] [against=DIR2] [workers=N] [json=true] [out=FILE] [show=5].
 
-python -m scripts.doctor weights=PRESET|saa [mdlm.mdlm.llava.path=DIR] [eddm.model.id=DIR] [hashes=false] [json=true].
-Says which dataset lies at a path, or which checkpoints a preset starts from, whether they are whole, and for each
-problem the file and the fix; exits 1 on errors.
+python -m scripts.doctor weights=PRESET|clip|saa [mdlm.mdlm.llava.path=DIR] [clip.checkpoint=FILE] [hashes=false].
+Says which dataset lies at a path, or which checkpoints a preset or a zero-shot expert starts from, whether they are
+whole, and for each problem the file and the fix; exits 1 on errors.
 """
 
 import sys
@@ -19,17 +19,20 @@ def main(config: DoctorConfig) -> None:
 
 
 def examine_preset(config: DoctorConfig) -> bool:
-    """Examines the checkpoints that the preset's own training commands would load, or those of a zero-shot expert."""
+    """Examines the checkpoints that a preset's own training commands would load, or those of the zero-shot experts."""
     from eval.segmentation.expert import EvalExpertConfig  # slow to import, and no dataset needs them
+    from models.experts.wanted import wanted_by_expert
     from train.eddm.config import EDDMConfig
     from train.mdlm.config import TrainMDLMConfig
     from train.plan.config import flatten_overrides
-    from train.plan.weights import diagnose_weights, wanted_by_saa, wanted_weights
+    from train.plan.weights import EXPERTS, diagnose_weights, wanted_weights
 
-    if config.weights == "saa":
-        asked = ["expert=saa_plus", "dataset=DATASET", "data_root=DIR", "out=DIR"]
-        asked += flatten_overrides(config.saa, "saa.")
-        return diagnose_weights(config, wanted_by_saa(compose_config("eval_expert", EvalExpertConfig, asked).saa))
+    if config.weights in EXPERTS:
+        expert = EXPERTS[config.weights]
+        asked = [f"expert={expert}", "dataset=DATASET", "data_root=DIR", "out=DIR"]
+        asked += [*flatten_overrides(config.clip, "clip."), *flatten_overrides(config.saa, "saa.")]
+        chosen = compose_config("eval_expert", EvalExpertConfig, asked)
+        return diagnose_weights(config, wanted_by_expert(expert, chosen.clip, chosen.saa))
     chosen = [f"preset={config.weights}", "run_dir=RUN"]
     eddm = compose_config("train_eddm", EDDMConfig, [*chosen, *flatten_overrides(config.eddm)])
     mdlm = compose_config("train_mdlm", TrainMDLMConfig, [*chosen, *flatten_overrides(config.mdlm)])

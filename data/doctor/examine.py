@@ -41,11 +41,13 @@ class DoctorConfig:
         show: Files to name in the text for each kind of problem; the others are counted.
         cache: Folder that remembers what was looked into; None is the user's, see `data.content`.
         fresh: Look into every file again.
-        weights: Preset whose pre-trained checkpoints are examined, instead of a dataset; `saa` are those of SAA+.
+        weights: Preset whose pre-trained checkpoints are examined, instead of a dataset; `clip` are those of
+            WinCLIP, AnoCLIP and CLIP Surgery, `saa` those of SAA+.
         download: Download the checkpoints of `weights` that the hub's cache lacks; nothing else ever downloads one.
         hashes: Read the whole weight files for their hashes, which takes a minute for a large checkpoint.
         eddm: Overrides of the EDDM's training, for its paths: `eddm.model.id=DIR`.
         mdlm: Overrides of the MDLM's training: `mdlm.mdlm.llava.path=DIR`.
+        clip: Overrides of the CLIP: `clip.checkpoint=FILE`.
         saa: Overrides of SAA+'s checkpoints: `saa.dino.path=DIR`.
     """
 
@@ -64,6 +66,7 @@ class DoctorConfig:
     hashes: bool = True
     eddm: dict[str, Any] = field(default_factory=dict)
     mdlm: dict[str, Any] = field(default_factory=dict)
+    clip: dict[str, Any] = field(default_factory=dict)
     saa: dict[str, Any] = field(default_factory=dict)
 
 

@@ -25,6 +25,21 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Wanting:
+    """What a single file must hold.
+
+    Attributes:
+        title: The model that it is for.
+        shapes: Shape of each of its tensors.
+        fix: What to do where the file holds others.
+    """
+
+    title: str
+    shapes: Shapes
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """What a checkpoint's weight files hold.
 
@@ -77,49 +92,56 @@ def check_sam(path: Path, config: SamConfig, expected: Checkpoint | None, found:
         text = f"Has {path.stat().st_size:,} bytes, not {expected.bytes:,}."
         found.append(problem("broken-weights", path, text))
         return Contents([path], {})
-    try:
-        if path.suffix == ".safetensors":
-            shapes = _safetensors_shapes(path)
-        else:
-            shapes = {name: tuple(value.shape) for name, value in read_tensors(path, mapped=True).items()}
-    except (SafetensorError, OSError, UserError) as error:
-        found.append(problem("broken-weights", path, _first_line(error)))
-        return Contents([path], {})
-    wanted = {name: tuple(tensor.shape) for name, tensor in build_sam_shape(config).state_dict().items()}
-    wrong = [name for name in sorted(wanted.keys() | shapes.keys()) if wanted.get(name) != shapes.get(name)]
-    if wrong:
-        first = wrong[0]
-        text = (
-            f"{len(wrong)} of {len(wanted)} tensors differ from the configured SAM, first {first}: "
-            f"{shapes.get(first, 'missing')} instead of {wanted.get(first, 'nothing')}."
-        )
+    shapes = _read_shapes(path, found)
+    if shapes is not None:
+        wanted = {name: tuple(tensor.shape) for name, tensor in build_sam_shape(config).state_dict().items()}
         fix = "Set width, depth, heads and global_layers of mdlm.sam to this checkpoint's, or name the right file."
-        found.append(problem("wrong-architecture", path, text, fix))
-    return Contents([path], shapes)
+        _compare(path, shapes, Wanting("SAM", wanted, fix), found)
+    return Contents([path], shapes or {})
 
 
-def check_file(path: Path, expected: Checkpoint | None, found: list[Problem]) -> Contents:
-    """Examines a single file of named tensors; whether they fit is found when they are loaded.
+def check_file(path: Path, expected: Checkpoint | None, wanting: Wanting | None, found: list[Problem]) -> Contents:
+    """Examines a single file of named tensors.
 
     Args:
         path: The file.
         expected: Its entry in the table.
+        wanting: What it must hold; None where that is found when it is loaded.
         found: Gets the problems.
     """
-    try:
-        shapes = (
-            _safetensors_shapes(path)
-            if path.suffix == ".safetensors"
-            else {name: tuple(value.shape) for name, value in read_tensors(path, mapped=True).items()}
-        )
-    except (SafetensorError, OSError, UserError) as error:
-        found.append(problem("broken-weights", path, _first_line(error)))
+    shapes = _read_shapes(path, found)
+    if shapes is None:
         return Contents([path], {})
+    if wanting is not None:
+        _compare(path, shapes, wanting, found)
     size = path.stat().st_size
     if expected is not None and abs(size / 1e9 - expected.gigabytes) > max(0.05, SIZE_TOLERANCE * expected.gigabytes):
         text = f"It takes {size / 1e9:.2f} GB; {expected.title} takes {expected.gigabytes} GB."
         found.append(problem("size-differs", path, text))
     return Contents([path], shapes)
+
+
+def _read_shapes(path: Path, found: list[Problem]) -> Shapes | None:
+    """Shapes of a single file's tensors; None where it is damaged, which `found` then says."""
+    try:
+        if path.suffix == ".safetensors":
+            return _safetensors_shapes(path)
+        return {name: tuple(value.shape) for name, value in read_tensors(path, mapped=True).items()}
+    except (SafetensorError, OSError, UserError) as error:
+        found.append(problem("broken-weights", path, _first_line(error)))
+        return None
+
+
+def _compare(path: Path, shapes: Shapes, wanting: Wanting, found: list[Problem]) -> None:
+    wanted = wanting.shapes
+    wrong = [name for name in sorted(wanted.keys() | shapes.keys()) if wanted.get(name) != shapes.get(name)]
+    if wrong:
+        first = wrong[0]
+        text = (
+            f"{len(wrong)} of {len(wanted)} tensors differ from the configured {wanting.title}, first {first}: "
+            f"{shapes.get(first, 'missing')} instead of {wanted.get(first, 'nothing')}."
+        )
+        found.append(problem("wrong-architecture", path, text, wanting.fix))
 
 
 def check_pin(entry: Checkpoint, place: str, *, revision: str | None, allowed: bool) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from data.doctor.report import list_problems
 from data.errors import UserError
 from data.files import hash_file
 from models.mdlm.sam import SamConfig
-from models.weights.check import check_file, check_folder, check_pin, check_sam
+from models.weights.check import Wanting, check_file, check_folder, check_pin, check_sam
 from models.weights.code import check_code
-from models.weights.hub import resolve_checkpoint
-from models.weights.table import Checkpoint, TrainedPart, checkpoints, find_checkpoint
+from models.weights.hub import find_file, resolve_checkpoint
+from models.weights.published import published_hash
+from models.weights.table import TrainedPart, checkpoints, find_checkpoint
 
 GIB = 2**30
 
@@ -36,6 +37,9 @@ class Wanted:
         trust_remote_code: Whether it may run code of its own.
         sam: SAM's architecture, where it is SAM's.
         file: Whether it is a single file.
+        inside: The single file that is read of a hub id.
+        wanting: Tells what a single file must hold; None where that is found when it is loaded.
+        users: Who wants it: presets and experts, as they are asked for.
     """
 
     place: str
@@ -45,6 +49,9 @@ class Wanted:
     trust_remote_code: bool = False
     sam: SamConfig | None = None
     file: bool = False
+    inside: str = ""
+    wanting: Callable[[], Wanting] | None = None
+    users: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,7 +77,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class WeightsDiagnosis:
-    """The result for all checkpoints of a preset; `free` is bytes by folder."""
+    """The result for all checkpoints of a preset, or of experts; `free` is bytes by folder."""
 
     preset: str
     found: list[Found]
@@ -95,6 +102,7 @@ class WeightsDiagnosis:
                         "place": item.wanted.place,
                         "command": item.wanted.part.command,
                         "key": item.wanted.key,
+                        "wanted_by": list(item.wanted.users),
                         "path": item.path,
                         "bytes": item.bytes,
                         "sha256": {name: digest for name, (digest, _) in item.hashes.items()},
@@ -108,11 +116,12 @@ class WeightsDiagnosis:
 
     def text(self, *, show: int | None) -> str:
         """The same for a terminal; `show` limits the files that are named for each kind of problem."""
-        lines = [f"Weights of preset={self.preset}"]
+        lines = [f"Checkpoints of weights={self.preset}"]
         if not self.found:
             lines.append("  none: this preset trains its own small models")
         for item in self.found:
-            lines.append(f"  {item.title}: {item.path or 'not there'}, {item.bytes / 1e9:.2f} GB")
+            users = f"; wanted by {', '.join(item.wanted.users)}" if item.wanted.users else ""
+            lines.append(f"  {item.title}: {item.path or 'not there'}, {item.bytes / 1e9:.2f} GB{users}")
             marks = {True: "as published", False: "NOT as published", None: "no published hash to compare with"}
             lines += [f"    sha256 {digest}  {name} ({marks[same]})" for name, (digest, same) in item.hashes.items()]
         lines += [f"  free: {size / GIB:.1f} GiB at {folder}" for folder, size in self.free.items()]
@@ -151,19 +160,20 @@ def examine_weights(preset: str, wanted: Sequence[Wanted], *, hashes: bool, down
 def _examine(wanted: Wanted, *, hashes: bool, download: bool) -> Found:
     entry = find_checkpoint(wanted.place)
     found = Found(wanted, entry.title if entry else wanted.place)
-    if download and not _is_path(wanted.place):
+    if download and not _is_path(wanted):
         try:
-            resolve_checkpoint(wanted.place, wanted.revision, download=True)
+            if wanted.inside:
+                find_file(wanted.place, wanted.inside, wanted.revision, download=True)
+            else:
+                resolve_checkpoint(wanted.place, wanted.revision, download=True)
         except UserError as error:
             found.problems.append(problem("missing-weights", wanted.place, str(error)))
-    path = _locate(wanted)
+    path = locate(wanted)
     if path is None:
         if entry is not None:
             pin = check_pin(entry, wanted.place, revision=wanted.revision, allowed=wanted.trust_remote_code)
             found.problems += pin
-        found.problems.append(
-            problem("missing-weights", wanted.place, _why_missing(wanted), _how_to_get(wanted, entry))
-        )
+        found.problems.append(problem("missing-weights", wanted.place, _why_missing(wanted), how_to_get(wanted)))
         return found
     found.path = str(path)
     if path.is_dir():
@@ -175,7 +185,7 @@ def _examine(wanted: Wanted, *, hashes: bool, download: bool) -> Found:
     elif wanted.sam is not None:
         contents = check_sam(path, wanted.sam, entry, found.problems)
     elif wanted.file:
-        contents = check_file(path, entry, found.problems)
+        contents = check_file(path, entry, wanted.wanting and wanted.wanting(), found.problems)
     else:
         text = "Is a file; a checkpoint in transformers' format is a folder."
         found.problems.append(problem("missing-weights", path, text))
@@ -184,28 +194,35 @@ def _examine(wanted: Wanted, *, hashes: bool, download: bool) -> Found:
         found.problems.append(problem("unknown-weights", path, "Is not in the table of checkpoints."))
     found.bytes = sum(file.stat().st_size for file in contents.files)
     for file in contents.files if hashes else []:
-        digest = hash_file(file)
-        same = digest == entry.sha256 if entry and entry.sha256 else None
+        digest, published = hash_file(file), published_hash(file, entry)
+        same = digest.startswith(published) if published else None
         found.hashes[file.name] = digest, same
         if same is False:
-            text = f"Its SHA-256 is {digest}, published is {entry.sha256 if entry else ''}."
+            text = f"Its SHA-256 is {digest}, published is {published}."
             found.problems.append(problem("wrong-hash", file, text))
     return found
 
 
-def _is_path(place: str) -> bool:
+def _is_path(wanted: Wanted) -> bool:
     """Whether a place is meant as a path: it has a suffix of weights, or cannot be a hub id."""
-    path = Path(place)
+    place, path = wanted.place, Path(wanted.place)
+    if wanted.file:
+        return not wanted.inside
     return (
-        path.exists() or path.is_absolute() or place.startswith((".", "~")) or path.suffix in (".pth", ".safetensors")
+        path.exists()
+        or path.is_absolute()
+        or place.startswith((".", "~"))
+        or path.suffix in (".pt", ".pth", ".safetensors")
     )
 
 
-def _locate(wanted: Wanted) -> Path | None:
+def locate(wanted: Wanted) -> Path | None:
     """The file or folder on this machine: the path itself, or the hub's cache; nothing is downloaded."""
     path = Path(wanted.place).expanduser()
-    if _is_path(wanted.place):
+    if _is_path(wanted):
         return path if path.exists() else None
+    if wanted.inside:
+        return find_file(wanted.place, wanted.inside, wanted.revision)
     try:
         return Path(snapshot_download(wanted.place, revision=wanted.revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError):
@@ -214,7 +231,7 @@ def _locate(wanted: Wanted) -> Path | None:
 
 def _home(item: Found) -> Path:
     """The folder whose disk matters: of the checkpoint, or of where it would be put; the nearest that exists."""
-    place = Path(item.path or item.wanted.place) if _is_path(item.wanted.place) else Path(constants.HF_HUB_CACHE)
+    place = Path(item.path or item.wanted.place) if _is_path(item.wanted) else Path(constants.HF_HUB_CACHE)
     folder = place.expanduser().absolute()
     while not folder.is_dir():
         folder = folder.parent
@@ -222,17 +239,22 @@ def _home(item: Found) -> Path:
 
 
 def _why_missing(wanted: Wanted) -> str:
-    if _is_path(wanted.place):
+    if _is_path(wanted):
         return "There is no such file or folder."
     at = f" at revision {wanted.revision}" if wanted.revision else ""
     return f"Is not in the hub's cache, {constants.HF_HUB_CACHE}{at}."
 
 
-def _how_to_get(wanted: Wanted, entry: Checkpoint | None) -> str:
+def how_to_get(wanted: Wanted) -> str:
+    """The command or address that gets a checkpoint, its size, and the setting that names another place."""
+    entry = find_checkpoint(wanted.place)
     other = f"or set {wanted.key}=PATH for {wanted.part.command}"
-    if entry is not None and entry.url:
-        return f"Download {entry.url} to {wanted.place}, {other}."
-    if _is_path(wanted.place):
+    if _is_path(wanted):
+        if entry is not None and entry.url:
+            return f"Download {entry.gigabytes} GB from {entry.url} to {wanted.place}, {other}."
         return f"Check the path, {other}."
+    inside = f" {wanted.inside}" if wanted.inside else ""
     revision = f" --revision {wanted.revision}" if wanted.revision else ""
-    return f"hf download {wanted.place}{revision}, {other}."
+    size = f"{entry.gigabytes} GB: " if entry is not None else ""
+    also = f", or download {entry.url}" if entry is not None and entry.url else ""
+    return f"{size}hf download {wanted.place}{inside}{revision}{also}, {other}."

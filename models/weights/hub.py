@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from tqdm.auto import tqdm
 
@@ -56,6 +56,27 @@ def resolve_checkpoint(place: str | Path, revision: str | None = None, *, downlo
         ) from error
     list_shards(Path(found))
     return Path(found).resolve()
+
+
+def find_file(hub: str, name: str, revision: str | None = None, *, download: bool = False) -> Path | None:
+    """One file of a hub id in the cache; None where it is not there.
+
+    Args:
+        hub: Hub id.
+        name: Name of the file in its folder.
+        revision: Commit, branch or tag; None takes the main branch.
+        download: Fetches it where the cache lacks it.
+
+    Raises:
+        UserError: If it cannot be downloaded.
+    """
+    try:
+        return Path(hf_hub_download(hub, name, revision=revision, local_files_only=not download))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        if not download:
+            return None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{name} of '{hub}' cannot be downloaded: {reason}") from error
 
 
 def find_commit(place: Path) -> str | None:

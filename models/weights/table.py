@@ -39,10 +39,11 @@ class Checkpoint:
         gigabytes: Size of its weights, in 10^9 bytes.
         presets: Presets that need it.
         experts: Zero-shot experts that need it.
-        hub: Hub id of a folder; None for a single file.
-        url: Address of a single file; None for a folder.
-        bytes: Exact size of a single file, where known.
-        sha256: Hash of a single file, where known.
+        hub: Hub id; None where there is a `url` alone.
+        hub_file: The single file that is read of the hub's folder; None takes the folder.
+        url: Address of a single file; None where it lies on the hub alone.
+        bytes: Exact size of the file at `url`, where known.
+        sha256: Hash of the file at `url`, or the beginning of it, where known.
         files: What must lie in the folder beside the weights.
         remote_code: Whether it runs code of its own.
         config: Its architecture.
@@ -59,6 +60,7 @@ class Checkpoint:
     presets: tuple[str, ...] = ()
     experts: tuple[str, ...] = ()
     hub: str | None = None
+    hub_file: str | None = None
     url: str | None = None
     bytes: int | None = None
     sha256: str | None = None
@@ -70,8 +72,14 @@ class Checkpoint:
 
     @property
     def file(self) -> str:
-        """File name of a single file; empty for a folder."""
+        """Name of the file at `url`; empty where there is none."""
         return self.url.rsplit("/", 1)[-1] if self.url else ""
+
+    @property
+    def download(self) -> str:
+        """The command, or the address, that gets it."""
+        from_hub = f"hf download {self.hub}" + (f" {self.hub_file}" if self.hub_file else "")
+        return " or ".join(way for way in (from_hub if self.hub else "", self.url or "") if way)
 
 
 @cache
@@ -87,11 +95,21 @@ def checkpoints() -> dict[str, Checkpoint]:
 
 def find_checkpoint(place: str) -> Checkpoint | None:
     """The checkpoint that a configured path means: by hub id, by file name, or by the name of its folder."""
-    last = Path(place).name
+    path = Path(place)
     for entry in checkpoints().values():
-        if place == entry.hub or (entry.file and last == entry.file) or (entry.hub and last == Path(entry.hub).name):
+        if place == entry.hub or (entry.file and path.name == entry.file):
+            return entry
+        folder = path.parent if entry.hub_file else path
+        if entry.hub and _is_folder_of(entry.hub, folder) and entry.hub_file in (None, path.name):
             return entry
     return None
+
+
+def _is_folder_of(hub: str, folder: Path) -> bool:
+    """Whether a folder is named like the hub's, or is a snapshot of it in the hub's cache."""
+    snapshots = folder.parent
+    cached = snapshots.name == "snapshots" and snapshots.parent.name == f"models--{hub.replace('/', '--')}"
+    return cached or folder.name == hub.rsplit("/", 1)[-1]
 
 
 def read_key(config: dict[str, Any], dotted: str) -> Any:
@@ -109,7 +127,8 @@ def compose_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for entry in checkpoints().values():
-        place = f"`{entry.hub}`" if entry.hub else f"[`{entry.file}`]({entry.url})"
+        places = [f"`{entry.hub}`" + (f" (`{entry.hub_file}`)" if entry.hub_file else "")] if entry.hub else []
+        place = " or ".join(places + ([f"[`{entry.file}`]({entry.url})"] if entry.url else []))
         users = [f"`preset={name}`" for name in entry.presets] + [f"`expert={name}`" for name in entry.experts]
         needed = ", ".join(users) or "a choice"
         code = "; needs `model.revision=<commit>` and `model.trust_remote_code=true`" if entry.remote_code else ""

@@ -15,16 +15,19 @@ from train.plan.feeding import time_image
 from train.plan.measure import check_measurable, measure_mdlm
 from train.plan.options import list_options, share_batch
 from train.plan.report import PartPlan, compose_document, compose_text
+from train.plan.weights import compose_checkpoints, list_checkpoints
 
 
 def plan(config: PlanConfig, eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[PartPlan]:
-    """Predicts memory and time of both trainings, times the input of one here, and prints it; see `plan_parts`."""
+    """Predicts memory and time of both trainings, times the input of one here, and prints it with checkpoints."""
     parts = plan_parts(config, eddm, mdlm)
     parts[1] = replace(parts[1], image_seconds=time_image(mdlm))
+    checkpoints = list_checkpoints(eddm, mdlm)
     if config.json:
-        print(json.dumps(compose_document(config, parts), ensure_ascii=False), flush=True)
+        document = compose_document(config, parts) | {"checkpoints": checkpoints}
+        print(json.dumps(document, ensure_ascii=False), flush=True)
     else:
-        print(compose_text(config, parts), flush=True)
+        print("\n".join([compose_text(config, parts), "", *compose_checkpoints(checkpoints)]), flush=True)
     return parts
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data.doctor.examine import DoctorConfig
 from data.errors import UserError
 from data.files import write_json, write_text
 from data.run import SHIPPED
+from models.experts.clip.backbone import ClipConfig
 from models.experts.saa.expert import SAAConfig
-from models.weights.diagnosis import Wanted, examine_weights
-from models.weights.table import TrainedPart
+from models.experts.wanted import wanted_by_clip, wanted_by_saa
+from models.weights.diagnosis import Wanted, examine_weights, how_to_get, locate
+from models.weights.table import TrainedPart, find_checkpoint
 from train.eddm.config import EDDMConfig
 from train.mdlm.config import TrainMDLMConfig
+
+EXPERTS = {"clip": "winclip", "saa": "saa_plus"}  # weights= of the doctor → an expert that sees with them
 
 
 def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
     """What the configured trainings start from, apart from what the run directory or the code itself holds."""
-    sam = mdlm.mdlm.sam
+    sam, users = mdlm.mdlm.sam, (f"preset={mdlm.preset}",)
     wanted = [
         Wanted(
             place=eddm.model.id,
@@ -26,25 +32,45 @@ def wanted_weights(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[Wanted]:
             key="model.id",
             revision=eddm.model.revision,
             trust_remote_code=eddm.model.trust_remote_code,
+            users=users,
         ),
-        Wanted(place=mdlm.mdlm.llava.path, part=TrainedPart.mdlm, key="mdlm.llava.path"),
+        Wanted(place=mdlm.mdlm.llava.path, part=TrainedPart.mdlm, key="mdlm.llava.path", users=users),
     ]
     if sam.checkpoint is not None:
-        wanted.append(Wanted(place=sam.checkpoint, part=TrainedPart.mdlm, key="mdlm.sam.checkpoint", sam=sam))
+        place = sam.checkpoint
+        wanted.append(Wanted(place=place, part=TrainedPart.mdlm, key="mdlm.sam.checkpoint", sam=sam, users=users))
     at_hand = (Path(mdlm.run_dir), SHIPPED)
     return [one for one in wanted if not any(Path(one.place).is_relative_to(folder) for folder in at_hand)]
 
 
-def wanted_by_saa(saa: SAAConfig) -> list[Wanted]:
-    """What SAA+ sees with."""
-    part = TrainedPart.expert
-    wanted = [
-        Wanted(place=saa.dino.path, part=part, key="saa.dino.path", revision=saa.dino.revision),
-        Wanted(place=saa.backbone.weights, part=part, key="saa.backbone.weights", file=True),
-    ]
-    if saa.sam.checkpoint is not None:
-        wanted.append(Wanted(place=saa.sam.checkpoint, part=part, key="saa.sam.checkpoint", sam=saa.sam))
-    return wanted
+def list_checkpoints(eddm: EDDMConfig, mdlm: TrainMDLMConfig) -> list[dict[str, Any]]:
+    """The checkpoints of the configured trainings and of the zero-shot experts, for a plan: JSON values a file.
+
+    Whether they are whole is the doctor's question: nothing of them is read here.
+    """
+    experts = [*wanted_by_clip(ClipConfig()), *wanted_by_saa(SAAConfig())]
+    return [_describe(wanted) for wanted in (*wanted_weights(eddm, mdlm), *experts)]
+
+
+def compose_checkpoints(checkpoints: Sequence[dict[str, Any]]) -> list[str]:
+    """The same for a terminal: size, what it is, who wants it, and where it lies or how to get it."""
+    lines = ["Checkpoints, which `python -m scripts.doctor weights=PRESET|clip|saa` examines:"]
+    for one in checkpoints:
+        size = "  ? GB" if one["gigabytes"] is None else f"{one['gigabytes']:5.2f} GB"
+        lines.append(f"  {size}  {one['title']}; wanted by {', '.join(one['wanted_by'])}")
+        lines.append(f"            {one['path'] or 'not here. ' + one['get']}")
+    return lines
+
+
+def _describe(wanted: Wanted) -> dict[str, Any]:
+    entry, path = find_checkpoint(wanted.place), locate(wanted)
+    return {
+        "title": entry.title if entry else wanted.place,
+        "wanted_by": list(wanted.users),
+        "gigabytes": entry.gigabytes if entry else None,
+        "path": str(path) if path else "",
+        "get": "" if path else how_to_get(wanted),
+    }
 
 
 def diagnose_weights(config: DoctorConfig, wanted: list[Wanted]) -> bool:

@@ -69,3 +69,17 @@ def test_a_path_stays_a_path(tmp_path: Path) -> None:
     assert find_commit(tmp_path / "one") is None
     with pytest.raises(UserError, match="No checkpoint at /nowhere"):
         resolve_checkpoint("/nowhere")
+
+
+def test_one_file_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--a--b" / "snapshots" / ("d" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("d" * 40)
+    assert hub.find_file("a/b", "w.safetensors") is None
+    (snapshot / "w.safetensors").touch()
+    assert hub.find_file("a/b", "w.safetensors") == snapshot / "w.safetensors"
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *given, **named: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(UserError, match=r"w.safetensors of 'a/b' cannot be downloaded: no network"):
+        hub.find_file("a/b", "w.safetensors", download=True)

@@ -1,0 +1,84 @@
+"""Which checkpoints the zero-shot experts see with: what the doctor looks for, and a table's row says is missing."""
+
+from __future__ import annotations
+
+import torch
+
+from data.errors import UserError
+from models.experts.clip.backbone import ClipConfig
+from models.experts.load import ON_CLIP, ExpertName
+from models.experts.saa.expert import SAAConfig
+from models.weights.check import Wanting
+from models.weights.diagnosis import Wanted
+from models.weights.table import TrainedPart, checkpoints
+
+CLIP = "clip-vit-b-16-plus-240"  # in the table of checkpoints: the CLIP that is taken where no file is named
+MODEL = ClipConfig().model
+
+
+def wanted_by_expert(name: str, clip: ClipConfig, saa: SAAConfig) -> list[Wanted]:
+    """What an expert sees with; empty for one that is fitted here, or needs no model.
+
+    Args:
+        name: Which expert.
+        clip: Which CLIP, of those on CLIP.
+        saa: Checkpoints of SAA+.
+    """
+    if name in ON_CLIP:
+        return wanted_by_clip(clip)
+    return wanted_by_saa(saa) if name == ExpertName.saa_plus else []
+
+
+def wanted_by_clip(clip: ClipConfig) -> list[Wanted]:
+    """What WinCLIP, AnoCLIP and CLIP Surgery see with: a file, or the published one in the hub's cache.
+
+    Raises:
+        UserError: If no file is named for another model than the published one.
+    """
+    entry = checkpoints()[CLIP]
+    if not clip.checkpoint and clip.model != MODEL:
+        raise UserError(f"Give clip.checkpoint=FILE with the weights of {clip.model}.")
+    return [
+        Wanted(
+            place=clip.checkpoint or str(entry.hub),
+            inside="" if clip.checkpoint else str(entry.hub_file),
+            part=TrainedPart.expert,
+            key=entry.key,
+            file=True,
+            wanting=lambda: _describe(clip.model),
+            users=tuple(f"expert={name}" for name in ON_CLIP),
+        )
+    ]
+
+
+def wanted_by_saa(saa: SAAConfig) -> list[Wanted]:
+    """What SAA+ sees with."""
+    part, users = TrainedPart.expert, (f"expert={ExpertName.saa_plus}",)
+    wanted = [
+        Wanted(place=saa.dino.path, part=part, key="saa.dino.path", revision=saa.dino.revision, users=users),
+        Wanted(place=saa.backbone.weights, part=part, key="saa.backbone.weights", file=True, users=users),
+    ]
+    if (sam := saa.sam.checkpoint) is not None:
+        wanted.append(Wanted(place=sam, part=part, key="saa.sam.checkpoint", sam=saa.sam, users=users))
+    return wanted
+
+
+def _describe(model: str) -> Wanting:
+    """The tensors of a CLIP of open_clip, from its class on the meta device.
+
+    Raises:
+        UserError: If open_clip is not installed or has no such model.
+    """
+    try:
+        import open_clip  # slow to import
+    except ImportError as error:
+        raise UserError(
+            "open_clip is not installed: python -m pip install open-clip-torch -c constraints.txt"
+        ) from error
+    sizes = open_clip.get_model_config(model)
+    if sizes is None:
+        raise UserError(f"open_clip has no model '{model}'. Choose one of open_clip.list_models().")
+    with torch.device("meta"):
+        built = open_clip.CLIP(**sizes)
+    shapes = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
+    return Wanting(f"clip.model={model}", shapes, "Name the model that this file is of, or the file of this model.")
