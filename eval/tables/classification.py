@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from eval.classification.scores import read_predictions, score_all
 from eval.classification.severity import SeverityReading
 from eval.tables.comparison import Comparison, Ours, compare
 from eval.tables.config import ReproduceConfig
-from eval.tables.published import MEAN, PublishedTable
+from eval.tables.published import MEAN, PublishedTable, load_published
 from eval.tables.velm import DDAD, uncovered_categories
 
 Figures = Mapping[str, Mapping[str, float | None]]  # category, or `mean` → column → percent
@@ -127,7 +128,9 @@ def _results(config: ReproduceConfig, method: str, dataset: str) -> tuple[dict[s
         if not path.is_file():
             raise UserError(f"No results at {path}. {_how(config, method, dataset)}")
         results = read_json(path)
-        return results, _told(results, str(path))
+        told = _told(results, str(path))
+        _check_configuration(results, method, path)
+        return results, told
     if method != DDAD:
         raise UserError(f"Its predictions are not public. {_how(config, method, dataset)}")
     root = config.root("velm")
@@ -148,12 +151,44 @@ def _results(config: ReproduceConfig, method: str, dataset: str) -> tuple[dict[s
     return results, _told(results, f"published predictions in {predictions}")
 
 
+def _check_configuration(results: Mapping[str, Any], method: str, path: Path) -> None:
+    """Refuses what another expert or model made for the paper's configuration; scored replies of a file tell neither.
+
+    Raises:
+        UserError: Naming both.
+    """
+    made = results.get("pipeline")
+    published = method in PARTS or any(name.startswith(f"{method}.") for name in _published_rows())
+    if not made or not published:
+        return
+    expert, mllm = _configuration(method)
+    if made["expert"] != expert or not re.fullmatch(rf"{re.escape(mllm)}(-\d{{4}}-\d\d-\d\d)?", made["mllm"]):
+        raise UserError(
+            f"missing results of {expert} and {mllm}: those at {path} are of {made['expert']} and {made['mllm']}. For "
+            f"a row of their own give them another name: +classified.mine={path.parents[1]}."
+        )
+
+
+def _published_rows() -> list[str]:
+    return [name for table in load_published().values() for name in table.rows]
+
+
+def _configuration(method: str) -> tuple[str, str]:
+    """Expert and model of a configuration of the paper."""
+    if method in PARTS:
+        return EXPERTS["ddad"], "gpt-4o"
+    name, _, rest = method.partition("_")
+    return EXPERTS.get(name, name), rest.replace("_", "-")
+
+
 def _told(results: Mapping[str, Any], source: str) -> Ours:
     """How results came about; needs what every `results.json` of `scripts.eval_classification` holds."""
     try:
         images = sum(results["images"].values())
         definition = f"{images} images of {len(results['categories'])} categories, names={results['config']['names']}"
         definition += f", {results['unknown']['count']} replies name no class"
+        made = results.get("pipeline", {})
+        definition += f"; expert {made['expert']}, model {made['mllm']}" if made else ""
         size = results["config"].get("prompt", {}).get("image_size") or 448
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -164,13 +199,9 @@ def _told(results: Mapping[str, Any], source: str) -> Ours:
 
 def _how(config: ReproduceConfig, method: str, dataset: str) -> str:
     """The command that makes a configuration's results."""
-    if method in PARTS:
-        expert, mllm = "ddad", "gpt-4o"
-    else:
-        name, _, rest = method.partition("_")
-        if name not in EXPERTS:
-            return f"Its figures stand as published; with results of your own give +classified.{method}=DIR."
-        expert, mllm = EXPERTS[name], rest.replace("_", "-")
+    expert, mllm = _configuration(method)
+    if expert not in EXPERTS.values():
+        return f"Its figures stand as published; with results of your own give +classified.{method}=DIR."
     try:
         root, lacking = str(config.root(dataset)), ""
     except UserError as error:

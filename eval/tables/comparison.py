@@ -212,7 +212,7 @@ def format_comparison(comparison: Comparison) -> str:
             if protocol and (line.ours or who == "paper"):
                 spoken.append(f"{line.title}, {who}: " + _spell(protocol))
         if line.missing:
-            spoken.append(f"{line.title}: {'run in part' if line.ours else 'not run'}. {line.missing}")
+            spoken.append(f"{line.title}: {'run in part' if line.ours else 'not run'}: {line.missing}")
     spoken += [format_pair(pair, comparison.columns) for pair in comparison.pairs]
     text += [f"- {line}" for line in [*spoken, *comparison.remarks]]
     return "\n".join(text)

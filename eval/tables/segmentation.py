@@ -16,15 +16,8 @@ from eval.segmentation.prompts import TextSource
 from eval.tables.comparison import Comparison, Ours, Pair, compare
 from eval.tables.config import ReproduceConfig
 from eval.tables.published import PublishedTable
+from eval.tables.zero_shot import METHODS, check_published, lacking_maps, read_told
 
-METHODS = {
-    "winclip": "python -m scripts.export_maps model=WinClip dataset={dataset} data_root={root} out=DIR/{dataset}",
-    "saa_plus": "python -m scripts.export_maps expert=saa_plus dataset={dataset} data_root={root} out=DIR/{dataset}",
-}
-CHECKPOINTS = {  # of a method that is not run by itself: no hash of theirs is published
-    "saa_plus": "Not run: missing IDEA-Research/grounding-dino-tiny or another of its checkpoints, which "
-    "`python -m scripts.doctor weights=saa` lists, or their maps. "
-}
 ABLATION = {"with_eddm": TextSource.eddm, "without_eddm": TextSource.fixed}
 DATASETS = ("mvtec_ad", "visa")
 ABLATED = ("pixel_auroc", "pixel_f1_max")
@@ -37,19 +30,21 @@ def reproduce_segmentation(config: ReproduceConfig, table: PublishedTable, datas
     """
     ours, made = {}, {}
     for method in dict.fromkeys([*table.rows, *config.maps]):
+        weights, told = "", dict[str, Any]()
         try:
-            root = config.root(dataset)
             if method == "eiad":
-                made[method] = _run_model(config, dataset, root, TextSource.eddm)
+                made[method] = _run_model(config, dataset, config.root(dataset), TextSource.eddm)
             else:
-                made[method] = _score_maps(config, method, dataset, root)
+                weights, told = _read_maps(config, method, dataset)
+                made[method] = _score_maps(config, method, dataset, config.root(dataset))
             summary = made[method].summary
             ours[method] = Ours(
                 values={column: summary["mean"][column] for column in table.columns},
-                weights=_weights(config, summary),
+                weights=weights or _weights(config, summary),
+                shots=told.get("shots", 0),
                 resolution=summary["resolution"],
                 convention=summary["convention"],
-                definition=_definition(summary),
+                definition=_definition(summary) + (f"; {told['setting']}" if told.get("setting") else ""),
                 title=method,
             )
         except UserError as error:
@@ -148,15 +143,30 @@ def _run_model(config: ReproduceConfig, dataset: str, root: Path, text: TextSour
     return Evaluation(evaluate_segmentation(settings), Path(settings.out) / f"segmentation_{text.value}")
 
 
-def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) -> Evaluation:
-    folder = config.maps.get(method)
-    if folder is None:
-        command = METHODS.get(method, "").format(dataset=dataset, root=root)
-        how = f"Write them: {command}; then" if command else "Write them with the method's own code; then give"
+def _read_maps(config: ReproduceConfig, method: str, dataset: str) -> tuple[str, dict[str, Any]]:
+    """Which weights a method's maps were made with, and what else the maps tell of their making.
+
+    Raises:
+        UserError: If there are none, the dataset is missing, or the weights of a published method are not known.
+    """
+    if method in config.maps:
+        folder = Path(config.maps[method]) / dataset
+        told = read_told(folder)
+        return (check_published(method, folder, told) if method in METHODS else ""), told
+    if method not in METHODS:
         raise UserError(
-            f"{CHECKPOINTS.get(method, 'Anomaly maps are missing. ')}{how} +maps.{method}=DIR, maps in DIR/{dataset}."
+            f"Anomaly maps are missing. Write them with the method's own code; then give +maps.{method}=DIR, maps in "
+            f"DIR/{dataset}."
         )
-    changes: dict[str, Any] = {"maps": str(Path(folder) / dataset), "name": method}
+    try:
+        root, missing = str(config.root(dataset)), ""
+    except UserError as error:
+        root, missing = f"DATA/{dataset}", f" {error}"
+    raise UserError(lacking_maps(method, dataset, root) + missing)
+
+
+def _score_maps(config: ReproduceConfig, method: str, dataset: str, root: Path) -> Evaluation:
+    changes: dict[str, Any] = {"maps": str(Path(config.maps[method]) / dataset), "name": method}
     if config.image_score in (ImageScore.model, ImageScore.half):
         changes["image_score"] = ImageScore.auto  # of maps alone nobody knows what their model says of an image
     settings = _settings(config, dataset, root, method, **changes)

@@ -1,4 +1,7 @@
-"""Which checkpoints the zero-shot experts see with: what the doctor looks for, and a table's row says is missing."""
+"""Which checkpoints the zero-shot experts see with: what the doctor looks for, and a table's row says is missing.
+
+Of an expert that is at work it tells the files and their hashes, for the maps that it writes.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import torch
 
 from data.errors import UserError
 from models.experts.clip.backbone import ClipConfig
+from models.experts.clip.expert import ClipExpert
+from models.experts.expert import Expert
 from models.experts.load import ON_CLIP, ExpertName
-from models.experts.saa.expert import SAAConfig
+from models.experts.saa.expert import SAA, SAAConfig
 from models.weights.check import Wanting
-from models.weights.diagnosis import Wanted
+from models.weights.diagnosis import Wanted, locate
+from models.weights.published import UsedFile, tell_files
 from models.weights.table import TrainedPart, checkpoints
 
 CLIP = "clip-vit-b-16-plus-240"  # in the table of checkpoints: the CLIP that is taken where no file is named
@@ -61,6 +67,17 @@ def wanted_by_saa(saa: SAAConfig) -> list[Wanted]:
     if (sam := saa.sam.checkpoint) is not None:
         wanted.append(Wanted(place=sam, part=part, key="saa.sam.checkpoint", sam=saa.sam, users=users))
     return wanted
+
+
+def tell_weights(expert: Expert) -> list[UsedFile]:
+    """The checkpoints that a zero-shot expert sees with; empty for any other, whose weights were made here."""
+    wanted: list[Wanted] = []
+    if isinstance(expert, ClipExpert):
+        wanted = wanted_by_clip(expert.clip.config)
+    elif isinstance(expert, SAA):
+        wanted = wanted_by_saa(expert.config)
+    places = [place for place in map(locate, wanted) if place is not None]
+    return [used for place in places for used in tell_files(place)]
 
 
 def _describe(model: str) -> Wanting:

@@ -185,7 +185,7 @@ def _examine(wanted: Wanted, *, hashes: bool, download: bool) -> Found:
     elif wanted.sam is not None:
         contents = check_sam(path, wanted.sam, entry, found.problems)
     elif wanted.file:
-        contents = check_file(path, entry, wanted.wanting and wanted.wanting(), found.problems)
+        contents = check_file(path, entry, wanted.wanting() if wanted.wanting else None, found.problems)
     else:
         text = "Is a file; a checkpoint in transformers' format is a folder."
         found.problems.append(problem("missing-weights", path, text))

@@ -27,8 +27,10 @@ from models.experts.clip.backbone import ClipConfig
 from models.experts.load import load_expert
 from models.experts.map_file import write_map
 from models.experts.saa.expert import SAAConfig
+from models.experts.wanted import tell_weights
 
 SETTINGS = "maps.json"
+TOLD = ("setting", "shots", "weights")  # what that file says beside what the maps depend on
 MapMaker = Callable[[ImageArray], NDArray[np.float32]]
 
 
@@ -92,15 +94,18 @@ def _export(config: ExportConfig, root: Path, out: Path) -> Path:
     source = Source(reader=config.dataset, root=config.data_root, splits=[config.split], categories=config.categories)
     samples = load_samples([source]).samples
     settings, facts, expert = out / SETTINGS, config.facts(), None
+    told: dict[str, Any] = {}
     if config.expert:
         where = DeviceConfig(device=config.device)
         expert = load_expert(config.expert, config.expert_dir, where=where, saa=config.saa, clip=config.clip)
         expert.check(sorted({sample.category for sample in samples}))
         facts = {"expert": config.expert, "folder": config.expert_dir, "identity": getattr(expert, "identity", "")}
-    if settings.is_file() and read_json(settings) != facts:
+        told = {"setting": getattr(expert, "setting", ""), "shots": getattr(expert, "shots", 0)}
+        told["weights"] = [used.to_json() for used in tell_weights(expert)]
+    if settings.is_file() and {k: v for k, v in read_json(settings).items() if k not in TOLD} != facts:
         raise UserError(f"{out} holds maps of other settings ({settings}). Choose another out=, or delete it.")
     make_dir(out)
-    write_json(settings, facts)
+    write_json(settings, facts | told)
     for category in sorted({sample.category for sample in samples}):
         pending = [
             sample for sample in samples if sample.category == category and not _path(out, root, sample).is_file()

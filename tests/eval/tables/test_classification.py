@@ -106,6 +106,39 @@ def test_results_of_our_own_fill_any_configuration_and_part(tmp_path: Path) -> N
     assert row["cells"]["full"]["ours"] is None and "prompt.strategy=false" in row["missing"]
 
 
+def test_a_row_takes_results_of_its_own_expert_and_model_alone(tmp_path: Path) -> None:
+    velm = write_predictions(tmp_path / "velm")
+    reproduce(make_config(tmp_path, "velm.2", paths={"velm": str(velm)}))
+    path = tmp_path / "mine" / "mvtec_ac" / "results.json"
+    settings = ClassificationConfig(
+        predictions=str(velm / "mvtec_ac_preds_gpt_4o.json"),
+        classes=str(velm / "mvtec_ac_des.json"),
+        dataset="mvtec_ac",
+        names=Names.normalised,
+        out=str(path.parent),
+        resamples=0,
+        seed=0,
+        severity_seeds=[0],
+    )
+    run_classification(settings)
+    results, mine = json.loads(path.read_text()), str(tmp_path / "mine")
+
+    def row(expert: str, mllm: str, name: str) -> dict:
+        path.write_text(json.dumps(results | {"pipeline": {"expert": expert, "mllm": mllm}}))
+        reproduce(make_config(tmp_path, "velm.2", classified={name: mine}))
+        return lines(tmp_path, "velm.2")[f"{name}.mean"]
+
+    for mllm in ("gpt-4o", "gpt-4o-2024-08-06"):
+        found = row("patchcore", mllm, "patchcore_gpt_4o")
+        assert found["cells"]["accuracy"]["difference"] is not None
+        assert f"expert patchcore, model {mllm}" in found["ours"]["definition"]
+    for expert, mllm in (("oracle", "gpt-4o"), ("patchcore", "gpt-4o-mini"), ("patchcore", "tiny")):
+        found = row(expert, mllm, "patchcore_gpt_4o")
+        assert found["missing"].startswith("missing results of patchcore and gpt-4o") and mllm in found["missing"]
+        assert found["cells"]["accuracy"]["ours"] is None
+    assert row("patchcore", "tiny", "patchcore_tiny")["cells"]["accuracy"]["ours"] is not None
+
+
 def test_what_is_no_result_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "mvtec_ac").mkdir()
     (tmp_path / "mvtec_ac" / "results.json").write_text("{}")

@@ -40,7 +40,7 @@ def test_what_is_missing_is_said_and_the_published_row_stays() -> None:
         "81.5 | 80.0 | +1.5",
         "9.0 | – | –",
         "– | 70.0 | –",
-        "Other: not run. Get it: somewhere.",
+        "Other: not run: Get it: somewhere.",
         "Theirs, ours: 0-shot; resolution: native; convention: saa; weights: w; definition: d",
         "Our convention",
         "Theirs, paper: 1-shot; resolution: not stated; weights: W; definition: mean",

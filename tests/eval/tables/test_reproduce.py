@@ -76,17 +76,25 @@ def test_with_nothing_every_table_says_what_is_missing(tmp_path: Path) -> None:
     assert "0 of" in page and "SAA+" in page
 
 
+def tell(maps: Path, dataset: str, expert: str, **changes: object) -> None:
+    """What scripts.export_maps writes beside the maps."""
+    used = {"file": "clip.pt", "sha256": "8fb26589" + "0" * 56, "checkpoint": "clip-x", "published": True} | changes
+    told = {"expert": expert, "identity": "i", "setting": "In this manner.", "shots": 0, "weights": [used]}
+    (maps / dataset / "maps.json").write_text(json.dumps(told))
+
+
 @pytest.mark.parametrize("table", DATASETS)
 def test_maps_of_a_method_fill_its_row(table: str, tmp_path: Path) -> None:
     dataset = DATASETS[table]
     write_maps(write_tree(tmp_path, dataset), dataset, tmp_path / "maps")
+    tell(tmp_path / "maps", dataset, "winclip")
     text = reproduce(
         make_config(tmp_path, table, maps={"winclip": str(tmp_path / "maps"), "mine": str(tmp_path / "maps")})
     )
     ours, eiad = line(tmp_path, table, "winclip"), line(tmp_path, table, "eiad")
-    if table != "eiad.6":  # which has no such row
-        told = line(tmp_path, table, "saa_plus")["missing"]
-        assert told.startswith("Not run: missing") and "expert=saa_plus" in told
+    assert ours["ours"]["weights"] == "clip-x: clip.pt (SHA-256 8fb2658900000000)"
+    assert ours["ours"]["shots"] == "0" and ours["ours"]["definition"].endswith("; In this manner.")
+    assert "WinCLIP, ours: 0-shot; resolution: native; convention: ours; weights: clip-x" in text
     assert 0 < ours["cells"]["pixel_auroc"]["ours"] < 100
     assert ours["cells"]["pixel_auroc"]["difference"] is not None
     assert ours["ours"]["resolution"] == "native" and "exact engine" in ours["ours"]["definition"]
@@ -97,6 +105,46 @@ def test_maps_of_a_method_fill_its_row(table: str, tmp_path: Path) -> None:
     assert set(pair["gains"]["pixel_auroc"].values()) == {0, "not distinguishable"}  # the same maps
     assert f"mine minus {pair['right']}, both measured here, with intervals over images: " in text
     assert "both measured here" in (tmp_path / "out" / f"{table}.html").read_text()
+
+
+def test_no_row_of_a_method_is_filled_from_weights_that_are_not_the_published_ones(tmp_path: Path) -> None:
+    dataset, maps = "mvtec_ad", tmp_path / "maps"
+    root = write_tree(tmp_path, dataset)
+    write_maps(root, dataset, maps)
+    given = {"winclip": str(maps), "anoclip": str(maps)}
+
+    def missing(row: str) -> str:
+        reproduce(make_config(tmp_path, "eiad.4", maps=given))
+        found = line(tmp_path, "eiad.4", row)
+        assert found["ours"] == {} and all(cell["ours"] is None for cell in found["cells"].values())
+        return str(found["missing"])
+
+    assert missing("winclip").startswith("missing the checkpoints' hashes")  # maps of whatever program
+    tell(maps, dataset, "winclip", published=False)
+    told = missing("winclip")
+    assert told.startswith("missing published weights: clip.pt (SHA-256 8fb26589") and "+maps.mine=" in told
+    assert "scripts.export_maps expert=anoclip" in missing("anoclip")  # another expert's
+
+
+def test_a_method_that_did_not_run_names_the_file_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.weights.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    text = reproduce(make_config(tmp_path, "eiad.4"))
+    for row, file in {
+        "winclip": "open_clip_model.safetensors of timm/vit_base_patch16_plus_clip_240.laion400m_e31",
+        "anoclip": "open_clip_model.safetensors of timm/",
+        "clip_surgery": "open_clip_model.safetensors of timm/",
+        "saa_plus": "IDEA-Research/grounding-dino-tiny",
+    }.items():
+        told = line(tmp_path, "eiad.4", row)["missing"]
+        assert told.startswith(f"missing {file}") and "Dataset mvtec_ad is missing" in told
+        assert f"python -m scripts.export_maps expert={row} dataset=mvtec_ad data_root=DATA/mvtec_ad" in told
+        assert f"+maps.{row}=DIR" in told
+    assert "WinCLIP: not run: missing open_clip_model.safetensors" in text
+    assert "checkpoints/sam_vit_h_4b8939.pth" in line(tmp_path, "eiad.4", "saa_plus")["missing"]
+    anchor = line(tmp_path, "eiad.4", "anomalyvfm")
+    assert anchor["cells"]["pixel_auroc"]["paper"] == 91.9 and "AUPRO 87.1" in anchor["paper"]["definition"]
 
 
 def test_ddqa_counts_of_a_source(tmp_path: Path) -> None:
