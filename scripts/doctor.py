@@ -31,8 +31,8 @@ def examine_preset(config: DoctorConfig) -> bool:
         expert = EXPERTS[config.weights]
         asked = [f"expert={expert}", "dataset=DATASET", "data_root=DIR", "out=DIR"]
         asked += [*flatten_overrides(config.clip, "clip."), *flatten_overrides(config.saa, "saa.")]
-        chosen = compose_config("eval_expert", EvalExpertConfig, asked)
-        return diagnose_weights(config, wanted_by_expert(expert, chosen.clip, chosen.saa))
+        sees = compose_config("eval_expert", EvalExpertConfig, asked)
+        return diagnose_weights(config, wanted_by_expert(expert, sees.clip, sees.saa))
     chosen = [f"preset={config.weights}", "run_dir=RUN"]
     eddm = compose_config("train_eddm", EDDMConfig, [*chosen, *flatten_overrides(config.eddm)])
     mdlm = compose_config("train_mdlm", TrainMDLMConfig, [*chosen, *flatten_overrides(config.mdlm)])

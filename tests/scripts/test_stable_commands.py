@@ -26,6 +26,12 @@ LINES = [
     "calibrate expert_dir=/e normals=/n false_alarms=0.02",
     "fit_expert images=/p out=/o",
     "doctor data=/d reader=folder",
+    "doctor weights=clip clip.checkpoint=/c",
+    "eval_expert expert=winclip dataset=visa data_root=/d out=/o clip.checkpoint=/c",
+    "eval_expert expert=saa_plus dataset=visa data_root=/d out=/o saa.dino.path=/m",
+    "export_maps expert=anoclip dataset=visa data_root=/d out=/o",
+    "eval_segmentation maps=/m dataset=visa data_root=/d out=/o convention=winclip",
+    "reproduce table=eiad.5 data_root=/d +maps.clip_surgery=/m",
     "plan preset=paper gpus=8 gpu_gib=80",
 ]
 

@@ -67,7 +67,7 @@ class AnoClip(ClipExpert):
     def __init__(self, clip: Clip, config: AnoClipConfig) -> None:
         super().__init__(clip)
         self.config = config
-        self._prompts: dict[str, Tensor] = {}
+        self._encoded: dict[str, tuple[Tensor, Tensor]] = {}
 
     @property
     def setting(self) -> str:
@@ -77,6 +77,13 @@ class AnoClip(ClipExpert):
     def texts(self, category: str) -> Texts:
         """462 texts a state."""
         return anoclip_texts(category)
+
+    def pair(self, category: str) -> TextPair:
+        """See `ClipExpert.pair`."""
+        if category not in self._pairs:
+            normal, abnormal = self._encode(category)
+            self._pairs[category] = TextPair(self.average(normal), self.average(abnormal))
+        return self._pairs[category]
 
     @torch.inference_mode()
     def look(self, category: str, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,10 +112,14 @@ class AnoClip(ClipExpert):
 
     def _all_prompts(self, category: str) -> Tensor:
         """Features of all texts of both states, length 1, (924, D)."""
-        if category not in self._prompts:
+        return F.normalize(torch.cat(self._encode(category)), dim=1)
+
+    def _encode(self, category: str) -> tuple[Tensor, Tensor]:
+        """Raw features of the texts of each state, encoded once: the directions and the adapter need the same."""
+        if category not in self._encoded:
             texts = self.texts(category)
-            self._prompts[category] = F.normalize(self.clip.encode_texts([*texts.normal, *texts.abnormal]), dim=1)
-        return self._prompts[category]
+            self._encoded[category] = self.clip.encode_texts(texts.normal), self.clip.encode_texts(texts.abnormal)
+        return self._encoded[category]
 
 
 def adapt(patches: Tensor, prompts: Tensor, pair: TextPair, config: AnoClipConfig) -> Tensor:

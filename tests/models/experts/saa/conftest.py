@@ -74,8 +74,12 @@ def make_detector() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_saa(tmp_path_factory: pytest.TempPathFactory) -> SAAConfig:
     """An SAA+ of the true classes at tiny sizes, random weights."""
+    return write_saa(tmp_path_factory.mktemp("saa"))
+
+
+def write_saa(folder: Path) -> SAAConfig:
+    """Writes such an SAA+."""
     timm = pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
-    folder = tmp_path_factory.mktemp("saa")
     torch.manual_seed(0)
     backbone = folder / "test_resnet.safetensors"
     save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), backbone)
