@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 
 from data.errors import UserError
-from models.experts.clip.backbone import ClipConfig
-from models.experts.clip.expert import ClipExpert
+from models.experts.clip.backbone import Clip, ClipConfig
 from models.experts.expert import Expert
 from models.experts.load import ON_CLIP, ExpertName
 from models.experts.saa.expert import SAA, SAAConfig
@@ -72,8 +71,9 @@ def wanted_by_saa(saa: SAAConfig) -> list[Wanted]:
 def tell_weights(expert: Expert) -> list[UsedFile]:
     """The checkpoints that a zero-shot expert sees with; empty for any other, whose weights were made here."""
     wanted: list[Wanted] = []
-    if isinstance(expert, ClipExpert):
-        wanted = wanted_by_clip(expert.clip.config)
+    clip = getattr(expert, "clip", None)
+    if isinstance(clip, Clip):
+        wanted = wanted_by_clip(clip.config)
     elif isinstance(expert, SAA):
         wanted = wanted_by_saa(expert.config)
     places = [place for place in map(locate, wanted) if place is not None]
