@@ -62,7 +62,7 @@ class AnoClip(ClipExpert):
     """
 
     name = "anoclip"
-    manner = "AnoCLIP: 462 texts a state, 22 views, zero-shot."
+    manner = "AnoCLIP: 462 texts of its paper a state, 22 views, zero-shot."
 
     def __init__(self, clip: Clip, config: AnoClipConfig) -> None:
         super().__init__(clip)

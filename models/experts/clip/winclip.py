@@ -58,7 +58,7 @@ class WinClip(ClipExpert):
     """
 
     name = "winclip"
-    manner = "WinCLIP: 154 and 88 texts, windows of 2 × 2 and 3 × 3 patches."
+    manner = "WinCLIP: 154 and 88 texts of its paper, windows of 2 × 2 and 3 × 3 patches."
 
     def __init__(self, clip: Clip, config: WinClipConfig) -> None:
         super().__init__(clip)
@@ -79,6 +79,12 @@ class WinClip(ClipExpert):
                 f"This WinCLIP remembers shots of {', '.join(self.memories)} and none of {', '.join(missing)}. Fit it "
                 "for them, too: python -m scripts.fit_expert expert=winclip shots=K."
             )
+
+    @property
+    def shots(self) -> int:
+        """Normal images of a category that it remembers, at most."""
+        most = max((len(memory["patch"]) for memory in self.memories.values()), default=0)
+        return most // (self.clip.grid[0] * self.clip.grid[1])
 
     @property
     def setting(self) -> str:

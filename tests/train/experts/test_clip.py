@@ -79,6 +79,7 @@ def test_winclip_with_shots_comes_back_as_it_was_fitted(clip: ClipConfig, root: 
     expert = load_expert("winclip", str(tmp_path / "fit"), clip=ClipConfig())
     assert isinstance(expert, WinClip)
     assert {category: len(known["patch"]) for category, known in expert.memories.items()} == {"nut": 50, "ring": 50}
+    assert expert.shots == 2
     assert expert.gates["nut"].score > 0 and "With 2 shots of each category." in expert.setting
     with pytest.raises(UserError, match="none of screw"):
         expert.check(["nut", "screw"])
