@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from data.errors import UserError
-from eval.conventions.named import CONVENTIONS, Convention
+from eval.conventions.named import OURS, Convention, named_conventions
 from models.device import DeviceConfig
 
 
@@ -19,7 +19,7 @@ class MeasureConfig(DeviceConfig, Convention):
             which may be given beside it.
     """
 
-    convention: str = "ours"
+    convention: str = OURS
 
     def check_measure(self) -> None:
         """Checks the ranges.
@@ -27,8 +27,8 @@ class MeasureConfig(DeviceConfig, Convention):
         Raises:
             UserError: If a value is out of range, or values do not go together.
         """
-        if self.convention not in CONVENTIONS:
-            raise UserError(f"No convention '{self.convention}'. Choose convention= from {', '.join(CONVENTIONS)}.")
+        if self.convention not in (known := named_conventions()):
+            raise UserError(f"No convention '{self.convention}'. Choose convention= from {', '.join(known)}.")
         if not 0 < self.score_fraction <= 1:
             raise UserError(f"score_fraction={self.score_fraction} is out of range: choose a value in (0, 1].")
         if not 0 <= self.smoothing <= 1000:
@@ -62,6 +62,6 @@ class MeasureConfig(DeviceConfig, Convention):
 
     def shown_convention(self) -> str:
         """The convention as it is printed beside every result, with what differs from it."""
-        whole = CONVENTIONS[self.convention]
+        whole = named_conventions()[self.convention]
         changed = [f"{name}={value}" for name, value in self.measure().items() if value != getattr(whole, name)]
         return f"{self.convention} with {', '.join(changed)}" if changed else self.convention

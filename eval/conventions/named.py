@@ -1,14 +1,24 @@
-"""The conventions that published segmentation figures rest on, each as one set of values (`configs/convention/`).
+"""The conventions that published segmentation figures rest on: files of `configs/convention/` hold their values.
 
 `ours`: each image at its own size, exact figures. The others are what the named method's authors, or its benchmark,
-do; what they leave open keeps our values, which a line below says. The size that a CLIP is shown is its own expert's
-business (240 px for WinCLIP), so only benchmarks that fix the input for every method have an `input_size` here.
+do; what they leave open keeps our values, which the file says. The size that a CLIP is shown is its own expert's
+business (240 px for WinCLIP), so only benchmarks that fix the input for every method have an `input_size`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.errors import UserError
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "convention"
+OURS = "ours"
 
 
 class ImageScore(StrEnum):
@@ -68,31 +78,23 @@ class Convention:
     ader_figures: bool = False
 
 
-CONVENTIONS = {
-    "ours": Convention(),
-    # WinCLIP's own code is not public: mask and AUPRO as AnoVL, which works at the same size.
-    "winclip": Convention(resolution="240", mask_rule=MaskRule.bilinear, aupro_rule=AuproRule.legacy),
-    # APRIL-GAN (and AnomalyCLIP, with smoothing=4): ½ score of the text + ½ maximum of the map.
-    "april_gan": Convention(
-        resolution="518", mask_rule=MaskRule.bilinear, aupro_rule=AuproRule.legacy, image_score=ImageScore.half
-    ),
-    # SAA+, and a common re-implementation of WinCLIP.
-    "saa": Convention(resolution="400", image_score=ImageScore.maximum),
-    # The ADer benchmark; mask rule and smoothing are not stated.
-    "ader": Convention(
-        resolution="256",
-        input_size=256,
-        aupro_rule=AuproRule.legacy,
-        image_score=ImageScore.maximum,
-        ader_figures=True,
-    ),
-    # Dinomaly; the rule of its AUPRO is not stated.
-    "dinomaly": Convention(
-        resolution="256",
-        input_size=448,
-        crop=392,
-        smoothing=4.0,
-        image_score=ImageScore.top_mean,
-        score_fraction=0.01,
-    ),
-}
+@cache
+def named_conventions() -> dict[str, Convention]:
+    """Every convention by its name, ours first; what its file leaves out is ours.
+
+    Raises:
+        UserError: If a file has an unknown name or value.
+    """
+    files = sorted(FOLDER.glob("*.yaml"), key=lambda path: (path.stem != OURS, path.stem))
+    return {path.stem: _read(path) for path in files}
+
+
+def _read(path: Path) -> Convention:
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values.pop("convention")
+    rules = {"mask_rule": MaskRule, "aupro_rule": AuproRule, "image_score": ImageScore}
+    try:
+        values |= {name: rule(values[name]) for name, rule in rules.items() if name in values}
+        return Convention(**values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is no convention: {error}. See {Convention.__module__} for the values.") from error

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.gains.bootstrap import BootstrapConfig, Gains, Side, compare_sides
+from eval.gains.gain import Gain
 from eval.gains.tally_file import TALLIES, read_tallies
+
+PIXELS = ("resolution", "input_size", "crop", "mask_rule", "smoothing")  # settings that change a pixel's figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,12 @@ class Evaluation:
 
     summary: Mapping[str, Any]
     store: Path
+
+    @property
+    def image_score(self) -> tuple[str, float | None]:
+        """How an image's score came from its map."""
+        kind = self.summary["image_score"]
+        return kind, self.summary["config"]["score_fraction"] if kind == "top_mean" else None
 
     def side(self) -> Side:
         """Its figures and counts.
@@ -42,7 +51,18 @@ def compare_evaluations(
 ) -> Gains:
     """Left minus right in points; where intervals cannot be made, `missing` says why.
 
+    What was measured by different settings has no difference: pixels at another resolution, image scores of another
+    kind.
+
     Raises:
         UserError: If counts are damaged.
     """
-    return compare_sides(left.side(), right.side(), metrics, config)
+    told = [side.summary["config"] for side in (left, right)]
+    stated = [name for name in PIXELS if all(name in one for one in told)]  # evaluations of older versions have fewer
+    if unlike := [name for name in stated if told[0][name] != told[1][name]]:
+        return Gains(dict.fromkeys(metrics, Gain()), {}, f"they were measured with another {', '.join(unlike)}")
+    gains = compare_sides(left.side(), right.side(), metrics, config)
+    if left.image_score != right.image_score:
+        for found in (gains.mean, *gains.categories.values()):
+            found |= {name: Gain() for name in metrics if name.startswith("image_")}
+    return gains

@@ -11,6 +11,11 @@ from eval.gains.evaluations import Evaluation, compare_evaluations
 PAIRS = {"eddm": ("with_eddm", "without_eddm"), "decoys": ("oracle_decoys", "shuffled_decoys")}
 
 
+def join_conventions(*summaries: Mapping[str, Any]) -> str:
+    """By which convention evaluations were measured; several, in their order, where they differ."""
+    return " / ".join(dict.fromkeys(summary["convention"] for summary in summaries))
+
+
 def measure_gains(
     evaluations: Mapping[str, Evaluation], metrics: tuple[str, ...], config: BootstrapConfig
 ) -> dict[str, dict[str, Any]]:
@@ -22,8 +27,8 @@ def measure_gains(
         config: How intervals are made.
 
     Returns:
-        Pair → `left`, `right`, `images`, `resamples`, `level`, `mean` (metric → `Gain.as_json`), `categories`, and
-        `missing`: why there are no intervals.
+        Pair → `left`, `right`, `convention`, `images`, `resamples`, `level`, `mean` (metric → `Gain.as_json`),
+        `categories`, and `missing`: why there are no intervals.
     """
     found = {}
     for name, (left, right) in PAIRS.items():
@@ -32,6 +37,7 @@ def measure_gains(
             found[name] = {
                 "left": left,
                 "right": right,
+                "convention": join_conventions(evaluations[left].summary, evaluations[right].summary),
                 "images": evaluations[left].summary["images"]["total"],
                 "resamples": 0 if gains.missing else config.resamples,
                 "level": config.level,

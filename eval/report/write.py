@@ -34,7 +34,7 @@ from eval.report.facts import (
     read_stages,
     read_versions,
 )
-from eval.report.gains import measure_gains
+from eval.report.gains import join_conventions, measure_gains
 from eval.report.notes import find_missing, headline, limits
 from eval.report.page import page_environment
 from eval.report.results import find_evaluations, write_results
@@ -50,6 +50,7 @@ from models.eddm.identity import identify_eddm
 log = logging.getLogger(__name__)
 SHOWN = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro", "image_auroc")
 COLUMNS = {name: TITLES[name] for name in SHOWN}
+NOT_STATED = "not stated"  # the convention of an evaluation by an older version
 SECTIONS = {
     "best": ("Best", "The outlines that fit their true defect best, a few of each category."),
     "worst": ("Worst", "The outlines that fit worst, a few of each category."),
@@ -132,7 +133,7 @@ def collect_facts(run: Run, config: ReportConfig) -> dict[str, Any]:
     """Everything but pictures: results, configs, data, versions and times."""
     log.info("Collecting the results of %s …", run.path)
     files = find_evaluations(run)
-    evaluations = {name: read_json(path) for name, path in files.items()}
+    evaluations = {name: {"convention": NOT_STATED, **read_json(path)} for name, path in files.items()}
     stored = {name: Evaluation(summary, files[name].with_suffix("")) for name, summary in evaluations.items()}
     gains = measure_gains(stored, SHOWN, config.bootstrap)
     configs = read_configs(run)
@@ -173,7 +174,10 @@ def _common(configs: Iterable[Mapping[str, Any]], key: str) -> Any:
 def _compare(
     with_eddm: dict[str, Any] | None, without: dict[str, Any] | None, gains: dict[str, Any] | None
 ) -> dict[str, Any] | None:
-    """Rows of the main table: `mean` and each category, metric → with, without, and the difference as a gain."""
+    """Rows of the main table: `mean` and each category, metric → with, without, and the difference as a gain.
+
+    `convention` is that of both sides, or that of each where they differ.
+    """
     known = with_eddm or without
     if known is None:
         return None
@@ -191,7 +195,8 @@ def _compare(
         for name, values in known["categories"].items()
     }
     mean = _cells(left["mean"], right["mean"], gained["mean"])
-    return {"mean": mean, "categories": categories, "images": known["images"]}
+    convention = join_conventions(*filter(None, (with_eddm, without)))
+    return {"mean": mean, "categories": categories, "images": known["images"], "convention": convention}
 
 
 def _cells(left: dict[str, Any], right: dict[str, Any], gains: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -4,13 +4,13 @@ import pytest
 
 from data.errors import UserError
 from eval.conventions.measure import MeasureConfig
-from eval.conventions.named import CONVENTIONS, ImageScore
+from eval.conventions.named import ImageScore, named_conventions
 
 
-@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("name", named_conventions())
 def test_a_whole_convention_is_called_by_its_name(name: str) -> None:
     plain = MeasureConfig().measure()
-    values = {key: getattr(CONVENTIONS[name], key) for key in plain}
+    values = {key: getattr(named_conventions()[name], key) for key in plain}
     config = MeasureConfig(convention=name, **values)
     config.check_measure()
     assert config.shown_convention() == name
@@ -24,7 +24,7 @@ def test_what_was_changed_is_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"convention": "theirs"}, "Choose convention= from ours, winclip"),
+        ({"convention": "theirs"}, "Choose convention= from ours, ader"),
         ({"smoothing": -1.0}, "smoothing=-1.0"),
         ({"crop": 392}, "crop=392"),
         ({"input_size": 200, "crop": 392}, "crop=392"),

@@ -19,6 +19,7 @@ from data.training.descriptions import Manner
 from data.training.grounding import DescriptionMode
 from eval.calibration.file import write_calibration
 from eval.calibration.make import Scores, make_calibration
+from eval.conventions.named import ImageScore
 from eval.inspection.sources import identify_eiad
 from eval.report.write import ReportConfig, build_report
 from eval.segmentation.config import SegmentationConfig
@@ -42,7 +43,7 @@ class Redness:
         return [SimpleNamespace(anomaly_map=anomaly_map, score=float(anomaly_map.max())) for anomaly_map in maps]
 
 
-def evaluate(run: Run, description: TextSource, subset: str = "", noise: float = 0.1) -> None:
+def evaluate(run: Run, description: TextSource, subset: str = "", noise: float = 0.1, **measure: Any) -> None:
     sides = [[Source(reader="mvtec_ad", root=str(run.data / side))] for side in ("seen", "unseen")]
     config = SegmentationConfig(
         preset="tiny",
@@ -51,6 +52,7 @@ def evaluate(run: Run, description: TextSource, subset: str = "", noise: float =
         description=description,
         subset=subset,
         seed=7,
+        **measure,
     )
     evaluate_segmentation(config, lambda run, model: Redness(noise))
 
@@ -160,6 +162,53 @@ def test_twins_hold_the_same_figures(full_run: Run) -> None:
     assert header.count("|") == row.count("|")
     assert facts["data"]["Zero-shot"]["images"] == 12 and len(facts["data"]["Zero-shot"]["sha256"]) == 64
     assert json.loads(full_run.results.read_text())["segmentation"]["with_eddm"]["mean"]["pixel_auroc"]
+
+
+def tables_of(markdown: str) -> list[list[list[str]]]:
+    """The tables of a Markdown text: rows of cells, headers first."""
+    tables = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()] for table in tables]
+
+
+def test_every_table_of_pixels_or_image_scores_says_by_which_convention(full_run: Run) -> None:
+    text = make_report(full_run).text
+    tables = tables_of(full_run.report.with_suffix(".md").read_text())
+    figures = [table for table in tables if any("Pixel AUROC" in cell for row in table for cell in row)]
+    assert len(figures) == 4  # summary, categories, differences, evaluations
+    for table in figures:
+        head, _, *rows = table
+        assert {row[head.index("Convention")] for row in rows} == {"ours"} and {len(row) for row in table} == {
+            len(head)
+        }
+    assert "· preset tiny · convention ours ·" in text and "images, convention ours, native resolution)" in text
+    page = full_run.report.read_text()
+    heads = re.findall(r"<thead>.*?</thead>", page, re.DOTALL)
+    measured = [head for head in heads if "Pixel AUROC" in head or "With EDDM" in head]
+    assert len(measured) == 3 and all("Convention</th>" in head for head in measured)
+    assert page.count('<td class="text">ours</td>') == 2 + 1 + 5 + 3  # categories, mean, five figures, three texts
+
+
+def test_what_was_measured_by_two_conventions_has_no_difference(full_run: Run) -> None:
+    small = {"convention": "saa", "resolution": "16", "image_score": ImageScore.maximum}
+    evaluate(full_run, TextSource.fixed, noise=0.4, **small)
+    facts = facts_of(full_run)
+    both = "ours / saa with resolution=16"
+    assert facts["segmentation"]["convention"] == facts["gains"]["eddm"]["convention"] == both
+    assert facts["gains"]["decoys"]["convention"] == "ours"
+    assert {gain["delta"] for gain in facts["gains"]["eddm"]["mean"].values()} == {None}
+    assert facts["segmentation"]["categories"]["tile"]["cells"]["pixel_ap"]["without"] is not None
+    text = make_report(full_run).text
+    assert "No intervals for with_eddm minus without_eddm: they were measured with another resolution." in text
+    assert "than without the descriptions" not in text and both in text
+
+
+def test_a_run_measured_in_part_and_one_of_an_older_version_have_their_report(run: Run) -> None:
+    evaluate(run, TextSource.fixed, convention="dinomaly", input_size=64, crop=48, resolution="32", smoothing=1.0)
+    assert "convention dinomaly with " in make_report(run).text
+    path = run.eval / "segmentation_without_eddm.json"
+    summary = json.loads(path.read_text())
+    write_json(path, {name: value for name, value in summary.items() if name != "convention"})
+    assert "convention not stated" in make_report(run).text
 
 
 def test_the_data_hash_follows_the_images(full_run: Run) -> None:
