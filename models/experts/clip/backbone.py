@@ -124,6 +124,18 @@ class Clip:
         return after
 
     @torch.inference_mode()
+    def run_classes(self, tokens: Tensor) -> Tensor:
+        """The class tokens after the last block, (B, C); that block looks at the others and works out none of them."""
+        block: Any
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        block = self.blocks[-1]
+        seen, first = block.ln_1(tokens), tokens[:, :1]
+        first = first + block.ls_1(block.attn(block.ln_1(first), seen, seen, need_weights=False)[0])
+        after: Tensor = first + block.ls_2(block.mlp(block.ln_2(first)))
+        return after[:, 0]
+
+    @torch.inference_mode()
     def run_two_paths(self, tokens: Tensor, depth: int) -> tuple[Tensor, Tensor]:
         """Tokens after the last block of the original path and of the value path, which the last `depth` blocks carry.
 

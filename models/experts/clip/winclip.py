@@ -149,8 +149,8 @@ class WinClip(ClipExpert):
         for side, places in self._places.items():
             first = tokens[:, None, :1].expand(-1, len(places), -1, -1)
             windows = torch.cat([first, tokens[:, 1:][:, places]], 2)  # (B, W, 1 + k², C)
-            seen = clip.normalise(clip.run(windows.flatten(0, 1))[:, :1])[:, 0]
-            found[str(side)] = clip.project(seen).unflatten(0, (len(batch), len(places)))
+            seen = clip.project(clip.normalise(clip.run_classes(windows.flatten(0, 1))))
+            found[str(side)] = seen.unflatten(0, (len(batch), len(places)))
         return found
 
     def _distances(self, features: dict[str, Tensor], memory: dict[str, Tensor]) -> Tensor:

@@ -18,6 +18,8 @@ def test_the_class_token_is_open_clips_own_feature(checkpoint: Path) -> None:
         theirs = clip._model.encode_image(batch)
     ours = clip.project(clip.normalise(clip.run(clip.tokens(batch))[:, 0]))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    alone = clip.project(clip.normalise(clip.run_classes(clip.tokens(batch))))
+    torch.testing.assert_close(alone, theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_other_sizes_resize_the_positions_bilinearly(clip: Clip) -> None:
