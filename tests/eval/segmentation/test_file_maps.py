@@ -83,7 +83,8 @@ def test_streaming_brackets_the_exact_figures(folder: Path) -> None:
         for name, (low, high) in values["brackets"].items():
             assert low - 1e-9 <= exact["categories"][category][name] <= high + 1e-9
         assert values["pixel_iou"] is not None
-    assert "Brackets" in (folder / "out2" / "report.html").read_text()
+    page = (folder / "out2" / "report.html").read_text()
+    assert "Brackets" in page and page.count('<th class="text">Convention</th>') == 2
     again = evaluate_segmentation(
         make_config(folder, engine=Engine.streaming, out=str(folder / "out2"), iou_threshold=0.3)
     )
