@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError, suggest
+from data.errors import UserError
 from data.faults import reporting
 from data.masks import MaskFile, MaskFiles, decode_mask
 from data.readers.downloads import how_to_get
-from data.readers.listing import Listed, Skipped
-from data.readers.registry import READERS, Reader
+from data.readers.listing import Listed, Reader, Skipped
+from data.readers.registry import find_reader
 from data.sample import Sample
 
 UNSET = "$EIAD_DATA"  # what configs/data writes for the folder while the variable is not set
@@ -27,7 +27,7 @@ class Source:
     """One dataset, or a part of it.
 
     Attributes:
-        reader: Name of the reader that knows the dataset's layout.
+        reader: Name of the reader that knows the dataset's layout; one of your own is `package.module:function`.
         root: Folder of the official download.
         options: Options of that reader, by name; its docstring tells them.
         splits: Splits to keep; empty keeps all.
@@ -171,16 +171,13 @@ def _is_wanted(source: Source, found: Sample | Skipped) -> bool:
 
 
 def _read(source: Source, root: Path) -> Listed:
-    if source.reader not in READERS:
-        meant = suggest(source.reader, READERS)
-        raise UserError(f"Unknown reader '{source.reader}'.{meant} Known readers: {', '.join(sorted(READERS))}.")
+    reader = find_reader(source.reader)
     get = how_to_get(source.reader, root)
     if not root.is_dir() and str(root).startswith(UNSET):
         name = root.relative_to(UNSET)
         raise UserError(f"Set the environment variable EIAD_DATA first: its folder holds {name}. {get}.")
     if not root.is_dir():
         raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). {get}.")
-    reader = READERS[source.reader]
     _check_options(source, reader)
     with _paused_collector():
         listed = reader(root, **source.options)
@@ -207,6 +204,6 @@ def _check_options(source: Source, reader: Reader) -> None:
         if name not in known:
             have = f"It has: {', '.join(known)}." if known else "It has none."
             raise UserError(f"Reader '{source.reader}' has no option '{name}'. {have}")
-        if not isinstance(value, known[name]) or isinstance(value, bool):
+        if not isinstance(value, known[name]) or (isinstance(value, bool) and known[name] is not bool):
             kind = getattr(known[name], "__name__", str(known[name]))
             raise UserError(f"Option {name}={value!r} of reader '{source.reader}' must be {kind}.")

@@ -23,17 +23,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import FullDiskError, UserError, printable, storage_error, suggest
+from data.plugins.trust import allow
 from data.run import SHIPPED
 from scripts.terminal.mistakes import check_words, describe_missing, settings_among
 from scripts.terminal.page import compose_page
+from scripts.terminal.plugins import take_plugins
 from scripts.terminal.source import CommandSource, is_command, list_commands, read_command, read_names
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
 HELP = {"--help", "-h"}
-REGISTRIES = {  # how the meaning of a setting begins that takes a name which a file lists
-    "Name of the reader": ("data/readers/registry.py", "READERS"),
-    "Name of the expert": ("models/experts/load.py", "ExpertName"),
+REGISTRIES = {  # how the meaning of a setting begins that takes a name which a file lists, or the user's own
+    "Name of the reader": ("data/readers/registry.py", "READERS", ["package.module:function"]),
+    "Name of the expert": ("models/experts/load.py", "ExpertName", []),
 }
 Config = TypeVar("Config")
 
@@ -78,6 +80,7 @@ def command(
 
         def start() -> None:
             answer_at_once(name, sys.argv[1:])
+            sys.argv[1:] = take_plugins(sys.argv[1:])
             sys.argv[1:] = [spell_out(argument, schema, aliases or {}) for argument in sys.argv[1:]]
             with readable_errors():
                 _refuse_unreadable(settings_among(sys.argv[1:]))
@@ -85,6 +88,7 @@ def command(
 
         def parse(arguments: list[str]) -> Config:
             check_line(name, arguments)
+            arguments = take_plugins(arguments)
             return compose_config(name, schema, [spell_out(argument, schema, aliases or {}) for argument in arguments])
 
         start.schema = schema  # type: ignore[attr-defined]  # for the tests that compose every YAML …
@@ -194,7 +198,7 @@ def help_page(name: str, words: list[str]) -> str:
     Raises:
         UserError: If a word is no setting of that command.
     """
-    source = _source(name)
+    source, words = _source(name), take_plugins(words)
     check_words(name, words, source, _groups())
     cfg = _compose(name, _readable(settings_among(words), source), with_groups=True)
     chosen = cfg.hydra.runtime.choices
@@ -223,9 +227,9 @@ def _source(name: str) -> CommandSource:
 def _registered(source: CommandSource) -> dict[str, list[str]]:
     """The names that some settings take, by the settings' names."""
     return {
-        setting.name: read_names(ROOT / file, name)
+        setting.name: read_names(ROOT / file, name) + own
         for setting in source.all()
-        for beginning, (file, name) in REGISTRIES.items()
+        for beginning, (file, name, own) in REGISTRIES.items()
         if setting.meaning.startswith(beginning)
     }
 
@@ -244,7 +248,7 @@ def check_line(name: str, words: list[str]) -> None:
     Raises:
         UserError: If a word is no setting, a name does not exist, or a value that must be given is not.
     """
-    source = _source(name)
+    source, words = _source(name), take_plugins(words)
     check_words(name, words, source, _groups() | _registered(source))
     if len(settings := settings_among(words)) == len(words):  # else it is Hydra that was asked something
         _check_given(_compose(name, _readable(settings, source)), name)
@@ -259,6 +263,8 @@ def _check_given(cfg: DictConfig, name: str) -> None:
 def to_dataclass(cfg: DictConfig, schema: type[Config], name: str = "") -> Config:
     """Converts a composed config into its dataclass; past this line nobody sees a `DictConfig`.
 
+    The plug-ins that it names are the user's word: they may be imported from now on.
+
     Args:
         cfg: The composed config.
         schema: The dataclass.
@@ -269,7 +275,7 @@ def to_dataclass(cfg: DictConfig, schema: type[Config], name: str = "") -> Confi
     """
     _check_given(cfg, name)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))  # type: ignore[return-value]
+        config: Config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), cfg))  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         if variable := re.search(r"Environment variable '(\w+)' not found", reason):
@@ -282,6 +288,8 @@ def to_dataclass(cfg: DictConfig, schema: type[Config], name: str = "") -> Confi
             reason += f".{suggest(key[1], get_type_hints(schema))}"
         key_text = f" (key: {error.full_key})" if error.full_key else ""
         raise UserError(f"Bad configuration{key_text}: {reason}") from error
+    allow(config)
+    return config
 
 
 def compose_config(name: str, schema: type[Config], overrides: list[str]) -> Config:

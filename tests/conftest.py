@@ -19,6 +19,12 @@ def own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgets which plug-ins an earlier test was allowed, as a new process does."""
+    monkeypatch.setattr("data.plugins.trust._allowed", set())
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder that holds `datasets/` and `velm/`; skips where it is not given."""

@@ -281,7 +281,8 @@ def is_taken(setting: str, name: str) -> bool:
     command = importlib.import_module(f"scripts.{name}").main
     key, _, value = setting.lstrip("+").partition("=")
     words = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
-    if key.split(".")[0] not in {entry.name for entry in fields(command.schema)} | GROUPS and f'"{key}":' not in words:
+    takes = {entry.name for entry in fields(command.schema)} | GROUPS | {"plugins"}
+    if key.split(".")[0] not in takes and f'"{key}":' not in words:
         return False
     others = [other for other in needed_by(name) if not other.startswith(f"{key}=")]
     is_printed = re.fullmatch(r"[^<]+", value) and value not in ("N", "SECONDS")

@@ -1,6 +1,7 @@
 """The READMEs' worked examples are carried out, file by file and line by line, in a copy of the project."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -54,6 +55,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def file_of(page: Path, name: str) -> str:
+    """The text of a file that a page tells its reader to write, by its last name."""
+    blocks = [block for language, block in FENCE.findall(page.read_text(encoding="utf-8")) if language == "python"]
+    (found,) = [block for block in blocks if re.match(rf"# (\w+/)*{re.escape(name)}\n", block)]
+    return found
+
+
+@pytest.fixture
+def run_own(tmp_path: Path) -> Callable[..., str]:
+    """Runs a command of this very project, with a folder of the user's own on PYTHONPATH; returns what it prints."""
+
+    def run_command(*arguments: str) -> str:
+        own = {**os.environ, "PYTHONPATH": str(tmp_path / "own")}
+        words = [sys.executable, "-m", *arguments]
+        done = subprocess.run(words, cwd=ROOT, env=own, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run_command
+
+
+def save_own(tmp_path: Path, room: str, name: str) -> None:
+    """Saves the example of a room's page in a folder of the user's own."""
+    (tmp_path / "own").mkdir(exist_ok=True)
+    (tmp_path / "own" / name).write_text(file_of(ROOT / room / "README.md", name), encoding="utf-8")
+
+
 @pytest.fixture
 def run(project: Path) -> Callable[..., str]:
     """Runs a Python command in the copy; returns what it prints."""
@@ -78,12 +106,23 @@ def test_the_examples_keep_the_rules_of_the_house(project: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_reader_and_a_command(tmp_path: Path, run: Callable[..., str]) -> None:
-    image = np.full((8, 8, 3), 100, np.uint8)
-    for name in ("pass/a.png", "pass/b.png", "fail/c.png", "masks/c.png"):
-        path = tmp_path / "bolt" / name
+def write_bolts(root: Path) -> None:
+    for index, name in enumerate(("pass/a.png", "pass/b.png", "fail/c.png", "masks/c.png")):
+        path = root / "bolt" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), image)
+        cv2.imwrite(str(path), np.full((8, 8, 3), 100 + index, np.uint8))
+
+
+def test_a_reader_of_ones_own(tmp_path: Path, run_own: Callable[..., str]) -> None:
+    save_own(tmp_path, "data", "pass_fail.py")
+    write_bolts(tmp_path / "products")
+    said = run_own("scripts.doctor", f"data={tmp_path / 'products'}", "reader=pass_fail:read_pass_fail", "json=true")
+    (row,) = json.loads(said)["data"]["counts"]
+    assert (row["category"], row["normal"], row["anomalous"]) == ("bolt", 2, 1)
+
+
+def test_a_reader_and_a_command(tmp_path: Path, run: Callable[..., str]) -> None:
+    write_bolts(tmp_path)
     counted = run("-m", "scripts.count_samples", "dataset=pass_fail", f"data_root={tmp_path}")
     assert counted == "3\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 from data.ddqa.tasks import RegionRule
 from data.ddqa.wording import PAPER_TASKS, Task, Wording
 from data.errors import UserError
+from data.plugins.trust import short_name
 from data.run import Run
 from data.source import DataConfig, Source
 from data.splits import check_unseen
@@ -56,7 +57,7 @@ class DDQAConfig:
         preset: Name of the preset; it decides which data are read.
         sources: Readers whose datasets are built from, e.g. `[bsdata, real_iad]`.
         data_root: Holds one folder per source, named like its reader.
-        paths: Folder of single sources, instead of `data_root/<source>`.
+        paths: Folder of single sources, instead of `data_root/<source>`; one of your own goes by its module's name.
         settings: Further settings of single sources, as in `data.source.Source`: `settings.real_iad.splits=[train]`,
             `settings.real_iad.options.resolution=1024`.
         out: Folder to write to.
@@ -177,12 +178,12 @@ def resolve(config: DDQAConfig) -> tuple[list[Source], Layout]:
 
 def _named_sources(config: DDQAConfig) -> list[Source]:
     for key, given in (("paths", config.paths), ("settings", config.settings)):
-        if unknown := sorted(set(given) - set(config.sources)):
+        if unknown := sorted(set(given) - set(map(short_name, config.sources))):
             raise UserError(f"{key}.{unknown[0]}: '{unknown[0]}' is not in sources={config.sources}. Add it there.")
-    return [_named_source(name, config) for name in config.sources]
+    return [_named_source(reader, short_name(reader), config) for reader in config.sources]
 
 
-def _named_source(name: str, config: DDQAConfig) -> Source:
+def _named_source(reader: str, name: str, config: DDQAConfig) -> Source:
     if name not in config.paths and not config.data_root:
         raise UserError(f"Where is '{name}'? Give data_root=, or paths.{name}=.")
     settings = config.settings.get(name) or {}
@@ -194,4 +195,4 @@ def _named_source(name: str, config: DDQAConfig) -> Source:
             raise UserError(f"settings.{name}.{key}={value} is not a list: write [{value}].")
         if str(known[key]).startswith("dict") and not isinstance(value, dict):
             raise UserError(f"settings.{name}.{key}={value} has no names: write settings.{name}.{key}.<name>=<value>.")
-    return Source(reader=name, root=config.paths.get(name) or str(Path(config.data_root) / name), **settings)
+    return Source(reader=reader, root=config.paths.get(name) or str(Path(config.data_root) / name), **settings)

@@ -16,7 +16,7 @@ from data.errors import UserError
 from data.faults import collect_faults
 from data.masks import MaskFile, MaskFiles
 from data.readers import listing
-from data.readers.registry import READERS, Reader
+from data.readers.registry import find_reader
 from data.sample import Sample
 
 
@@ -56,7 +56,7 @@ def list_dataset(found: Recognition, tree: Tree, options: dict[str, Any] | None 
         return listed
     with collect_faults() as faults:
         try:
-            read = _call(READERS[found.reader], found.reader, tree.root, options or {})
+            read = _call(find_reader(found.reader), found.reader, tree.root, options or {})
             listed.samples = read.samples
             listed.skipped = [(item.id, item.reason) for item in read.skipped]
         except (UserError, OSError) as error:
@@ -70,7 +70,7 @@ def list_dataset(found: Recognition, tree: Tree, options: dict[str, Any] | None 
     return listed
 
 
-def _call(reader: Reader, name: str, root: Path, options: dict[str, Any]) -> listing.Listed:
+def _call(reader: listing.Reader, name: str, root: Path, options: dict[str, Any]) -> listing.Listed:
     try:
         inspect.signature(reader).bind(root, **options)
     except TypeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class Listed:
 
     samples: list[Sample]
     skipped: list[Skipped]
+
+
+Reader = Callable[..., list[Sample] | Listed]  # takes the root, and its options by keyword
 
 
 def is_junk(name: str) -> bool:

@@ -6,7 +6,6 @@ options that `Source.options` may set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from data.readers.dagm2007 import read_dagm2007
 from data.readers.ds_mvtec import read_ds_mvtec
 from data.readers.eyecandies import read_eyecandies
 from data.readers.folder import read_folder
-from data.readers.listing import Listed
+from data.readers.listing import Reader
 from data.readers.magnetic_tile import read_magnetic_tile
 from data.readers.mvtec_3d import read_mvtec_3d
 from data.readers.mvtec_layout import read_mvtec_layout
 from data.readers.mvtec_loco import read_mvtec_loco
+from data.readers.own import load_reader
 from data.readers.pd_real import read_pd_real
 from data.readers.photos import read_photos
 from data.readers.real_iad import read_real_iad
@@ -27,8 +27,6 @@ from data.readers.rsdd import read_rsdd
 from data.readers.visa import read_visa
 from data.readers.vision import read_vision
 from data.sample import Sample
-
-Reader = Callable[..., list[Sample] | Listed]
 
 
 def _in_mvtec_layout(dataset: str, hyphen: str = "-") -> Reader:
@@ -61,3 +59,12 @@ READERS: dict[str, Reader] = {
     "visa_ac": _in_mvtec_layout("visa_ac", hyphen=" "),
     "vision": read_vision,
 }
+
+
+def find_reader(name: str) -> Reader:
+    """The reader of a name: one of `READERS`, or the user's own, `package.module:function`.
+
+    Raises:
+        UserError: If there is none, or it cannot be used; see `load_reader`.
+    """
+    return READERS[name] if name in READERS else load_reader(name, sorted(READERS))

@@ -208,7 +208,7 @@ def other_data(dataset: str, data: str, own_data: str) -> list[str]:
         own_data: Name of the data that the run was trained on; empty if unknown.
     """
     if dataset:
-        return [dataset]
+        return [dataset.replace(":", ".")]  # of a reader of the user's own; a part of file names
     return [data] if own_data and data and data != own_data else []
 
 

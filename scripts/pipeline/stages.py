@@ -18,6 +18,7 @@ import psutil
 from data.content import hash_files
 from data.errors import UserError
 from data.files import hash_value, make_dir, read_json, write_json
+from data.plugins.trust import allowed_words
 from data.processes.lifeline import command_line
 
 QUIET_SECONDS = 8.0  # a heartbeat is printed when a stage has said nothing for this long
@@ -161,9 +162,10 @@ class _Process:
         self.started = self.last_word = time.monotonic()
         self.peak_bytes = 0
         self.stopping = False  # what it says from then on goes to the log alone
-        print(f"[{stage.name}] python -m {' '.join(stage.arguments)}", file=sys.stderr, flush=True)
+        arguments = [*stage.arguments, *allowed_words()]  # reports name plug-ins that their own words do not
+        print(f"[{stage.name}] python -m {' '.join(arguments)}", file=sys.stderr, flush=True)
         self.child = subprocess.Popen(
-            command_line(stage.arguments),
+            command_line(arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -87,7 +87,9 @@ def describe_missing(name: str, missing: Iterable[str], source: CommandSource) -
 
 
 def _check_choice(key: str, value: str, names: list[str]) -> None:
-    value = value.partition(":")[0]  # of `anomalib:Padim`
+    if ":" in value and any(":" in name for name in names):
+        return  # the user's own, or `anomalib:Padim`: whoever loads it knows
+    value = value.partition(":")[0]
     if re.fullmatch(r"[\w.-]+", value) and value not in (*names, "null"):
         raise UserError(f"There is no {key}={value}.{suggest(value, names)} Choose one of: {', '.join(names)}.")
 

@@ -46,7 +46,10 @@ def compose_page(
 
 
 PRESETS = "These values are the default preset's; `--help preset=NAME` shows another's. "
-WHOLE = "`--cfg job` in place of `--help` prints the whole configuration."
+WHOLE = (
+    "`--cfg job` in place of `--help` prints the whole configuration. "
+    "`plugins=[package.module:name]` allows code of your own that only a file of a run names."
+)
 
 
 def value_of(setting: Setting, values: Mapping[str, Any]) -> Any:

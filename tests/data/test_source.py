@@ -1,11 +1,13 @@
 import dataclasses
 import gc
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
 from data.errors import UserError
+from data.plugins.trust import allow
 from data.readers.registry import READERS
 from data.source import DataConfig, Source, load_samples
 
@@ -111,3 +113,37 @@ def test_ddqa_asks_about_the_sources_that_are_named() -> None:
     assert named.asked("zero_shot") == sources[:1]
     with pytest.raises(UserError, match="eyecandies"):
         dataclasses.replace(data, questions=["eyecandies"]).asked("train")
+
+
+OWN = """
+from data.sample import Sample
+
+def read(root, *, kind: str = "bolt", strict: bool = False):
+    images = sorted(root.rglob("*.png"))
+    return [
+        Sample(id=f"own/{path.relative_to(root)}", dataset="own", category=kind, split="test", image=path)
+        for path in images
+    ]
+"""
+
+
+def test_a_reader_of_ones_own_reads_as_any_other(write_mvtec, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "source_own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = Source(reader="source_own:read", root=str(write_mvtec()), limit=3)
+    with pytest.raises(UserError, match=r"plugins=\[source_own:read\]"):  # nothing has named it yet
+        load_samples([source])
+    assert "source_own" not in sys.modules
+    allow(source)
+    assert {sample.category for sample in load_samples([source]).samples} == {"bolt"}
+    nuts = dataclasses.replace(source, options={"kind": "nut", "strict": True}, categories=["nut"])
+    assert len(load_samples([nuts]).samples) == 3
+    for options, message in (
+        ({"kind": 3}, "must be str"),
+        ({"strict": 1}, "must be bool"),
+        ({"knd": "a"}, "It has: kind"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_samples([dataclasses.replace(source, options=options)])
+    with pytest.raises(UserError, match="No dataset folder at /no/such"):
+        load_samples([dataclasses.replace(source, root="/no/such")])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from data.ddqa.config import DDQAConfig
+from data.ddqa.config import DDQAConfig, resolve
 from data.doctor.examine import DoctorConfig
 from data.errors import UserError
+from data.plugins.trust import check_allowed
 from eval.inspection.config import InspectConfig
 from scripts.command import compose_config, readable_errors, spell_out, to_dataclass
 from train.plan.config import PlanConfig
@@ -123,6 +124,23 @@ def test_another_commands_configuration_outside_a_command() -> None:
     assert (config.preset, config.gpus) == ("tiny", 1)
     with pytest.raises(UserError, match=r"scripts\.plan has no setting gqus\. Did you mean gpus"):
         compose_config("plan", PlanConfig, ["preset=tiny", "gqus=1", "gpu_gib=24"])
+
+
+def test_a_command_line_allows_the_plugins_that_it_names_and_no_others() -> None:
+    compose_config("build_ddqa", DDQAConfig, ["sources=[deep.pass_fail:read]", "data_root=d", "out=o"])
+    check_allowed("deep.pass_fail:read")
+    with pytest.raises(UserError, match=r"plugins=\[other:read\]"):
+        check_allowed("other:read")
+
+
+def test_a_reader_of_ones_own_is_a_source_by_its_modules_name() -> None:
+    words = ["out=o", "data_root=/d", "settings.pass_fail.splits=[test]", "sources=[deep.pass_fail:read,bsdata]"]
+    own, other = resolve(compose_config("build_ddqa", DDQAConfig, words))[0]
+    assert (own.reader, own.root, own.splits) == ("deep.pass_fail:read", "/d/pass_fail", ["test"])
+    assert other.root == "/d/bsdata"
+    words = ["out=o", "paths.pass_fail=/p", "sources=[deep.pass_fail:read]"]
+    (own,) = resolve(compose_config("build_ddqa", DDQAConfig, words))[0]
+    assert own.root == "/p"
 
 
 def test_the_sheet_says_what_it_wrote(run_command, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from data.errors import UserError
+from data.plugins.trust import allow
 from scripts.pipeline.stages import Pipeline, Stage
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,6 +50,14 @@ def test_finished_stages_are_not_run_again(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run/stages.json").read_text())
     assert set(record) == {"a", "b"}
     assert record["a"]["seconds"] >= 0
+
+
+def test_a_stage_is_allowed_the_plugins_that_the_command_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    allow("my.own:read")
+    Pipeline([stage(tmp_path, "a")], tmp_path / "run", jobs=1).run()
+    assert f"python -m write_mark {tmp_path / 'a'} plugins=[my.own:read]\n" in capsys.readouterr().err
 
 
 def test_a_changed_stage_reruns_what_needs_it(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ ROOT = Path(__file__).resolve().parents[3]
         ("train_mdlm run_dir=x loop.optim.lr=fast", r"loop\.optim\.lr=fast must be a number\."),
         ("train_mdlm run_dir=x keep_decoded=maybe", r"keep_decoded=maybe must be true or false\."),
         ("doctor data=x readr=y", r"Did you mean reader\?"),
+        ("doctor data=x reader=foldr", r"Did you mean folder\? Choose one of: .*, package\.module:function\."),
+        ("report run=r plugins=[own.py]", r"own\.py is not package\.module:name\. Write plugins="),
         (
             "describe run=r sources=bsdata",
             r"no list of \{reader: …, root: …\}: write sources=\[\{reader: …, root: …\}\]",
@@ -74,6 +76,9 @@ def test_a_mistake_is_answered_with_what_was_meant(line: str, message: str) -> N
         "eval_classification predictions=p classes=c dataset=a_set_of_our_own out=o",
         "train_mdlm run_dir=x loop.steps=1_000 loop.optim.lr=1e-3 loss.bce_weight=.5 keep_decoded=True side=null",
         "plan preset=paper mdlm.loop.batch_size=16",
+        "eval_expert dataset=my.own:read data_root=d out=o",
+        "report run=r plugins=[my.own:read,other:read]",
+        "report run=r plugins=my.own:read",
     ],
 )
 def test_what_is_right_passes(line: str) -> None:
