@@ -138,9 +138,31 @@ print(load_chat("A", ChatConfig(backend=Backend.constant)).chat([ChatRequest(Pat
     assert run("-c", code) == "['A', 'A']\n"
 
 
+def test_an_expert_of_ones_own(tmp_path: Path, run_own: Callable[..., str]) -> None:
+    save_own(tmp_path, "models", "colour.py")
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        path = tmp_path / "parts" / ("bad" if index < 2 else "good") / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(60, 120, (32, 32, 3), dtype=np.uint8)
+        image[8:16, 8:16] = 255 if index < 2 else image[8:16, 8:16]
+        cv2.imwrite(str(path), image)
+    fit, out = tmp_path / "fit", tmp_path / "out"
+    said = run_own("scripts.fit_expert", "expert=colour:ColourExpert", f"images={tmp_path / 'parts'}", f"out={fit}")
+    assert f"expert=colour:ColourExpert expert_dir={fit}" in said
+    words = ["expert=colour:ColourExpert", f"expert_dir={fit}", f"images={tmp_path / 'parts' / 'bad'}", f"out={out}"]
+    run_own("scripts.inspect", *words)
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [row["verdict"] for row in rows] == ["defect", "defect"]
+
+
 @pytest.mark.slow
-def test_an_expert_and_a_metric(tmp_path: Path, write_mvtec: Callable[..., Path], run: Callable[..., str]) -> None:
-    data = [f"data_root={write_mvtec(normals=6)}", "dataset=mvtec_ad", "expert=colour"]
+def test_an_expert_of_ones_own_and_a_metric(
+    tmp_path: Path, write_mvtec: Callable[..., Path], run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_own(tmp_path, "models", "colour.py")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+    data = [f"data_root={write_mvtec(normals=6)}", "dataset=mvtec_ad", "expert=colour:ColourExpert"]
     run("-m", "scripts.fit_expert", *data, f"out={tmp_path / 'fit'}")
     run("-m", "scripts.eval_expert", *data, f"expert_dir={tmp_path / 'fit'}", f"out={tmp_path / 'out'}")
     figures = json.loads((tmp_path / "out" / "expert.json").read_text())

@@ -30,7 +30,7 @@ class SourceConfig(EIADConfig):
     """Who looks: exactly one of `run`, `export` and `expert`; fields that are not listed are those of `EIADConfig`.
 
     Attributes:
-        expert: A vision expert; it needs no run.
+        expert: Name of the expert that looks, instead of EIAD; it needs no run.
         expert_dir: Where it was fitted to; a zero-shot expert needs none.
         clip: Which CLIP a zero-shot expert sees with.
         category: Which product of an expert that was fitted on several; of the class descriptions, likewise.

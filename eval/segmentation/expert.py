@@ -30,7 +30,7 @@ NO_PART = (GATE, CALIBRATION, IMAGES)  # files in an expert's folder that its ma
 log = logging.getLogger(__name__)
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
 CLIP_SIDES = {"winclip": 240, "april_gan": 518}  # convention → side of the square that its own method's CLIP takes
-SEES_PIXELS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib, *ON_CLIP)  # may look at altered images
+SEES_PIXELS = (*ON_CLIP, ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib, ExpertName.own)  # or altered ones
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,7 +38,8 @@ class EvalExpertConfig(ScoringConfig):
     """Which expert on what; fields that are not listed are those of `ScoringConfig`.
 
     Attributes:
-        expert: Name of the expert; `anomalib` is followed by that of its model, `anomalib:Padim`.
+        expert: Name of the expert; `anomalib` is followed by that of its model, `anomalib:Padim`. One of your own is
+            `package.module:Class`.
         expert_dir: Where it was fitted to, or where its maps are; the oracle needs none,
             nor do SAA+ and the experts on CLIP.
         splits: Splits to evaluate; images that the expert was fitted on or its gate set on are left out, and listed.

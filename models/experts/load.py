@@ -7,12 +7,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from data.errors import UserError
+from data.errors import UserError, suggest
+from data.plugins.trust import is_plugin
 from models.device import DeviceConfig
 from models.experts.clip.backbone import ClipConfig
 from models.experts.expert import Expert, Fitted
 from models.experts.frame import Framed, read_frame
 from models.experts.oracle import OracleExpert
+from models.experts.own import OwnExpert
 from models.experts.patchcore import PatchCore
 from models.experts.precomputed import PrecomputedExpert
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class ExpertName(StrEnum):
-    """The vision experts; `anomalib` is followed by the name of its model: `anomalib:Padim`."""
+    """The vision experts; `anomalib` is followed by the name of its model: `anomalib:Padim`.
+
+    The last one stands for all of the user's own.
+    """
 
     oracle = "oracle"
     precomputed = "precomputed"
@@ -33,6 +38,7 @@ class ExpertName(StrEnum):
     anoclip = "anoclip"
     clip_surgery = "clip_surgery"
     anomalib = "anomalib"
+    own = "package.module:Class"
 
 
 ON_CLIP = (ExpertName.winclip, ExpertName.anoclip, ExpertName.clip_surgery)
@@ -42,13 +48,17 @@ UNFITTED = (ExpertName.oracle, ExpertName.saa_plus, *ON_CLIP)  # a folder is no 
 def parse_expert(name: str) -> tuple[ExpertName, str]:
     """Splits `anomalib:Padim` into the expert and its model, which is empty for the others.
 
+    One of the user's own is `own` and its name.
+
     Raises:
         UserError: If there is no such expert, or the model is missing or out of place.
     """
     kind, _, model = name.partition(":")
+    if kind not in list(ExpertName) and is_plugin(name):
+        return ExpertName.own, name
     known = ", ".join("anomalib:<Model>" if entry is ExpertName.anomalib else entry.value for entry in ExpertName)
     if kind not in list(ExpertName) or bool(model) != (kind == ExpertName.anomalib):
-        raise UserError(f"Unknown expert '{name}'. Known experts: {known}.")
+        raise UserError(f"Unknown expert '{name}'.{suggest(kind, ExpertName)} Known experts: {known}.")
     return ExpertName(kind), model
 
 
@@ -64,7 +74,7 @@ def load_expert(
     """Loads a vision expert.
 
     Args:
-        name: Which one.
+        name: Which one; of the user's own, the command line must allow it (`data.plugins.trust`).
         folder: Where it was fitted to, or where its maps are; the oracle needs none, SAA+ and
             those on CLIP only for what was fitted of them.
         trust_remote_code: Whether the user's command line allows code that comes with the weights of an EDDM.
@@ -101,6 +111,8 @@ def _load_fitted(kind: ExpertName, model: str, path: Path, trust_remote_code: bo
         return PrecomputedExpert.load(path)
     if kind is ExpertName.patchcore:
         return PatchCore.load(path, where.device)
+    if kind is ExpertName.own:
+        return OwnExpert.load(model, path, where.device, list(ExpertName))
     if kind is ExpertName.mdlm:
         from models.experts.mdlm import MDLMExpert  # slow to import, as are the others below
 

@@ -84,7 +84,10 @@ def fit_missing_expert(config: ClassificationConfig) -> None:
         return
     folder = Path(config.out) / "expert"
     kind, _ = parse_expert(config.expert)
-    if kind not in (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib) or (folder / GATE).is_file():
+    if (
+        kind not in (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib, ExpertName.own)
+        or (folder / GATE).is_file()
+    ):
         return
     check_dataset(config)
     log.info("no expert at %s: fitting it on the training split", folder)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from data.errors import UserError
 from data.sample import ImageArray, Sample, load_image
@@ -23,6 +24,7 @@ from models.experts.frame import Frame, Framed, list_views, make_frame
 from models.experts.gate import GateConfig
 from models.experts.load import ON_CLIP, ExpertName, parse_expert
 from models.experts.mdlm import MDLMExpert, MDLMExpertConfig
+from models.experts.own import OwnExpert
 from models.experts.patchcore import PatchCore, PatchCoreConfig
 from models.experts.precomputed import PrecomputedExpert
 from models.experts.saa.expert import SAA, SAAConfig
@@ -39,7 +41,9 @@ class FitExpertConfig(DeviceConfig):
     """What to fit on what.
 
     Attributes:
-        expert: Name of the expert; of `precomputed`, `mdlm` and `saa_plus` only the gate is fitted.
+        expert: Name of the expert; of `precomputed`, `mdlm` and `saa_plus` only the gate is fitted. One of your own is
+            `package.module:Class`.
+        options: Arguments of an expert of your own, by name.
         images: Folder of photos of a product, sound and defective ones in folders of their own: layout, split, fit and
             threshold are found by themselves (`train.experts.photos`). Without it, `dataset` and `data_root` say what.
         good: What the folder of sound photos is called, where it says something else; `.` takes all that lie in
@@ -74,6 +78,7 @@ class FitExpertConfig(DeviceConfig):
     """
 
     expert: str
+    options: dict[str, Any] = field(default_factory=dict)
     images: str = ""
     good: str = ""
     roi: str = ""
@@ -146,6 +151,10 @@ def prepare_fitting(config: FitExpertConfig, folder: Path) -> Fitting:
     if kind is ExpertName.ddad:
         config.ddad = replace(config.ddad, device=device(config.ddad.device))
         return _fit_ddad(config, frame)
+    if config.options and kind is not ExpertName.own:
+        raise UserError(f"options= are those of an expert of your own; '{config.expert}' has settings of its name.")
+    if kind is ExpertName.own:
+        return _fit_own(OwnExpert.make(config.expert, config.options, config.device, list(ExpertName)))
     if kind is ExpertName.anomalib:
         return _fit_anomalib(AnomalibExpert(model, replace(config.anomalib, device=device(config.anomalib.device))))
     if kind is ExpertName.mdlm:
@@ -190,6 +199,15 @@ def _fit_ddad(config: FitExpertConfig, frame: Frame) -> Fitting:
         frame.save(folder)
 
     return Fitting(learn, lambda sample, image: looks.score(sample.category, [image])[0], save)
+
+
+def _fit_own(expert: OwnExpert) -> Fitting:
+    def save(folder: Path, gates: Mapping[str, Gate], fitted: Fitted) -> None:
+        expert.gates = dict(gates)
+        expert.save(folder, dict(fitted))
+
+    learn = expert.fit if expert.learns else None
+    return Fitting(learn, lambda sample, image: expert.score(sample.category, [image])[0], save)
 
 
 def _fit_anomalib(expert: AnomalibExpert) -> Fitting:
