@@ -1,5 +1,5 @@
 """One reader a dataset: a function from the root folder to its samples, without decoding a pixel.
 
-Public modules: `annotations`, `defect_names`, `downloads`, `listing`, `mvtec_loco`, `photos`,
+Public modules: `annotations`, `defect_names`, `downloads`, `listing`, `mvtec_layout`, `mvtec_loco`, `photos`,
 `registry`.
 """

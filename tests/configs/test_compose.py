@@ -29,7 +29,7 @@ DATA = sorted(
 )
 FREE = [name for name in NAMES if "preset: tiny" not in (CONFIGS / f"{name}.yaml").read_text()]  # of presets
 MANDATORY = {
-    "normals": "n",
+    **{"normals": "n", "log": "l", "form": "mvtec"},
     **{"run_dir": "r", "run": "r", "images": "i.png", "source": "s", "ddqa": "d"},
     **{"predictions": "p.json", "classes": "c.yaml", "dataset": "mvtec_ac", "data_root": "d", "out": "o"},
 }
@@ -88,6 +88,7 @@ def test_the_papers_data_are_asked_for_when_they_are_read(monkeypatch: pytest.Mo
 
 def test_every_command_that_runs_a_model_can_be_told_where_and_in_which_number_format() -> None:
     without_models = ("build_ac", "build_ddqa", "contact_sheet", "dataset_sheet", "ddqa_stats", "doctor")
+    without_models += ("export_judgements",)
     without_models += ("make_synthetic", "plan", "report", "run_all")  # the last starts the commands of this list
     trainings = (
         "train_eddm",
