@@ -1,4 +1,4 @@
-"""python -m scripts.fit_expert images=FOLDER out=DIR [false_alarms=0.05] [good=NAME].
+"""python -m scripts.fit_expert images=FOLDER out=DIR [judgements=DIR] [false_alarms=0.05] [good=NAME].
 
 python -m scripts.fit_expert dataset=mvtec_ad data_root=DIR out=DIR [expert=patchcore|precomputed].
 Fits a vision expert on normal images and writes it to `out`: on your own photos with a threshold at a stated rate of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,9 +22,11 @@ from data.source import Source as Dataset
 from data.source import load_samples
 from eval.calibration.conformal import check_supported
 from eval.calibration.file import Calibration, calibration_path, write_calibration
+from eval.calibration.judged import join_judged, tell_judged
 from eval.calibration.make import FRESH, Scores, make_calibration
 from eval.inspection.photos import Photo, find_photos
 from eval.inspection.sources import Picture, Source, SourceConfig, open_source
+from eval.judgements.truth import Truth, read_truth
 from models.eiad import find_mdlm_folder
 from models.experts.store import read_expert, read_fitted
 
@@ -37,6 +40,8 @@ class CalibrateConfig(SourceConfig):
 
     Attributes:
         normals: Sound photos: a folder, a file or a pattern; of a folder with sound and defective ones, both are taken.
+            Not needed with `judgements`.
+        judgements: Folder of a log of judgements, whose sound and defective photos are taken, too.
         defects: Defective ones, likewise; empty leaves probabilities and the share that is found open.
         false_alarms: Share of sound photos that may be flagged: 0.05 needs 19 sound photos, 0.02 needs 49.
         fresh: Number of fresh sound photos that the number of false alarms is told for.
@@ -45,7 +50,8 @@ class CalibrateConfig(SourceConfig):
         seed: Of the cross-validation of the probabilities.
     """
 
-    normals: str
+    normals: str = ""
+    judgements: str = ""
     defects: str = ""
     false_alarms: float = 0.05
     fresh: int = FRESH
@@ -63,12 +69,14 @@ class Calibrated:
         path: Its file.
         source: What was calibrated.
         left_out: Why photos were left out → how many.
+        judged: What the judgements gave, for a person.
     """
 
     calibration: Calibration
     path: Path
     source: str
     left_out: dict[str, int]
+    judged: str = ""
 
     def describe(self) -> str:
         """What was found, for a person."""
@@ -81,6 +89,7 @@ class Calibrated:
             lines.append(f"{found.defects} defective photos are too few for probabilities.")
         if found.trained:
             lines.append("warning: the rate may be exceeded on products that the run has not seen.")
+        lines += [self.judged] if self.judged else []
         lines += [f"Left out: {count} {why}." for why, count in self.left_out.items()]
         return "\n".join([*lines, f"wrote {self.path}"])
 
@@ -98,8 +107,10 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     if config.run:
         open_run(config.run, writes=True)
     config = _with_expert(config)
+    truth = read_judged(config)
     sound, defective = find_normals_and_defects(config)
-    left_out: dict[str, int] = {}
+    sound, defective = join_judged(sound, defective, truth)
+    left_out = dict(Counter(why for _, why in truth.skipped))
     sound = _leave_out_fitted(sound, config, left_out)
     check_supported(len(sound), config.false_alarms)
     source = open_source(config)
@@ -118,7 +129,8 @@ def calibrate(config: CalibrateConfig) -> Calibrated:
     several = config.expert and len(read_expert(source.folder)["fitted"]) > 1
     path = calibration_path(source.folder, source.category if several else "")
     write_calibration(path, made)
-    return Calibrated(made, path, f"{source.name} in {source.folder}", left_out)
+    judged = tell_judged(config.judgements, truth, source.key) if truth.told else ""
+    return Calibrated(made, path, f"{source.name} in {source.folder}", left_out, judged)
 
 
 def find_normals_and_defects(config: CalibrateConfig) -> tuple[list[Photo], list[Photo]]:
@@ -127,6 +139,8 @@ def find_normals_and_defects(config: CalibrateConfig) -> tuple[list[Photo], list
     Raises:
         UserError: If there are none, or the same file is in both.
     """
+    if not config.normals:
+        return [], find_photos(config.defects).photos if config.defects else []
     root = Path(config.normals)
     layout = find_layout(root) if root.is_dir() else None
     if layout is None:
@@ -150,6 +164,24 @@ def find_normals_and_defects(config: CalibrateConfig) -> tuple[list[Photo], list
     return [photo for photo in sound if unique[hashes[photo.path]] is photo], defective
 
 
+def read_judged(config: CalibrateConfig) -> Truth:
+    """What the judgements tell; nothing without any.
+
+    Raises:
+        UserError: If neither photos nor judgements are given, or the log cannot be read.
+    """
+    if not config.judgements:
+        if not config.normals:
+            raise UserError("Nothing to calibrate on. Give normals=DIR of sound photos, judgements=DIR, or both.")
+        return Truth([], [])
+    truth = read_truth(Path(config.judgements))
+    if config.expert:
+        truth = truth.of_product(config.product(sorted(read_expert(Path(config.expert_dir))["fitted"])))
+    for photo, why in truth.skipped:
+        log.info("left out: %s (%s)", photo, why)
+    return truth
+
+
 def _with_expert(config: CalibrateConfig) -> CalibrateConfig:
     """With the name of the expert that its folder holds, where only the folder is given."""
     if config.expert_dir and not config.expert:
@@ -166,8 +198,8 @@ def _leave_out_fitted(sound: list[Photo], config: CalibrateConfig, left_out: dic
     fresh = [photo for photo in sound if hashes[photo.path] not in fitted]
     if not fresh:
         raise UserError(
-            f"All {len(sound)} sound photos in {config.normals} are among those that the expert was fitted on. Give "
-            "others; scripts.fit_expert images=FOLDER has calibrated on those by itself."
+            f"All {len(sound)} sound photos in {config.normals or config.judgements} are among those that the expert "
+            "was fitted on. Give others; scripts.fit_expert images=FOLDER has calibrated on those by itself."
         )
     if len(fresh) < len(sound):
         left_out["sound photos that the expert was fitted on"] = len(sound) - len(fresh)

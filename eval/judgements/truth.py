@@ -6,6 +6,7 @@ had looked at it; only `accepted` says no more than the verdict did, and of an `
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +70,10 @@ class Truth:
     Attributes:
         told: Photos whose truth is known, in the order in which they were first judged.
         skipped: The others: (name of the photo, why).
-        models: How many of the photos' last judgements are of which model's verdicts.
     """
 
     told: list[Told]
     skipped: list[tuple[str, str]]
-    models: dict[str, int]
 
     @property
     def sound(self) -> list[Told]:
@@ -86,9 +85,22 @@ class Truth:
         """The defective ones."""
         return [one for one in self.told if not one.is_sound]
 
+    @property
+    def models(self) -> dict[str, int]:
+        """How many of the photos were judged by the verdicts of which model, the most first."""
+        return dict(Counter(one.judgement.model for one in self.told).most_common())
+
     def count_others(self, model: str) -> int:
         """How many photos were judged by the verdict of another model."""
         return sum(count for key, count in self.models.items() if key != model)
+
+    def of_product(self, product: str) -> Truth:
+        """What it tells of one product; photos that were judged without one are taken for it."""
+        kept = [one for one in self.told if one.judgement.category in ("", product)]
+        others = [one.judgement for one in self.told if one.judgement.category not in ("", product)]
+        return Truth(
+            kept, [*self.skipped, *((one.photo, f"judged as another product than {product}") for one in others)]
+        )
 
 
 def read_truth(folder: Path) -> Truth:
@@ -103,9 +115,7 @@ def read_truth(folder: Path) -> Truth:
         raise UserError(f"No judgements in {folder}. Give the folder of a log: the one that the page writes to.")
     told: list[Told] = []
     skipped: list[tuple[str, str]] = []
-    models: dict[str, int] = {}
     for judgement in last.values():
-        models[judgement.model] = models.get(judgement.model, 0) + 1
         if judgement.finding is Finding.accepted and judgement.verdict == "unsure":
             skipped.append((judgement.photo, "accepted as unsure: nobody said whether there is a defect"))
             continue
@@ -120,7 +130,7 @@ def read_truth(folder: Path) -> Truth:
                 mask=None if sound else log.mask_path(judgement),
             )
         )
-    return Truth(told, skipped, models)
+    return Truth(told, skipped)
 
 
 def join_classes(judgement: Judgement) -> str:

@@ -34,12 +34,12 @@ def fit_expert(config: FitExpertConfig) -> None:
     """
     if parse_expert(config.expert)[0] is ExpertName.oracle:
         raise UserError("The oracle has nothing to fit. Fit another expert.")
-    if config.images:
+    if config.images or config.judgements:
         with held(Path(config.out)):
             fit_photos(config)
         return
     if not config.dataset or not config.data_root:
-        raise UserError("Give images=FOLDER of your own photos, or dataset=READER data_root=DIR.")
+        raise UserError("Give images=FOLDER of your own photos, judgements=LOG, or dataset=READER data_root=DIR.")
     uses_validation = config.gate.method is GateMethod.f1_max
     if uses_validation != bool(config.validation_splits):
         what = "needs validation_splits" if uses_validation else "takes no validation_splits; leave them out"

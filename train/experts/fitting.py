@@ -46,6 +46,8 @@ class FitExpertConfig(DeviceConfig):
         options: Arguments of an expert of your own, by name.
         images: Folder of photos of a product, sound and defective ones in folders of their own: layout, split, fit and
             threshold are found by themselves (`train.experts.photos`). Without it, `dataset` and `data_root` say what.
+        judgements: Folder of a log of judgements: its sound photos are fitted on, its defective ones looked at, beside
+            those of `images` or alone; what was said of a photo counts, not the folder it lies in.
         good: What the folder of sound photos is called, where it says something else; `.` takes all that lie in
             `images` itself for sound.
         roi: Region of interest: the file of a mask, white where it is looked, or a polygon in pixels or in shares of
@@ -80,6 +82,7 @@ class FitExpertConfig(DeviceConfig):
     expert: str
     options: dict[str, Any] = field(default_factory=dict)
     images: str = ""
+    judgements: str = ""
     good: str = ""
     roi: str = ""
     tiles: int = 1

@@ -22,7 +22,7 @@ from data.errors import UserError
 from data.parallel import map_threads
 from data.readers.photos import DATASET
 from data.sample import Sample, load_image, load_mask
-from data.source import Source, load_samples
+from data.source import Listing, Source, load_samples
 from eval.calibration.conformal import images_needed, rate_supported, split_folds, threshold_at
 from eval.calibration.file import Calibration, Method, calibration_path, write_calibration
 from eval.calibration.make import Scores, make_calibration
@@ -32,6 +32,7 @@ from models.experts.expert import Gate, MapArray
 from models.experts.gate import quantile_gate, thin_map
 from models.experts.store import replacing_expert, write_fitted
 from train.experts.fitting import FitExpertConfig, Fitting, prepare_fitting
+from train.experts.judged import join_judged
 
 log = logging.getLogger(__name__)
 FEWEST = 5  # sound photos that an expert is fitted on
@@ -108,11 +109,11 @@ def find_photos(config: FitExpertConfig) -> dict[str, Product]:
     Raises:
         UserError: As `fit_photos` does.
     """
-    listed = load_samples([_find_source(config)])
+    listed = load_samples([_find_source(config)]) if config.images else Listing([], [])
     for sample_id, reason in listed.skipped[:NAMED]:
         log.info("left out: %s %s", sample_id, reason)
     products: dict[str, Product] = defaultdict(Product)
-    for sample in listed.samples:
+    for sample in join_judged(listed.samples, config) if config.judgements else listed.samples:
         product = products[sample.category]
         (product.sound if sample.is_normal else product.defective).append(sample)
     for product in products.values():
@@ -270,7 +271,7 @@ def _tell_outcome(category: str, product: Product, outcome: Outcome, wanted: flo
 def _check_settings(config: FitExpertConfig) -> None:
     """Refuses settings that belong to a dataset, and values that make no sense."""
     if given := [name for name in ("dataset", "data_root", "validation_splits") if getattr(config, name)]:
-        raise UserError(f"images= finds the layout by itself; leave out {', '.join(given)}.")
+        raise UserError(f"images= and judgements= say by themselves what is sound; leave out {', '.join(given)}.")
     if not 0 < config.false_alarms < 1:
         raise UserError(f"false_alarms={config.false_alarms} must be between 0 and 1, for example 0.05 for 5 %.")
     if config.folds < 2:

@@ -16,10 +16,13 @@ from eval.calibration.file import read_calibration
 from eval.inspection.config import InspectConfig
 from eval.inspection.photos import find_photos
 from eval.inspection.run import run_inspection
+from eval.judgements.judgement import Finding
+from eval.judgements.log import JudgementLog
 from models.experts.backbone import BackboneConfig
 from models.experts.expert import Gate
 from models.experts.patchcore import PatchCore, PatchCoreConfig
 from models.experts.store import write_fitted
+from tests.eval.judgements.judged import judged  # type: ignore[import-not-found]
 
 Write = Callable[..., Path]
 
@@ -144,3 +147,38 @@ def test_sound_photos_of_a_runs_training_data_are_counted(
     assert count_trained(find_photos(str(write("new", 3, seed=1))).photos, own) == 0
     write_json(mdlm / "config.json", {"data": {"train": [{"reader": "mvtec_ad", "root": str(tmp_path / "gone")}]}})
     assert count_trained(sound, own) == 0
+
+
+def test_judged_photos_are_calibrated_on_beside_others_or_alone(expert: Path, write: Write, tmp_path: Path) -> None:
+    log = JudgementLog(tmp_path / "log")
+
+    def judge(folder: Path, finding: Finding, category: str = "sheet") -> None:
+        mask = np.zeros((64, 64), bool)
+        mask[20:36, 20:36] = True
+        for path in sorted(folder.iterdir()):
+            judgement = judged(path.read_bytes(), finding, photo=path.name, category=category)
+            log.append(judgement, path, mask if finding is Finding.redrawn else None)
+
+    judge(write("said fine", 12, seed=1), Finding.fine)
+    judge(write("said bad", 4, seed=2, bad=True), Finding.redrawn, "")
+    judge(write("other", 2, seed=3, bright=90), Finding.fine, "nut")
+    alone = calibrate(CalibrateConfig(expert_dir=str(expert), judgements=str(log.folder), false_alarms=0.1))
+    assert (alone.calibration.normals, alone.calibration.defects) == (12, 4)
+    said = alone.describe()
+    assert "12 sound and 4 defective photos, 16 of them judged by the verdict of another model" in said
+    assert "Left out: 2 judged as another product than sheet." in said
+    assert read_calibration(expert) == alone.calibration
+    both = calibrate(
+        CalibrateConfig(
+            expert_dir=str(expert),
+            normals=str(write("sound", 10, seed=4)),
+            judgements=str(log.folder),
+        )
+    )
+    assert (both.calibration.normals, both.calibration.defects) == (22, 4)
+    with pytest.raises(UserError, match="needs at least 19 sound images"):
+        calibrate(CalibrateConfig(expert_dir=str(expert), judgements=str(log.folder)))
+    with pytest.raises(UserError, match="Nothing to calibrate on"):
+        calibrate(CalibrateConfig(expert_dir=str(expert)))
+    with pytest.raises(UserError, match="No judgements in"):
+        calibrate(CalibrateConfig(expert_dir=str(expert), judgements=str(tmp_path / "nowhere")))

@@ -33,7 +33,7 @@ def test_every_form_counts_what_it_holds_and_lists_what_it_left_out(
     )
     assert "\x1b" not in said
     summary = read_json(tmp_path / "out" / "judgements.json")
-    assert summary["photos"] == {"dent": 1, "good": 1} and summary["models"] == {"m1": 3, "m2": 1}
+    assert summary["photos"] == {"dent": 1, "good": 1} and summary["models"] == {"m1": 2, "m2": 1}
     assert [one["photo"] for one in summary["skipped"]] == ["open\x1b[2J.png", "class.png"]
     assert summary["form"] == form.value
 

@@ -36,7 +36,6 @@ def test_what_each_finding_says_of_a_photo(log: JudgementLog) -> None:
     assert [told.lacks_class for told in truth.told] == [False, False, False, False, True, False]
     assert (len(truth.sound), len(truth.defective)) == (2, 4)
     assert truth.skipped == [("open.png", "accepted as unsure: nobody said whether there is a defect")]
-    assert truth.models == {"m1": 6, "m2": 1} and truth.count_others("m1") == 1 and truth.count_others("m3") == 7
     assert truth.told[0].image.read_bytes() == photo(0)
 
 
@@ -68,6 +67,16 @@ def test_one_name_is_that_of_all_regions(log: JudgementLog) -> None:
     log.append(judged(image, Finding.redrawn, regions=(region("dent", left=2),)), image, mask)
     (told,) = read_truth(log.folder).told
     assert [name for _, name in told.regions()] == ["dent", "dent"]
+
+
+def test_photos_of_other_models_are_counted_and_those_of_other_products_left_out(log: JudgementLog) -> None:
+    for seed, (category, model) in enumerate([("gear", "m1"), ("", "m2"), ("nut", "m1")]):
+        log.append(judged(photo(seed), Finding.fine, category=category, model=model, photo=f"{seed}.png"), photo(seed))
+    truth = read_truth(log.folder)
+    assert truth.models == {"m1": 2, "m2": 1} and (truth.count_others("m1"), truth.count_others("m3")) == (1, 3)
+    gear = truth.of_product("gear")
+    assert [told.judgement.category for told in gear.told] == ["gear", ""]
+    assert gear.skipped == [("2.png", "judged as another product than gear")]
 
 
 def test_an_empty_log_is_told(log: JudgementLog) -> None:
