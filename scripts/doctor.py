@@ -20,9 +20,9 @@ def main(config: DoctorConfig) -> None:
 
 def examine_preset(config: DoctorConfig) -> bool:
     """Examines the checkpoints that a preset's own training commands would load, or those of the zero-shot experts."""
-    from eval.segmentation.expert import EvalExpertConfig  # slow to import, and no dataset needs them
-    from models.experts.wanted import wanted_by_expert
+    from models.experts.wanted import wanted_by_expert  # slow to import, and no dataset needs them
     from train.eddm.config import EDDMConfig
+    from train.experts.shots import ShotsConfig
     from train.mdlm.config import TrainMDLMConfig
     from train.plan.config import flatten_overrides
     from train.plan.weights import EXPERTS, diagnose_weights, wanted_weights
@@ -31,7 +31,7 @@ def examine_preset(config: DoctorConfig) -> bool:
         expert = EXPERTS[config.weights]
         asked = [f"expert={expert}", "dataset=DATASET", "data_root=DIR", "out=DIR"]
         asked += [*flatten_overrides(config.clip, "clip."), *flatten_overrides(config.saa, "saa.")]
-        sees = compose_config("eval_expert", EvalExpertConfig, asked)
+        sees = compose_config("eval_expert", ShotsConfig, asked)
         return diagnose_weights(config, wanted_by_expert(expert, sees.clip, sees.saa))
     chosen = [f"preset={config.weights}", "run_dir=RUN"]
     eddm = compose_config("train_eddm", EDDMConfig, [*chosen, *flatten_overrides(config.eddm)])

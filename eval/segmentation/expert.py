@@ -62,6 +62,10 @@ class EvalExpertConfig(ScoringConfig):
         """Side of the square at which an expert on CLIP sees images; None where the convention leaves it open."""
         return self.crop or self.input_size or CLIP_SIDES.get(self.convention)
 
+    def seen_clip(self) -> ClipConfig:
+        """`clip` at the size at which it sees."""
+        return at_size(self.clip, self.clip_side()) if parse_expert(self.expert)[0] in ON_CLIP else self.clip
+
     def check(self) -> None:
         """Checks what can be checked without reading a file.
 
@@ -80,8 +84,12 @@ class EvalExpertConfig(ScoringConfig):
             )
 
 
-def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
+def evaluate_expert(config: EvalExpertConfig, draw: str = "") -> dict[str, Any]:
     """Evaluates an expert, writes `expert.json` and the report, and logs a table.
+
+    Args:
+        config: Which expert on what.
+        draw: For the results: which images it was fitted on, where they are few and drawn.
 
     Raises:
         UserError: If the expert is not fitted for a category, or a file is missing or corrupt.
@@ -95,7 +103,7 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
         trust_remote_code=trusted,
         where=config,
         saa=config.saa,
-        clip=at_size(config.clip, config.clip_side()) if parse_expert(config.expert)[0] in ON_CLIP else None,
+        clip=config.seen_clip(),
     )
 
     def prepare() -> Job:
@@ -107,7 +115,9 @@ def evaluate_expert(config: EvalExpertConfig) -> dict[str, Any]:
             samples=listing.samples,
             keys={name: hash_value([digest, seen]) for name, seen in hash_seen(expert, listing.samples).items()},
             skipped=listing.skipped,
-            facts={"expert": expert.name, "sees_truth": expert.sees_truth} | tell_setting(expert, config.clip_side()),
+            facts={"expert": expert.name, "sees_truth": expert.sees_truth}
+            | tell_setting(expert, config.clip_side())
+            | ({"draw": draw} if draw else {}),
             store=out,
             summary=out / "expert.json",
             report=out,

@@ -94,7 +94,7 @@ def describe_settings(summary: dict[str, Any]) -> list[str]:
         "half": f"the mean of what the model or expert says and the greatest value of its map at {where}",
     }[summary["image_score"]]
     notes = [
-        *([f"Setting: {summary['setting']}"] if summary.get("setting") else []),
+        *(f"{name.capitalize()}: {summary[name]}" for name in ("setting", "draw") if summary.get(name)),
         f"Convention: {summary['convention']}.",
         f"Resolution: {summary['resolution']}"
         + (

@@ -6,7 +6,8 @@ class token's, averaged over 22 views. With `adapt` each image trains a small ad
 
 As the authors' public code has it, where the paper leaves it open: rotations by multiples of 11.25° and shifts along
 the diagonals by a tenth and a twentieth of the side, with reflected border; the class token's cosines are softmaxed
-without temperature, too; features keep their length in the adapter's sum, and the noise is added to them so.
+without temperature, too; features keep their length in the adapter's sum, and the noise is added to them so; the 924
+texts that the adapter adds have length 1; it starts as torch starts a linear layer, and AdamW's decay is torch's 0.01.
 
 Deliberately different from that code: AdamW's moments, the adapter and the noise start anew for each image, so that no
 result depends on the order of images; an underscore in a product's name is read as a space; images are resized

@@ -1,13 +1,14 @@
 """WinCLIP: windows of patches, each judged by CLIP as an image of its own (Jeong et al., CVPR 2023).
 
-Followed: 154 and 88 texts; windows of 2 × 2 and 3 × 3 patches, stride 1, of which only the class token and the window's
-own tokens pass the transformer; harmonic means over the windows that cover a patch and over {image, 2 × 2, 3 × 3};
-image score: of the whole image. With shots: half the distance to the nearest normal patch or window, mean over the
-three scales; the map is the mean of both maps, the image score that of the text's score and the largest distance.
+Followed: 154 and 88 texts, of a state the mean of raw features, to length 1; cosines divided by 0.07; windows of 2 × 2
+and 3 × 3 patches, stride 1, of which only the class token and the window's own tokens pass the transformer; harmonic
+means over the windows that cover a patch and over {image, 2 × 2, 3 × 3}; image score: of the whole image. With shots:
+half the distance to the nearest normal patch or window, mean over the three scales; the map is the mean of both maps,
+the image score that of the text's score and the largest distance.
 
 Chosen where the paper leaves it open: images become squares whole (no crop); a patch's feature is its token after the
 last block's norm, not projected; a window's is projected; the distances of windows are spread over patches by the same
-harmonic mean as the text's scores.
+harmonic mean as the text's scores, none below 1e-6.
 
 Shapes: grid (h, w), P = h·w patches; windows of one size (W,), W = (h − k + 1)(w − k + 1).
 """

@@ -86,3 +86,39 @@ def test_adaptation_keeps_the_length_of_features_as_its_definition_says(clip: Cl
     bias = torch.rand(9, generator=generator) * 2 * bound - bound
     unit = patches / patches.norm(dim=1, keepdim=True)
     torch.testing.assert_close(found, patches / 2 + torch.tanh(unit @ weight.T + bias) @ prompts / 2)
+
+
+def test_five_steps_of_adaptation_by_hand() -> None:
+    """The loss and AdamW written out: no moment, weight or noise comes from another image."""
+    random = torch.Generator().manual_seed(6)
+    patches = torch.randn(7, 12, generator=random, dtype=torch.float64) * 3
+    prompts = F.normalize(torch.randn(10, 12, generator=random, dtype=torch.float64), dim=1)
+    pair = TextPair(F.normalize(prompts[:5].mean(0), dim=0), F.normalize(prompts[5:].mean(0), dim=0))
+    config = AnoClipConfig(seed=8)
+    generator, bound = torch.Generator().manual_seed(8), 12**-0.5
+    weight = (torch.rand(10, 12, generator=generator) * 2 * bound - bound).double().requires_grad_()
+    bias = (torch.rand(10, generator=generator) * 2 * bound - bound).double().requires_grad_()
+
+    def adapted(features: torch.Tensor) -> torch.Tensor:
+        unit = features / features.norm(dim=1, keepdim=True)
+        return 0.5 * features + 0.5 * torch.tanh(unit @ weight.T + bias) @ prompts
+
+    def shares(features: torch.Tensor) -> torch.Tensor:
+        seen = adapted(features)
+        seen = seen / seen.norm(dim=1, keepdim=True)
+        return torch.stack([seen @ pair.normal, seen @ pair.abnormal], 1).softmax(1)
+
+    first = {name: torch.zeros_like(value) for name, value in (("weight", weight), ("bias", bias))}
+    second = {name: torch.zeros_like(value) for name, value in first.items()}
+    for step in range(1, 6):
+        noise = torch.randn(patches.shape, generator=generator).double() * 0.055
+        clean, noisy = shares(patches), shares(patches + noise)
+        entropy = -(clean * clean.log()).sum(1).mean()
+        loss = entropy + 0.5 * (-noisy[:, 1].log().mean() - clean[:, 0].log().mean())
+        for name, value, slope in zip(first, (weight, bias), torch.autograd.grad(loss, (weight, bias)), strict=True):
+            first[name] = 0.9 * first[name] + 0.1 * slope
+            second[name] = 0.999 * second[name] + 0.001 * slope**2
+            with torch.no_grad():
+                value *= 1 - 1e-3 * 0.01
+                value -= 1e-3 * (first[name] / (1 - 0.9**step)) / ((second[name] / (1 - 0.999**step)).sqrt() + 1e-8)
+    torch.testing.assert_close(adapt(patches, prompts, pair, config), adapted(patches).detach(), atol=1e-9, rtol=0)
