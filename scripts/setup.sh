@@ -1,5 +1,6 @@
 # Sourced by demo.sh and test.sh: changes to the root, makes the virtual environment, installs into it.
-# bash scripts/setup.sh [inspect]: makes it by itself; inspect leaves out what only trainings and chat models need.
+# bash scripts/setup.sh [inspect|app]: makes it by itself; inspect leaves out what only trainings and chat models need,
+# app adds what the page needs.
 # EIAD_VENV names the environment to use or create (default .venv). Re-runs install only what changed.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 venv=${EIAD_VENV:-.venv}
@@ -48,7 +49,8 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   case "${1:-}" in
     "") install requirements.txt ;;
     inspect) install scripts/requirements/inspect.txt ;;
-    *) echo "error: unknown set '$1'; give inspect, or nothing for all" >&2; exit 2 ;;
+    app) install requirements.txt scripts/requirements/app.txt ;;
+    *) echo "error: unknown set '$1'; give inspect or app, or nothing for all" >&2; exit 2 ;;
   esac
   echo "== $venv holds $(du -sh "$venv" | cut -f1), installed in $SECONDS s; activate it: source $venv/bin/activate"
 fi

@@ -3,7 +3,7 @@
 # EIAD_VENV: virtual environment to use or create (default .venv). EIAD_TEST_DATA: real datasets, if at hand.
 set -euo pipefail
 source "$(dirname "$0")/setup.sh"
-install requirements.txt scripts/requirements/dev.txt
+install requirements.txt scripts/requirements/dev.txt scripts/requirements/app.txt
 echo "== ruff"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .

@@ -15,6 +15,7 @@ ONLY_IN = {
     "swift": {"train/eddm/train.py", "models/chat/swift.py"},
     "wandb": {"train/engine/tracking.py"},
     "hydra": {"scripts/command.py"},
+    "gradio": {"eval/assistant/page.py"},
 }
 ONE_FILE_EACH = {"data/readers", "scripts", "scripts/benchmarks"}  # per dataset, command or measurement
 ROOM_FILES = 15  # a dozen, and a few

@@ -7,6 +7,7 @@ folder there. Nothing of the model is touched by it, so it can be made again at 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -69,6 +70,7 @@ class Calibration:
         found: Share of them that is flagged; None without any.
         scaling: From score to probability of a defect; None with too few defective images.
         drift: What later scores are compared with.
+        sound: Scores of the sound images, ascending; empty in files that did not keep them.
     """
 
     threshold: float
@@ -85,10 +87,15 @@ class Calibration:
     found: float | None = None
     scaling: Scaling | None = None
     drift: Drift
+    sound: tuple[float, ...] = ()
 
     def probability(self, score: float) -> float | None:
         """Probability of a defect at a score, 0..1; None where no defective image was there to learn it from."""
         return None if self.scaling is None else self.scaling.probability(score)
+
+    def flagged_at(self, threshold: float) -> int | None:
+        """How many of the sound images another threshold flags; None where their scores were not kept."""
+        return len(self.sound) - bisect_left(self.sound, threshold) if self.sound else None
 
     def alarms_among(self, fresh: int) -> tuple[float, float]:
         """The 95 % interval of the share of false alarms among another number of fresh sound images."""
@@ -160,6 +167,7 @@ def _parse(values: Any, path: Path) -> Calibration:
                 "method": Method(values["method"]),
                 "scaling": values.get("scaling") and Scaling(**values["scaling"]),
                 "drift": Drift(**values["drift"]),
+                "sound": tuple(sorted(map(float, values.get("sound", ())))),
             }
         )
         if not (math.isfinite(found.threshold) and 0 < found.false_alarms < 1 and isinstance(found.normals, int)):

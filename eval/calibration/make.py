@@ -74,4 +74,5 @@ def make_calibration(
         found=float((np.asarray(defective) >= threshold).mean()) if len(defective) else None,
         scaling=fit_scaling(sound.images, defective, seed),
         drift=find_drift(sound.images, threshold),
+        sound=tuple(sorted(map(float, sound.images))),
     )

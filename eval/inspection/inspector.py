@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.classes.policy import Policy
 from data.errors import UserError
@@ -45,13 +44,13 @@ class Inspected:
     Attributes:
         row: What is said; its files are not written yet.
         image: (H, W, 3) uint8 RGB; None where it could not be read.
-        anomaly_map: (H, W) float32, higher is worse; None likewise.
+        look: What was seen in it; None likewise.
         mask: (H, W) bool, True on the regions of the row; None likewise.
     """
 
     row: Row
     image: ImageArray | None = None
-    anomaly_map: NDArray[np.float32] | None = None
+    look: Look | None = None
     mask: MaskArray | None = None
 
 
@@ -105,7 +104,8 @@ class Inspector:
         config = self.config
         how: list[Any] = [FORMAT, self.source.key, asdict(self.limits), config.min_area]
         how += [config.line_width, config.overlay.value, config.most_named, self.familiar and self.familiar.key]
-        how.append(None if self.calibration is None else asdict(self.calibration))
+        known = asdict(self.calibration) if self.calibration is not None else {}
+        how.append({name: value for name, value in known.items() if name != "sound"} or None)
         how.append(None if self.judge is None else self.judge.facts())
         policy = self.policy
         how.append(None if policy is None else [{k: a.value for k, a in policy.actions.items()}, dict(policy.reasons)])
@@ -145,13 +145,28 @@ class Inspector:
         if batch:
             yield batch
 
+    def decide_again(self, inspected: Inspected, *, score: float, pixel: float) -> Inspected:
+        """Decides on what was seen in a photo by other thresholds; nothing looks again, and nobody is asked again.
+
+        Args:
+            inspected: A photo that could be read, of a judge that names no classes; its `image` may be left out.
+            score: See `Limits.score`.
+            pixel: See `Limits.pixel`.
+        """
+        look, row = inspected.look, inspected.row
+        assert look is not None and self.judge is None
+        config = replace(self.config, threshold=score, pixel_threshold=pixel)
+        other = Inspector(self.source, config, calibration=self.calibration)
+        again = other._decide(Photo(row.name, Path(row.image)), look, other._find(look), None, 0.0)
+        return replace(again, image=inspected.image, row=replace(again.row, key=row.key, warnings=row.warnings))
+
     def draw(self, inspected: Inspected) -> ImageArray:
         """The overlay of a photo that could be read, (H, W, 3) uint8 RGB."""
-        image, mask, anomaly_map = inspected.image, inspected.mask, inspected.anomaly_map
-        assert image is not None and mask is not None and anomaly_map is not None
+        image, mask, look = inspected.image, inspected.mask, inspected.look
+        assert image is not None and mask is not None and look is not None
         overlay = image
         if self.config.overlay is not Overlay.contour:
-            overlay = draw_heat(image, anomaly_map / self.limits.top)
+            overlay = draw_heat(image, look.anomaly_map / self.limits.top)
         if self.config.overlay is not Overlay.heat and mask.any():
             overlay = draw_contour(overlay, mask, self._contour)
         return overlay
@@ -176,7 +191,12 @@ class Inspector:
         places = [self._find(look) for look in looks]
         called = self._name([loaded.picture for loaded in batch], looks, places)
         return [
-            self._decide(loaded.picture, look, place, classes, far[index] if far else 0.0)
+            replace(
+                self._decide(
+                    Photo(loaded.picture.name, loaded.picture.path), look, place, classes, far[index] if far else 0.0
+                ),
+                image=loaded.picture.image,
+            )
             for index, (loaded, look, place, classes) in enumerate(zip(batch, looks, places, called, strict=True))
         ]
 
@@ -201,9 +221,7 @@ class Inspector:
             named[index].append(name)  # type: ignore[union-attr]
         return named
 
-    def _decide(
-        self, picture: Picture, look: Look, places: Places, classes: Sequence[str] | None, far: float
-    ) -> Inspected:
+    def _decide(self, photo: Photo, look: Look, places: Places, classes: Sequence[str] | None, far: float) -> Inspected:
         names = places.names
         evidence = Evidence(
             score=look.score,
@@ -228,8 +246,8 @@ class Inspector:
             for finding in decision.findings
         )
         row = Row(
-            image=str(picture.path),
-            name=picture.name,
+            image=str(photo.path),
+            name=photo.name,
             key="",
             verdict=decision.verdict,
             score=look.score if np.isfinite(look.score) else None,
@@ -242,10 +260,10 @@ class Inspector:
             said=look.words,
             present=look.present,
             defect_share=float(mask.mean()),
-            size=picture.image.shape[:2],
+            size=look.anomaly_map.shape[:2],
             warnings=(unfamiliar(far),) if far > 1 else (),
         )
-        return Inspected(row=row, image=picture.image, anomaly_map=look.anomaly_map, mask=mask)
+        return Inspected(row=row, look=look, mask=mask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import warnings
 ADVICE = {  # logger → how the messages begin that tell a user of EIAD nothing
     "DeepSpeed": "Setting accelerator to CPU",  # there is no GPU, and it is told on stdout
     "bitsandbytes.backends.cpu.ops": "",  # advertises a kernel at every import
+    "httpx": "HTTP Request: ",  # one line a request
     "transformers.configuration_utils": "`torch_dtype` is deprecated",  # ms-swift's affair
     "transformers.modeling_utils": "`torch_dtype` is deprecated",
 }

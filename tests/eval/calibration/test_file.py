@@ -103,3 +103,18 @@ def test_what_an_expert_is_does_not_depend_on_its_calibration(tmp_path: Path) ->
     assert expert_digest("patchcore", str(tmp_path)) == before
     (tmp_path / "expert.json").write_text("{ }")
     assert expert_digest("patchcore", str(tmp_path)) != before
+
+
+def test_the_sound_scores_are_kept_and_counted_and_older_files_do_without(tmp_path: Path) -> None:
+    made = replace(calibrate(np.arange(40.0)), sound=tuple(map(float, range(40))))
+    write_calibration(calibration_path(tmp_path), made)
+    read = read_calibration(tmp_path)
+    assert read == made and [read.flagged_at(at) for at in (-1, 0, 10, 10.5, 39, 40)] == [40, 40, 30, 29, 1, 0]
+    values = json.loads((tmp_path / CALIBRATION).read_text())
+    del values["sound"]
+    (tmp_path / CALIBRATION).write_text(json.dumps(values))
+    older = read_calibration(tmp_path)
+    assert older is not None and older.sound == () and older.flagged_at(3) is None
+    (tmp_path / CALIBRATION).write_text(json.dumps({**values, "sound": ["x"]}))
+    with pytest.raises(UserError, match="Not a calibration"):
+        read_calibration(tmp_path)

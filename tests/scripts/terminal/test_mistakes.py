@@ -115,7 +115,7 @@ def test_a_command_that_is_not_there_is_answered_with_the_nearest() -> None:
     done = subprocess.run([sys.executable, "-m", "scripts.train_mdml"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: scripts.train_mdml is no command. Did you mean train_mdlm? There are build_ac,"
+        "error: scripts.train_mdml is no command. Did you mean train_mdlm? There are app, build_ac,"
     )
 
 

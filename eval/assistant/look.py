@@ -1,0 +1,20 @@
+"""How the page looks: plain, one accent, readable on a wide screen and on a phone."""
+
+CSS = """
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
+#title h1 { font-size: 1.25rem; margin: 0; }
+#title p, .quiet { color: #5a5a62 !important; }
+.dark #title p, .dark .quiet { color: #b5b5bd !important; }
+#notice p { margin: 0 0 4px; padding: 8px 12px; border-left: 3px solid var(--primary-500);
+            background: var(--background-fill-secondary); }
+#verdict p { margin: 0 0 6px; overflow-wrap: anywhere; }
+.verdict { display: inline-block; padding: 2px 10px; border-radius: 999px; color: #fff; background: #555; }
+.verdict.ok { background: #14713f; }
+.verdict.defect { background: #b3202c; }
+.verdict.unsure { background: #8a5a00; }
+.warning { color: #8a5a00; }
+.dark .warning { color: #e0b060; }
+#view img { max-height: 560px; object-fit: contain; }
+#count p { margin: 0; font-size: 0.9rem; overflow-wrap: anywhere; }
+#defects label { overflow-wrap: anywhere; }
+"""

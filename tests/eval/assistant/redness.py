@@ -1,0 +1,43 @@
+"""A model that sees red: a photo's map is its red channel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.sample import ImageArray
+from eval.assistant.assistant import Assistant
+from eval.inspection.sources import Picture
+from models.eiad import Look
+
+WritePhoto = Callable[..., Path]
+MakeAssistant = Callable[..., Assistant]
+
+
+class Redness:
+    """A photo's map is its red channel in 0..1, its score the map's top; notices two who use it at once."""
+
+    name, key, category = "redness", "red-1", ""
+    threshold = pixel = 0.5
+    bounded = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.batches: list[int] = []
+        self.together = 0
+        self._busy = threading.Lock()
+
+    def ready(self, image: ImageArray) -> None:
+        """Nothing."""
+
+    def look(self, pictures: Sequence[Picture]) -> list[Look]:
+        alone = self._busy.acquire(blocking=False)
+        self.together += not alone
+        self.batches.append(len(pictures))
+        maps = [picture.image[..., 0].astype(np.float32) / 255 for picture in pictures]
+        if alone:
+            self._busy.release()
+        return [Look(anomaly_map=one, score=float(one.max())) for one in maps]
