@@ -2,7 +2,8 @@
 
 Fits both, with their default sizes, for each category of RUN/data/unseen and each seed, on sound photos that are drawn
 anew from the factory (`--normals 0`: on the few of the run), and tests them on its test photos. Prints image and pixel
-AUROC, means over the seeds, and CPU seconds a category; then what the draws of a map cost; exits 1 if a goal is missed.
+AUROC and CPU seconds of each fit, seed by seed, so that a run that is cut short has whole seeds; then their means over
+the seeds, and what the draws of a map cost. Exits 1 if a goal is missed.
 Another dataset: --reader magnetic_tile --root DIR, where half of the sound photos are fitted on.
 """
 
@@ -79,31 +80,36 @@ def compare(source: Source, seeds: Sequence[int], normals: int, config: DDADConf
         UserError: If a category has too few photos, or is no product of the factory.
     """
     samples = load_samples([source]).samples
-    rows: dict[str, list[Figures]] = {"ddad": [], "patchcore": []}
+    categories = sorted({sample.category for sample in samples})
+    photos = {
+        category: split([sample for sample in samples if sample.category == category], drawn=normals > 0)
+        for category in categories
+    }
+    found: dict[str, list[tuple[Figures, Figures]]] = {category: [] for category in categories}
     heads = (
         f"{title:>{width}} {'pixel':>6} {'CPU s':>6}" for title, width in (("DDAD image", 10), ("PatchCore image", 15))
     )
     print(f"{'category':16} {'   '.join(heads)}")
-    for category in sorted({sample.category for sample in samples}):
-        fit, test = split([sample for sample in samples if sample.category == category], drawn=normals > 0)
-        found: dict[str, list[Figures]] = {"ddad": [], "patchcore": []}
-        for seed in seeds:
+    for seed in seeds:
+        print(f"seed {seed}")
+        for category, (fit, test) in photos.items():
             images = draw(category, normals, seed) if normals else [load_image(sample.image) for sample in fit]
-            found["ddad"].append(look(*_ddad(config, training, category, images, seed), test))
-            found["patchcore"].append(look(*_patchcore(category, images, seed), test))
-        means = {name: _mean(each) for name, each in found.items()}
-        for name, mean in means.items():
-            rows[name].append(mean)
-        print(_row(category, means["ddad"], means["patchcore"]), flush=True)
-    total = {name: _mean(each) for name, each in rows.items()}
-    print(_row("mean", total["ddad"], total["patchcore"]))
-    slowest = max(figures.seconds for figures in rows["ddad"])
+            ddad = look(*_ddad(config, training, category, images, seed), test)
+            found[category].append((ddad, look(*_patchcore(category, images, seed), test)))
+            print(_row(category, *found[category][-1]), flush=True)
+    means = [(_mean([one for one, _ in pairs]), _mean([other for _, other in pairs])) for pairs in found.values()]
+    total, beside = (_mean(column) for column in zip(*means, strict=True))
+    slowest = max(ddad.seconds for ddad, _ in means)
+    print("all seeds")
+    for category, pair in zip(categories, means, strict=True):
+        print(_row(category, *pair))
+    print(_row("mean", total, beside))
     print(f"means of {len(seeds)} seeds; fitted on {f'{normals} drawn' if normals else 'the sound'} photos a category")
     ratio = cost_of_draws(config)
     print(f"{config.draws} draws cost {ratio:.1f} × one, image by image")
     reached = {
-        "image": total["ddad"].image >= GOALS["image"],
-        "pixel": total["ddad"].pixel >= GOALS["pixel"],
+        "image": total.image >= GOALS["image"],
+        "pixel": total.pixel >= GOALS["pixel"],
         "seconds": slowest <= GOALS["seconds"],
         "draws": ratio < GOALS["draws"],
     }
@@ -167,7 +173,7 @@ def cost_of_draws(config: DDADConfig, repeats: int = 5) -> float:
     for draws in (1, config.draws):
         expert = DDAD(replace(config, draws=draws))
         model = expert.new_model()
-        model.unet.eval()
+        model.denoiser.eval()
         expert.models["benchmark"] = model
         times = []
         for _ in range(repeats):

@@ -42,12 +42,12 @@ class DDADTrainConfig:
         seed: Of the weights, the order, the noise.
     """
 
-    steps: int = 800
-    learning_rate: float = 1e-3
+    steps: int = 1000
+    learning_rate: float = 5e-3
     warmup: float = 0.05
     average: float = 0.995
     weight_decay: float = 0.05
-    batch_size: int = 8
+    batch_size: int = 4
     flip: bool = False
     adaptation_steps: int = 20
     adaptation_rate: float = 1e-4
@@ -79,7 +79,7 @@ def train_ddad(expert: DDAD, category: str, images: Iterable[ImageArray], config
         torch.manual_seed(config.seed)
         model = expert.new_model()
         generator = torch.Generator().manual_seed(config.seed)
-        _train_unet(expert, model, prepared, category, config, generator)
+        _train_denoiser(expert, model, prepared, category, config, generator)
         if model.features is not None and config.adaptation_steps:
             _adapt(expert, model, model.features, prepared, category, config, generator)
     if model.features is not None:
@@ -87,7 +87,7 @@ def train_ddad(expert: DDAD, category: str, images: Iterable[ImageArray], config
     expert.models[category] = model
 
 
-def _train_unet(
+def _train_denoiser(
     expert: DDAD,
     model: CategoryModel,
     images: Tensor,
@@ -96,9 +96,9 @@ def _train_unet(
     generator: torch.Generator,
 ) -> None:
     """The noise prediction of DDPM on normal images, at the noise levels of a reconstruction."""
-    unet, scheduler = model.unet.train(), expert.scheduler
-    averaged = copy.deepcopy(unet).requires_grad_(False)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    denoiser, scheduler = model.denoiser.train(), expert.scheduler
+    averaged = copy.deepcopy(denoiser).requires_grad_(False)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, config))
     spoken, total, count = time.monotonic(), 0.0, 0
     for step in range(config.steps):
@@ -108,20 +108,20 @@ def _train_unet(
             batch = torch.where(mirrored.to(batch.device).view(-1, 1, 1, 1), batch.flip(3), batch)
         noise = torch.randn(batch.shape, generator=generator).to(batch)
         at = torch.randint(expert.config.noise_to, (len(batch),), generator=generator).to(batch.device)
-        loss = F.mse_loss(unet(scheduler.add_noise(batch, noise, at), at).sample, noise)
+        loss = denoiser.loss(scheduler.add_noise(batch, noise, at), at, noise)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimizer.step()
         rates.step()
         decay = min(config.average, (1 + step) / (10 + step))
-        for mean, value in zip(averaged.parameters(), unet.parameters(), strict=True):
+        for mean, value in zip(averaged.parameters(), denoiser.parameters(), strict=True):
             mean.lerp_(value.detach(), 1 - decay if config.average else 1.0)
         total, count = total + float(loss.detach()), count + 1
         if time.monotonic() - spoken > 5 or step + 1 == config.steps:
             log.info("%s: step %d of %d, loss %.4f", category, step + 1, config.steps, total / count)
             spoken, total, count = time.monotonic(), 0.0, 0
-    model.unet = averaged.eval()
+    model.denoiser = averaged.eval()
 
 
 def rate_at(step: int, config: DDADTrainConfig) -> float:
@@ -155,7 +155,7 @@ def _adapt(
     for _ in range(config.adaptation_steps):
         target = _draw(images, config.batch_size, generator)
         noises = expert.draw_noises(1, generator)
-        remade = expert.reconstruct(model.unet, _draw(images, config.batch_size, generator), target, noises)[0]
+        remade = expert.reconstruct(model.denoiser, _draw(images, config.batch_size, generator), target, noises)[0]
         pair = [expert.backbone.normalise(batch) for batch in (target, remade)]
         (ours, theirs), (kept_ours, kept_theirs) = (
             [extractor(batch) for batch in pair] for extractor in (features, frozen)

@@ -10,6 +10,7 @@ from data.files import read_json, write_json
 from data.sample import Sample
 from models.experts.backbone import BackboneConfig
 from models.experts.ddad import DDAD, DDADConfig, mean_of_worst
+from models.experts.denoiser import DenoiserConfig
 from models.experts.expert import Gate
 from models.experts.load import load_expert
 
@@ -21,7 +22,8 @@ IMAGES = [np.random.default_rng(index).integers(0, 256, (40, 56, 3), dtype=np.ui
 @pytest.fixture
 def config(tiny_backbone: BackboneConfig) -> DDADConfig:
     backbone = replace(tiny_backbone, image_size=32)
-    return DDADConfig(backbone=backbone, features=True, channels=[8, 16], noise_to=200, steps=4, draws=3)
+    denoiser = DenoiserConfig(channels=[8, 16], attention=True, patch=1)
+    return DDADConfig(backbone=backbone, features=True, denoiser=denoiser, noise_to=200, steps=4, draws=3)
 
 
 def sample(category: str) -> Sample:
@@ -32,7 +34,7 @@ def make(config: DDADConfig) -> DDAD:
     torch.manual_seed(0)
     expert = DDAD(config)
     model = expert.new_model()
-    model.unet.eval().requires_grad_(False)
+    model.denoiser.eval().requires_grad_(False)
     expert.models["nut"] = model
     expert.gates["nut"] = Gate(1.0, 0.5)
     return expert
@@ -63,8 +65,8 @@ def test_a_perfect_noise_predictor_gives_the_image_back(config: DDADConfig) -> N
     noise = expert.noises[:, 0].repeat_interleave(len(images), 0)
 
     class Perfect(torch.nn.Module):
-        def forward(self, current: torch.Tensor, step: torch.Tensor) -> object:
-            return type("Output", (), {"sample": noise})()
+        def forward(self, current: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+            return noise
 
     remade = expert.reconstruct(Perfect(), images)
     assert remade.shape == (3, *images.shape)
@@ -74,7 +76,7 @@ def test_a_perfect_noise_predictor_gives_the_image_back(config: DDADConfig) -> N
 def test_reconstruction_against_its_definition(config: DDADConfig) -> None:
     """Algorithm 1 of the paper, one draw at a time."""
     expert = make(config)
-    unet, images = expert.models["nut"].unet, expert.prepare(IMAGES)
+    denoiser, images = expert.models["nut"].denoiser, expert.prepare(IMAGES)
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float32)
     kept = torch.cat([torch.ones(1), (1 - betas).cumprod(0)])  # index t + 1, so that the step after 0 keeps all
     steps = [150, 100, 50, 0]
@@ -85,19 +87,19 @@ def test_reconstruction_against_its_definition(config: DDADConfig) -> None:
         for index, (step, after) in enumerate(zip(steps, [*steps[1:], -1], strict=True), 1):
             a, b = kept[step + 1], kept[after + 1]
             with torch.no_grad():
-                predicted = unet(current, step).sample
+                predicted = denoiser(current, torch.tensor(step))
             pulled = a.sqrt() * images + (1 - a).sqrt() * predicted
             predicted = predicted - config.condition * (1 - a).sqrt() * (pulled - current)
             sigma = config.eta * ((1 - a / b) * (1 - b) / (1 - a)).sqrt()
             clean = (current - (1 - a).sqrt() * predicted) / a.sqrt()
             current = b.sqrt() * clean + (1 - b - sigma**2).sqrt() * predicted + sigma * noises[index]
-        assert torch.allclose(expert.reconstruct(unet, images)[draw], current, atol=1e-3)
+        assert torch.allclose(expert.reconstruct(denoiser, images)[draw], current, atol=1e-3)
 
 
 def test_distances_are_means_over_draws_and_channels(config: DDADConfig) -> None:
     expert = make(config)
     model, images = expert.models["nut"], expert.prepare(IMAGES)
-    remade = expert.reconstruct(model.unet, images)
+    remade = expert.reconstruct(model.denoiser, images)
     pixel, feature = expert.distances(model, images)
     assert torch.allclose(pixel, sum((images - each).abs().mean(1) for each in remade) / 3, atol=1e-6)
     expected = torch.zeros_like(pixel)
@@ -124,7 +126,7 @@ def test_the_condition_draws_the_result_towards_it(config: DDADConfig) -> None:
     distances = []
     for strength in (0.0, 3.0):
         expert = make(replace(config, condition=strength))
-        distances.append(float((expert.reconstruct(expert.models["nut"].unet, images) - images).abs().mean()))
+        distances.append(float((expert.reconstruct(expert.models["nut"].denoiser, images) - images).abs().mean()))
     assert distances[1] < distances[0]
 
 
@@ -146,7 +148,8 @@ def test_without_features_no_backbone_is_needed(config: DDADConfig, tmp_path: Pa
 def test_a_fit_of_an_earlier_version(config: DDADConfig, tmp_path: Path) -> None:
     make(config).save(tmp_path, {"nut": ["d/1.png"]})
     saved = read_json(tmp_path / "expert.json")
-    del saved["config"]["features"]  # which it did not know
+    del saved["config"]["denoiser"]  # which it had in other words
+    saved["config"]["channels"] = [8, 16]
     write_json(tmp_path / "expert.json", saved)
     with pytest.raises(UserError, match="an earlier version of DDAD"):
         load_expert("ddad", str(tmp_path))
@@ -172,9 +175,8 @@ def test_save_and_load(config: DDADConfig, tmp_path: Path) -> None:
     [
         {"steps": 300},
         {"noise_to": 2000},
-        {"channels": [8] * 7},
+        {"denoiser": DenoiserConfig(channels=[8] * 5, patch=4)},
         {"condition": -1.0},
-        {"channels": []},
         {"draws": 0},
         {"worst_share": 1.1},
     ],

