@@ -4,7 +4,8 @@ Fits both, with their default sizes, for each category of RUN/data/unseen and ea
 anew from the factory (`--normals 0`: on the few of the run), and tests them on its test photos. Prints image and pixel
 AUROC and CPU seconds of each fit, seed by seed, so that a run that is cut short has whole seeds; then their means over
 the seeds, and what the draws of a map cost. Exits 1 if a goal is missed.
-Another dataset: --reader magnetic_tile --root DIR, where half of the sound photos are fitted on.
+Another dataset: --reader magnetic_tile --root DIR, where half of the sound photos are fitted on. --tested N: only N of
+the photos of each kind, evenly spread, are tested on.
 """
 
 import argparse
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--categories", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--normals", type=int, default=24)
+    parser.add_argument("--tested", type=int, default=0)
     parser.add_argument("--reader", default="mvtec_ad")
     parser.add_argument("--root", default="")
     given = parser.parse_args(arguments)
@@ -62,11 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         root = given.root or str(Path(given.run) / "data" / "unseen")
         source = Source(reader=given.reader, root=root, categories=given.categories, skip_empty_masks=True)
         normals = 0 if given.root else given.normals
-        if not compare(source, range(given.seeds), normals, DDADConfig(), DDADTrainConfig()):
+        if not compare(source, range(given.seeds), normals, DDADConfig(), DDADTrainConfig(), tested=given.tested):
             sys.exit(1)
 
 
-def compare(source: Source, seeds: Sequence[int], normals: int, config: DDADConfig, training: DDADTrainConfig) -> bool:
+def compare(
+    source: Source,
+    seeds: Sequence[int],
+    normals: int,
+    config: DDADConfig,
+    training: DDADTrainConfig,
+    *,
+    tested: int = 0,
+) -> bool:
     """Prints the table; whether all goals are reached.
 
     Args:
@@ -75,6 +85,7 @@ def compare(source: Source, seeds: Sequence[int], normals: int, config: DDADConf
         normals: Sound photos that are drawn from the factory to fit on; 0 takes those of the dataset.
         config: Of DDAD.
         training: Of DDAD.
+        tested: Photos of each kind to test on, evenly spread; 0 tests on all.
 
     Raises:
         UserError: If a category has too few photos, or is no product of the factory.
@@ -92,7 +103,9 @@ def compare(source: Source, seeds: Sequence[int], normals: int, config: DDADConf
     print(f"{'category':16} {'   '.join(heads)}")
     for seed in seeds:
         print(f"seed {seed}")
-        for category, (fit, test) in photos.items():
+        for category, (fit, all_tested) in photos.items():
+            kinds = [[one for one in all_tested if one.is_normal is normal] for normal in (True, False)]
+            test = [one for kind in kinds for one in spread(kind, tested)]
             images = draw(category, normals, seed) if normals else [load_image(sample.image) for sample in fit]
             ddad = look(*_ddad(config, training, category, images, seed), test)
             found[category].append((ddad, look(*_patchcore(category, images, seed), test)))
@@ -135,6 +148,13 @@ def split(samples: Sequence[Sample], *, drawn: bool) -> tuple[list[Sample], list
         name = samples[0].category
         raise UserError(f"'{name}' has too few photos: {len(fit)} sound ones to fit on, {len(test)} to test on.")
     return fit, test
+
+
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most so many samples, evenly spread over the list; all where `most` is 0."""
+    if not most or len(samples) <= most:
+        return list(samples)
+    return [samples[index * len(samples) // most] for index in range(most)]
 
 
 def draw(category: str, count: int, seed: int) -> list[ImageArray]:

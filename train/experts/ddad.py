@@ -42,7 +42,7 @@ class DDADTrainConfig:
         seed: Of the weights, the order, the noise.
     """
 
-    steps: int = 1000
+    steps: int = 1500
     learning_rate: float = 5e-3
     warmup: float = 0.05
     average: float = 0.995
