@@ -20,7 +20,7 @@ def main(config: DoctorConfig) -> None:
 
 def examine_preset(config: DoctorConfig) -> bool:
     """Examines the checkpoints that a preset's own training commands would load, or those of the zero-shot experts."""
-    from models.experts.wanted import wanted_by_expert  # slow to import, and no dataset needs them
+    from models.weights.wanted import wanted_by_expert  # slow to import, and no dataset needs them
     from train.eddm.config import EDDMConfig
     from train.experts.shots import ShotsConfig
     from train.mdlm.config import TrainMDLMConfig

@@ -14,8 +14,8 @@ from data.files import read_json
 from models.experts.clip.backbone import ClipConfig
 from models.experts.load import ON_CLIP, ExpertName
 from models.experts.saa.expert import SAAConfig
-from models.experts.wanted import wanted_by_expert
 from models.weights.diagnosis import Wanted, how_to_get, locate
+from models.weights.wanted import wanted_by_expert
 
 METHODS = (*ON_CLIP, ExpertName.saa_plus)  # named as their expert is
 TOLD = "maps.json"  # what scripts.export_maps writes beside the maps

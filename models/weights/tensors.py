@@ -1,5 +1,6 @@
 """Named tensors of one file: safetensors, or the pickle that a configuration names, such as Meta's `sam_vit_h.pth`.
 
+Of a training's checkpoint the `state_dict` is taken, without the `module.` of several GPUs before its names.
 A pickle is a program that runs while it is read. torch's restricted unpickler builds tensors and nothing else; a
 TorchScript archive, which is a program by purpose, is refused. Everything else must be safetensors: see `shards`.
 """
@@ -17,12 +18,14 @@ from torch import Tensor
 
 from data.errors import UserError
 
+PARALLEL = "module."  # what torch's DistributedDataParallel puts before each name
+
 
 def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     """Reads a file on the CPU.
 
     Args:
-        path: `.safetensors`, or a pickle that `torch.save` made of a state dict.
+        path: `.safetensors`, or a pickle that `torch.save` made of a state dict or of a training's checkpoint.
         mapped: Leave the values of a pickle on disk until they are used.
 
     Raises:
@@ -43,9 +46,12 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
             f"{path} is damaged, not what its name says, or holds more than tensors, which is not read ({reason}). "
             "Download it again."
         ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no plain dictionary of tensors. Save the model's state_dict() alone.")
-    return state
+    parallel = bool(state) and all(name.startswith(PARALLEL) for name in state)
+    return {name.removeprefix(PARALLEL): value for name, value in state.items()} if parallel else state
 
 
 def is_script(path: Path) -> bool:

@@ -13,9 +13,9 @@ from data.files import write_json, write_text
 from data.run import SHIPPED
 from models.experts.clip.backbone import ClipConfig
 from models.experts.saa.expert import SAAConfig
-from models.experts.wanted import wanted_by_clip, wanted_by_saa
 from models.weights.diagnosis import Wanted, examine_weights, how_to_get, locate
 from models.weights.table import TrainedPart, find_checkpoint
+from models.weights.wanted import wanted_by_clip, wanted_by_saa
 from train.eddm.config import EDDMConfig
 from train.mdlm.config import TrainMDLMConfig
 

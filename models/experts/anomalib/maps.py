@@ -27,7 +27,7 @@ from models.experts.clip.backbone import ClipConfig
 from models.experts.load import load_expert
 from models.experts.map_file import write_map
 from models.experts.saa.expert import SAAConfig
-from models.experts.wanted import tell_weights
+from models.weights.wanted import tell_weights
 
 SETTINGS = "maps.json"
 TOLD = ("setting", "shots", "weights")  # what that file says beside what the maps depend on

@@ -12,14 +12,12 @@ from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 
 from data.errors import UserError
+from models.weights.table import checkpoints
 from models.weights.tensors import read_tensors
 
 PUBLISHED = "ViT-B-16-plus-240"
-HUB, HUB_FILE = "timm/vit_base_patch16_plus_clip_240.laion400m_e31", "open_clip_model.safetensors"
-URL = (
-    "https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/"
-    "vit_b_16_plus_240-laion400m_e31-8fb26589.pt"
-)
+ENTRY = "clip-vit-b-16-plus-240"  # its weights, in the table of checkpoints
+HUB_FILE = "open_clip_model.safetensors"  # what open_clip's repositories call them
 NAMED = 3  # tags that a message names
 
 
@@ -34,7 +32,7 @@ def find_checkpoint(model: str, checkpoint: str) -> Path:
         UserError: If there is no file, saying which one, how large it is, and where to get it.
     """
     if not checkpoint and model == PUBLISHED:
-        cached = try_to_load_from_cache(HUB, HUB_FILE)
+        cached = try_to_load_from_cache(str(checkpoints()[ENTRY].hub), HUB_FILE)
         if isinstance(cached, str):
             return Path(cached)
     path = Path(checkpoint)
@@ -55,6 +53,18 @@ def describe_vision(model: str) -> dict[str, Any]:
         raise UserError(f"open_clip has no model '{model}'. Choose one of open_clip.list_models().")
     facts: dict[str, Any] = open_clip.get_model_config(model)["vision_cfg"]
     return facts
+
+
+def list_shapes(model: str) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor of a model's weights, by name; none is made.
+
+    Raises:
+        UserError: If open_clip is missing or has no such model.
+    """
+    describe_vision(model)
+    with torch.device("meta"):
+        empty = _open_clip().create_model(model, load_weights=False, pretrained_text=False, device="meta")
+    return {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
 
 
 def load_model(model: str, path: Path) -> tuple[Any, Any]:
@@ -106,13 +116,9 @@ def _open_clip() -> Any:
 
 def _offers(model: str) -> str:
     """How large a model's weights are, and where they can be had."""
-    describe_vision(model)
-    open_clip = _open_clip()
-    with torch.device("meta"):
-        empty = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
-    size = 4 * sum(weight.numel() for weight in empty.parameters()) / 1e9
+    size, open_clip = 4 * sum(map(math.prod, list_shapes(model).values())) / 1e9, _open_clip()
     if model == PUBLISHED:
-        return f" (open_clip's tag laion400m_e31), about {size:.1f} GB: hf download {HUB} {HUB_FILE}, or {URL}"
+        return f" (open_clip's tag laion400m_e31), about {size:.1f} GB: {checkpoints()[ENTRY].download}"
     tags = open_clip.list_pretrained_tags_by_model(model)
     hubs = {tag: str(open_clip.get_pretrained_cfg(model, tag).get("hf_hub", "")).strip("/") for tag in tags}
     offers = [f"hf download {hub} {HUB_FILE} ({tag})" for tag, hub in hubs.items() if hub]

@@ -19,6 +19,15 @@ def test_tensors_are_read_from_safetensors_and_from_pickles(tmp_path: Path, lega
         assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
 
 
+def test_a_trainings_checkpoint_gives_its_weights(tmp_path: Path) -> None:
+    state = {"module.a": torch.ones(2), "module.b.c": torch.zeros(1)}
+    torch.save({"epoch": 31, "state_dict": state, "optimizer": {"lr": 0.1}}, tmp_path / "w.pt")
+    for mapped in (False, True):
+        assert read_tensors(tmp_path / "w.pt", mapped=mapped).keys() == {"a", "b.c"}
+    torch.save({"module.a": torch.ones(2), "b": torch.zeros(1)}, tmp_path / "w.pt")
+    assert read_tensors(tmp_path / "w.pt").keys() == {"module.a", "b"}  # a name of its own
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickle_runs_no_code(tmp_path: Path, legacy: bool) -> None:
     for value in (Marking(tmp_path / "ran"), {"a": torch.ones(1), "b": Marking(tmp_path / "ran")}):

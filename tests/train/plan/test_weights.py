@@ -98,7 +98,7 @@ def test_the_doctor_knows_the_clip(
     own.rename(blob)
     (repository / "refs" / "main").write_text("a" * 40)
     (snapshot / "open_clip_model.safetensors").symlink_to(blob)
-    monkeypatch.setattr("models.experts.wanted.MODEL", "doctor-clip")
+    monkeypatch.setattr("models.weights.wanted.PUBLISHED", "doctor-clip")
     assert examine_preset(DoctorConfig(weights="clip", clip={"model": "doctor-clip"}))
     assert f"sha256 {blob.name}  open_clip_model.safetensors (as published)" in capsys.readouterr().out
     content = bytearray(blob.read_bytes())

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
-from models.experts.clip.checkpoint import HUB, URL, check_towers, find_checkpoint, load_model
+from models.experts.clip.checkpoint import ENTRY, check_towers, find_checkpoint, list_shapes, load_model
+from models.weights.table import checkpoints
 from tests.models.experts.clip.conftest import TINY, write_weights
 
 
@@ -21,12 +22,16 @@ def test_the_weights_come_from_the_file(checkpoint: Path) -> None:
     assert tokenize(["a nut"]).shape == (1, 77)
 
 
+def test_shapes_are_those_of_the_file(checkpoint: Path) -> None:
+    assert list_shapes("tiny-clip") == {name: tuple(value.shape) for name, value in load_file(checkpoint).items()}
+
+
 def test_a_missing_file_is_named_with_its_size_and_where_to_get_it() -> None:
     with pytest.raises(UserError) as error:
         find_checkpoint("ViT-B-16-plus-240", "/nowhere.pt")
     said = str(error.value)
     assert said.startswith("No file at /nowhere.pt. Give clip.checkpoint=FILE with the weights of ViT-B-16-plus-240")
-    assert "about 0.8 GB" in said and HUB in said and URL in said
+    assert "about 0.8 GB" in said and checkpoints()[ENTRY].download in said
 
 
 def test_so_are_those_of_another_model_that_open_clip_knows() -> None:

@@ -5,10 +5,9 @@ Of an expert that is at work it tells the files and their hashes, for the maps t
 
 from __future__ import annotations
 
-import torch
-
 from data.errors import UserError
 from models.experts.clip.backbone import Clip, ClipConfig
+from models.experts.clip.checkpoint import ENTRY, PUBLISHED, list_shapes
 from models.experts.expert import Expert
 from models.experts.load import ON_CLIP, ExpertName
 from models.experts.saa.expert import SAA, SAAConfig
@@ -16,9 +15,6 @@ from models.weights.check import Wanting
 from models.weights.diagnosis import Wanted, locate
 from models.weights.published import UsedFile, tell_files
 from models.weights.table import TrainedPart, checkpoints
-
-CLIP = "clip-vit-b-16-plus-240"  # in the table of checkpoints: the CLIP that is taken where no file is named
-MODEL = ClipConfig().model
 
 
 def wanted_by_expert(name: str, clip: ClipConfig, saa: SAAConfig) -> list[Wanted]:
@@ -40,8 +36,8 @@ def wanted_by_clip(clip: ClipConfig) -> list[Wanted]:
     Raises:
         UserError: If no file is named for another model than the published one.
     """
-    entry = checkpoints()[CLIP]
-    if not clip.checkpoint and clip.model != MODEL:
+    entry = checkpoints()[ENTRY]
+    if not clip.checkpoint and clip.model != PUBLISHED:
         raise UserError(f"Give clip.checkpoint=FILE with the weights of {clip.model}.")
     return [
         Wanted(
@@ -81,21 +77,5 @@ def tell_weights(expert: Expert) -> list[UsedFile]:
 
 
 def _describe(model: str) -> Wanting:
-    """The tensors of a CLIP of open_clip, from its class on the meta device.
-
-    Raises:
-        UserError: If open_clip is not installed or has no such model.
-    """
-    try:
-        import open_clip  # slow to import
-    except ImportError as error:
-        raise UserError(
-            "open_clip is not installed: python -m pip install open-clip-torch -c constraints.txt"
-        ) from error
-    sizes = open_clip.get_model_config(model)
-    if sizes is None:
-        raise UserError(f"open_clip has no model '{model}'. Choose one of open_clip.list_models().")
-    with torch.device("meta"):
-        built = open_clip.CLIP(**sizes)
-    shapes = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
-    return Wanting(f"clip.model={model}", shapes, "Name the model that this file is of, or the file of this model.")
+    fix = "Name the model that this file is of, or the file of this model."
+    return Wanting(f"clip.model={model}", list_shapes(model), fix)

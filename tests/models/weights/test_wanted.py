@@ -6,8 +6,8 @@ from data.errors import UserError
 from models.experts.clip.backbone import ClipConfig
 from models.experts.load import ON_CLIP, ExpertName
 from models.experts.saa.expert import SAAConfig
-from models.experts.wanted import wanted_by_expert
 from models.weights.table import checkpoints, find_checkpoint
+from models.weights.wanted import wanted_by_expert
 
 
 @pytest.mark.parametrize("name", [*ON_CLIP, ExpertName.saa_plus])
