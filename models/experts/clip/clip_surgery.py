@@ -1,8 +1,9 @@
 """CLIP Surgery: a path of values through the last six blocks, and features cleared of what all texts share (Li et al.).
 
-Followed: the two paths in the last six blocks, position embeddings resized bilinearly; texts in 85 general templates,
-each feature to length 1, mean, to length 1; with several texts each is weighted by softmax(2 · cosine to the class
-token) over its mean, and from its product with a patch's feature the mean over the texts is taken away.
+Followed: two paths in the last six blocks (patches from the path of values, the class token from the original one),
+position embeddings resized bilinearly, the image whole; texts in 85 general templates, each feature to length 1, mean,
+to length 1; with several texts each is weighted by softmax(2 · cosine to the class token) over its mean, and from its
+product with a patch's feature the mean over the texts is taken away.
 
 No setting for anomalies was ever published, so this one is ours: the two texts are WinCLIP's sound and damaged states;
 the map is the damaged text's similarity, without stretching each image to 0..1, which would destroy the ranking
