@@ -1,8 +1,9 @@
 """The conventions that published segmentation figures rest on: files of `configs/convention/` hold their values.
 
 `ours`: each image at its own size, exact figures. The others are what the named method's authors, or its benchmark,
-do; what they leave open keeps our values, which the file says. The size that a CLIP is shown is its own expert's
-business (240 px for WinCLIP), so only benchmarks that fix the input for every method have an `input_size`.
+do; what they leave open keeps our values, which the file says. Only benchmarks that fix the input for every method have
+an `input_size`. An expert on CLIP sees at that size, or at the one that the convention's own method takes (240 px with
+`winclip`, 518 with `april_gan`: `eval.segmentation.expert`), unless `clip.image_size` says another.
 """
 
 from __future__ import annotations

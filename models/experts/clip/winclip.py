@@ -90,10 +90,7 @@ class WinClip(ClipExpert):
     @property
     def setting(self) -> str:
         """See `ClipExpert.setting`."""
-        patches = self.clip.grid[0] * self.clip.grid[1]
-        shots = sorted({len(memory["patch"]) // patches for memory in self.memories.values()})
-        many = " to ".join(str(count) for count in dict.fromkeys((shots[0], shots[-1]))) if shots else ""
-        return f"{super().setting} " + (f"With {many} shots of each category." if shots else "Zero-shot.")
+        return f"{super().setting} " + (f"With {self.shots} shots of each category." if self.shots else "Zero-shot.")
 
     def save(self, folder: Path, fitted: Mapping[str, list[str]]) -> None:
         """See `ClipExpert.save`."""
