@@ -7,29 +7,13 @@ row says why.
 """
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from data.ranks import join_ranks
 from eval.inspection.config import InspectConfig
 from eval.inspection.run import as_json, describe, run_inspection
 from scripts.command import command
-
-
-@contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Whatever a library prints goes to stderr, down to the file descriptor."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+from scripts.terminal.quiet import stdout_to_stderr
 
 
 @command("inspect", InspectConfig)

@@ -24,9 +24,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from data.errors import UserError
-from models.chat.batched_vision import batched_vision
 from models.chat.local import TransformersChat
 from models.chat.protocol import ChatRequest
+from models.tiny.batched_vision import batched_vision
 
 IMAGES_AT_ONCE = 16  # encoded
 TOKENS_AT_ONCE = 4096  # in a batch, padding included: more leave the processor's cache

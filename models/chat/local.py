@@ -20,9 +20,9 @@ from data.errors import UserError
 from data.parallel import Ahead
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.batched_vision import batched_vision
 from models.chat.decoding import GREEDY, say_penalty
 from models.chat.protocol import ChatRequest
+from models.tiny.batched_vision import batched_vision
 from models.weights.trust import admit
 
 CACHED_IMAGES = 4096
@@ -120,11 +120,10 @@ class TransformersChat:
     def expand(self, request: ChatRequest) -> str:
         """The whole prompt, with a place for every visual token; its images must have been looked at."""
         tokenizer = self.processor.tokenizer
-        text = self.processor.apply_chat_template(request.mark(), tokenize=False, add_generation_prompt=True)
         mark = tokenizer.image_token
+        request.refuse([mark])
+        text = self.processor.apply_chat_template(request.mark(), tokenize=False, add_generation_prompt=True)
         pieces = text.split(mark)
-        if len(pieces) != len(request.images) + 1:
-            raise UserError(f"A prompt about {request.image} holds {mark!r}, which stands for images. Reword it.")
         expanded = pieces[0]
         for path, piece in zip(request.images, pieces[1:], strict=True):
             expanded += tokenizer.image_start_token + mark * self.visual_tokens(path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from data.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,16 @@ class ChatRequest:
     def parts(self) -> list[str | Path]:
         """All texts, and paths of images, whoever said them."""
         return [part for message in self.messages for part in message.parts]
+
+    def refuse(self, marks: Iterable[str]) -> None:
+        """Refuses texts that hold what stands for an image in a model's prompt.
+
+        Raises:
+            UserError: Naming the mark.
+        """
+        for mark in marks:
+            if any(isinstance(part, str) and mark in part for part in self.parts):
+                raise UserError(f"A prompt about {self.image} holds {mark!r}, which stands for images. Reword it.")
 
     def mark(self) -> list[dict[str, Any]]:
         """The messages as chat templates of transformers take them, with a mark in the place of each image."""

@@ -155,6 +155,9 @@ class SwiftChat:
         """Replies in the order of the requests: greedy, without the checkpoint's own penalty for repeated tokens."""
         from swift import RequestConfig
 
+        marks = self.tokenizer.convert_ids_to_tokens(sorted(self.image_tokens))
+        for request in requests:
+            request.refuse(marks)
         replies = [""] * len(requests)
         for limit in sorted({request.max_tokens for request in requests}):
             chosen = [index for index, request in enumerate(requests) if request.max_tokens == limit]

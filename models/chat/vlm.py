@@ -68,6 +68,9 @@ class VLM:
     @torch.inference_mode()
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Replies in the order of the requests (greedy)."""
+        marks = self.tokenizer.convert_ids_to_tokens(sorted(self.image_tokens))
+        for request in requests:
+            request.refuse(marks)
         replies = []
         for start in range(0, len(requests), self.batch_size):
             batch = requests[start : start + self.batch_size]

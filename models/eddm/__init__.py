@@ -1,4 +1,4 @@
 """EDDM, the dialogue module: asks a chat model about defects and describes them (EIAD, Sec. III-B).
 
-Public modules: `describe`, `eddm`, `identity`, `naming`.
+Public modules: `describe`, `dialogue`, `eddm`, `identity`, `naming`.
 """

@@ -1,4 +1,4 @@
 """The real architectures at a few million parameters, for ordinary computers.
 
-Public modules: `llava_sam`, `minicpmv`.
+Public modules: `batched_vision`, `llava_sam`, `minicpmv`.
 """

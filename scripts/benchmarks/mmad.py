@@ -22,10 +22,10 @@ import torch
 from data.mmad import LETTERS, Question
 from data.sample import load_image
 from eval.mmad.prompt import WordingConfig, format_question
-from models.chat.batched_vision import batched_vision
 from models.chat.letters import PackedScorer, read_letters
 from models.chat.local import TransformersChat
 from models.chat.protocol import ChatRequest
+from models.tiny.batched_vision import batched_vision
 from models.tiny.minicpmv import (
     TinyMiniCPMVConfig,
     build_model,

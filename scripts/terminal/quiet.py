@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ADVICE = {  # logger → how the messages begin that tell a user of EIAD nothing
     "DeepSpeed": "Setting accelerator to CPU",  # there is no GPU, and it is told on stdout
@@ -23,6 +26,20 @@ def quiet_libraries() -> None:
         logging.getLogger(name).addFilter(_Unasked(beginning))
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=DeprecationWarning)
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Whatever a library prints goes to stderr, down to the file descriptor."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 class _Unasked(logging.Filter):

@@ -10,7 +10,7 @@ from transformers.models.minicpmv4_6.image_processing_minicpmv4_6 import MiniCPM
 from data.errors import UserError
 from data.masks import MaskFile
 from data.sample import Sample, load_image, load_mask, resize_image
-from models.chat.batched_vision import patchify
+from models.tiny.batched_vision import patchify
 
 
 def make_sample(folder: Path, **changes) -> Sample:

@@ -20,10 +20,10 @@ import torch
 from data.errors import UserError, writing
 from data.files import hash_file, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
-from models.chat.batched_vision import batched_vision
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.swift import check_swift, import_swift, remote_code
 from models.quantize import keep_trainable_on_cpu
+from models.tiny.batched_vision import batched_vision
 from models.weights.shipped import name_shipped
 from models.weights.trust import Admitted, admit
 from train.eddm.arguments import to_sft_arguments

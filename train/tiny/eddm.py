@@ -23,7 +23,7 @@ from data.ddqa.vocabulary import all_names
 from data.files import make_dir
 from data.processes.aside import written_aside
 from data.tiny.captions import KINDS, corpus
-from models.chat.batched_vision import batched_vision
+from models.tiny.batched_vision import batched_vision
 from models.tiny.minicpmv import build_model, build_processor, build_tokenizer, save_checkpoint
 from train.engine.durable import replace_durably, sync_tree
 from train.engine.identity import Identity, settings_of

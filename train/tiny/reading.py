@@ -7,7 +7,7 @@ import torch
 
 from data.tiny.captions import make_turns
 from data.tiny.pool import ScenePool
-from models.chat.batched_vision import encode_images
+from models.tiny.batched_vision import encode_images
 from train.tiny.config import BaseConfig
 from train.tiny.language import Reader
 from train.tiny.scenes import Scenes

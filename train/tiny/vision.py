@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from data.tiny.captions import KINDS, Facts
 from data.tiny.pool import ScenePool, cell_kinds
-from models.chat.batched_vision import encode_images
+from models.tiny.batched_vision import encode_images
 from train.tiny.config import BaseConfig
 from train.tiny.scenes import Scenes
 from train.tiny.spelling import Spelling

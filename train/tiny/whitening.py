@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from data.tiny.scenes import make_scene
-from models.chat.batched_vision import patchify
+from models.tiny.batched_vision import patchify
 
 SCENES = 200
 FLOOR = 1e-3  # added to the variances: what is weaker is noise

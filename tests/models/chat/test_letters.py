@@ -339,6 +339,10 @@ def test_windowed_and_recurrent_layers_are_not_packed() -> None:
 def test_a_prompt_with_an_image_mark_is_refused(folder: Path, chat: TransformersChat) -> None:
     with pytest.raises(UserError, match="stands for images"):
         PackedScorer(chat).score([ChatRequest(folder / "0.png", "<|image_pad|> A or B?")], [2])
+    history = (Turn("What is <|image_pad|>?", "A scratch."),)
+    for model in (chat, VLM(admit(folder), None, CPU, name="tiny")):
+        with pytest.raises(UserError, match="stands for images"):
+            model.chat([ChatRequest(folder / "0.png", "Where?", history=history)])
 
 
 def test_likelihood_needs_logits() -> None:

@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from data.errors import UserError
 from models.chat.protocol import ChatRequest, Message, Turn
 
 IMAGE, TEMPLATE = Path("photo.png"), Path("sound.png")
@@ -34,3 +37,14 @@ def test_the_images_stand_in_the_first_turn_of_a_conversation() -> None:
     ]
     assert request.images == [TEMPLATE, IMAGE]
     assert [part["type"] for message in request.mark() for part in message["content"]].count("image") == 2
+
+
+def test_a_text_that_stands_for_an_image_is_refused_whoever_said_it() -> None:
+    for request in (
+        ChatRequest(IMAGE, "What is <image>?"),
+        ChatRequest(IMAGE, "Where?", before=("<image>",)),
+        ChatRequest(IMAGE, "Where?", history=(Turn("What?", "An <image>."),)),
+    ):
+        with pytest.raises(UserError, match=r"photo\.png holds '<image>'.*Reword it"):
+            request.refuse(["<other>", "<image>"])
+        request.refuse(["<other>"])

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from data.tiny.scenes import make_scene
-from models.chat.batched_vision import patchify
+from models.tiny.batched_vision import patchify
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model
 from train.tiny.eddm import tiny_tokenizer
 from train.tiny.whitening import GAIN, whiten_patches

@@ -3,7 +3,7 @@ import torch
 from transformers.models.minicpmv4_6 import modeling_minicpmv4_6
 from transformers.models.qwen3 import modeling_qwen3
 
-from models.chat.batched_vision import batched_vision, encode_images, patchify
+from models.tiny.batched_vision import batched_vision, encode_images, patchify
 from models.tiny.minicpmv import TinyMiniCPMVConfig, build_model, build_processor
 from train.tiny.eddm import tiny_tokenizer
 
