@@ -20,8 +20,7 @@ from eval.mmad.compat import score_as_published
 from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
 from eval.mmad.score import score_answers
 from eval.mmad.tables import render_html, render_markdown
-from models.chat.config import ApiConfig, Backend, ChatConfig, SwiftNames, VLMConfig
-from models.chat.decoding import GREEDY
+from models.chat.config import GREEDY, ApiConfig, Backend, ChatConfig, SwiftNames, VLMConfig
 from models.chat.load import load_chat, load_scorer
 from models.chat.protocol import ChatModel, OptionScorer
 from models.device import DeviceConfig

@@ -20,7 +20,7 @@ from data.errors import UserError
 from data.parallel import Ahead
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.decoding import GREEDY, say_penalty
+from models.chat.config import GREEDY, say_penalty
 from models.chat.protocol import ChatRequest
 from models.tiny.batched_vision import batched_vision
 from models.weights.trust import admit

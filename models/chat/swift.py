@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.image_size import read_header
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.decoding import GREEDY, say_penalty
+from models.chat.config import GREEDY, say_penalty
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.protocol import ChatRequest
 from models.weights.trust import Admitted

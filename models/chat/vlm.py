@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.errors import UserError
 from data.sample import load_image
 from models.chat.answers import strip_thinking
-from models.chat.decoding import GREEDY, say_penalty
+from models.chat.config import GREEDY, say_penalty
 from models.chat.memory import ImageMemory
 from models.chat.protocol import ChatRequest
 from models.device import Placement

@@ -24,7 +24,7 @@ from data.row_log import own_log, take_in
 from data.run import open_run
 from data.source import DataConfig, Source, load_samples
 from data.training.descriptions import DescribeMode, DescriptionLog, DescriptionRow, Manner, Naming, description_key
-from models.chat.decoding import GREEDY
+from models.chat.config import GREEDY
 from models.device import DeviceConfig
 from models.eddm.eddm import EDDM, load_eddm
 

@@ -10,7 +10,7 @@ from typing import Any
 from data.classes.texts import GOOD, Product, plain_name
 from data.errors import UserError
 from models.chat.answers import parse_letter
-from models.chat.decoding import GREEDY
+from models.chat.config import GREEDY
 from models.chat.load import load_scorer
 from models.chat.protocol import ChatModel, ChatRequest, Failure, OptionScorer, StreamingChat
 from models.eddm.eddm import LETTER_TOKENS

@@ -18,8 +18,7 @@ from eval.classification.config import ClassificationConfig
 from eval.classification.evaluate import run_classification
 from eval.classification.names import Names
 from eval.classification.velm import LOG, Row, summarise_gate
-from models.chat.config import ApiConfig, Backend, ChatConfig
-from models.chat.decoding import GREEDY
+from models.chat.config import GREEDY, ApiConfig, Backend, ChatConfig
 from models.chat.protocol import ChatRequest, Failure
 from models.contour import RED
 from models.velm.draw import ThresholdPolicy, VisualPromptConfig

@@ -15,8 +15,7 @@ from eval.mmad import evaluate as module
 from eval.mmad.answers import read_answers
 from eval.mmad.evaluate import EvalMMADConfig, evaluate_mmad
 from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
-from models.chat.config import ApiConfig, Backend, VLMConfig
-from models.chat.decoding import GREEDY
+from models.chat.config import GREEDY, ApiConfig, Backend, VLMConfig
 from models.chat.protocol import ChatRequest, Failure
 from models.device import Precision
 from tests.eval.mmad.mmad_tree import write_mmad

@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.ranks import Ranks
 from data.source import DataConfig
 from data.training.descriptions import DescribeMode, Manner, load_descriptions
-from models.chat.decoding import GREEDY
+from models.chat.config import GREEDY
 from models.chat.protocol import ChatRequest
 from models.eddm.describe import DescribeConfig, describe_items, list_items
 from models.eddm.eddm import EDDM
