@@ -36,6 +36,7 @@ HELP = {"--help", "-h"}
 REGISTRIES = {  # how the meaning of a setting begins that takes a name which a file lists, or the user's own
     "Name of the reader": ("data/readers/registry.py", "READERS", ["package.module:function"]),
     "Name of the expert": ("models/experts/load.py", "ExpertName", []),
+    "Name of the back end": ("models/chat/config.py", "Backend", []),
 }
 Config = TypeVar("Config")
 

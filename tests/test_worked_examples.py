@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from data.files import read_jsonl
+from tests.eval.mmad.mmad_tree import write_mmad  # type: ignore[import-not-found]
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["data", "models", "eval", "train", "scripts", "configs"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -127,15 +130,15 @@ def test_a_reader_and_a_command(tmp_path: Path, run: Callable[..., str]) -> None
     assert counted == "3\n"
 
 
-def test_a_chat_model(run: Callable[..., str]) -> None:
-    code = """
-from pathlib import Path
-from models.chat.config import Backend, ChatConfig
-from models.chat.load import load_chat
-from models.chat.protocol import ChatRequest
-print(load_chat("A", ChatConfig(backend=Backend.constant)).chat([ChatRequest(Path("x.png"), "?")] * 2))
-"""
-    assert run("-c", code) == "['A', 'A']\n"
+def test_a_chat_back_end_of_ones_own(tmp_path: Path, run_own: Callable[..., str]) -> None:
+    save_own(tmp_path, "models", "constant.py")
+    write_mmad(tmp_path / "mmad")
+    words = ["mllm=A", "backend=constant:ConstantChat", "mode=generate", f"out={tmp_path / 'out'}"]
+    run_own("scripts.eval_mmad", f"data_root={tmp_path / 'mmad'}", *words)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["model"].startswith("constant A (constant:ConstantChat@")
+    assert results["answered"] == results["questions"] > 0
+    assert {row["reply"] for row in read_jsonl(tmp_path / "out" / "answers.jsonl")} == {"A"}
 
 
 def test_an_expert_of_ones_own(tmp_path: Path, run_own: Callable[..., str]) -> None:

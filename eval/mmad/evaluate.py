@@ -20,7 +20,7 @@ from eval.mmad.compat import score_as_published
 from eval.mmad.prompt import AskConfig, WordingConfig, plan_questions
 from eval.mmad.score import score_answers
 from eval.mmad.tables import render_html, render_markdown
-from models.chat.config import GREEDY, ApiConfig, Backend, ChatConfig, SwiftNames, VLMConfig
+from models.chat.config import GREEDY, ApiConfig, ChatConfig, SwiftNames, VLMConfig
 from models.chat.load import load_chat, load_scorer
 from models.chat.protocol import ChatModel, OptionScorer
 from models.device import DeviceConfig
@@ -74,11 +74,12 @@ class EvalMMADConfig(DeviceConfig):
     template: TemplateKind = TemplateKind.random
     knowledge: bool = False
     max_tokens: int = 16
-    backend: Backend = Backend.transformers
+    backend: str = "transformers"
     adapter: str = ""
     local: VLMConfig = field(default_factory=VLMConfig)
     swift: SwiftNames = field(default_factory=SwiftNames)
     api: ApiConfig = field(default_factory=ApiConfig)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def part(self, kind: type[Part]) -> Part:
         """The part that a function of another module takes."""

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from data.errors import UserError, suggest
+from data.plugins.trust import is_plugin
 from models.device import DeviceConfig
 
 log = logging.getLogger(__name__)
@@ -20,11 +22,23 @@ GREEDY = {"do_sample": False, "repetition_penalty": NO_PENALTY}
 
 
 class Backend(StrEnum):
-    """What runs a model: this process, ms-swift's engine, or an OpenAI-compatible server."""
+    """What runs a model: this process, ms-swift's engine, an OpenAI-compatible server, or code of the user's own."""
 
     transformers = "transformers"
     swift = "swift"
     api = "api"
+    own = "package.module:Class"
+
+
+def parse_backend(name: str) -> Backend:
+    """The back end of a name; of `package.module:Class`, `own`.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if name in list(Backend) or is_plugin(name):
+        return Backend(name) if name in list(Backend) else Backend.own
+    raise UserError(f"Unknown backend '{name}'.{suggest(name, Backend)} Known back ends: {', '.join(Backend)}.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -98,18 +112,20 @@ class ChatConfig:
     """How a model is run.
 
     Attributes:
-        backend: What runs it.
+        backend: Name of the back end that runs it.
         adapter: PEFT folder to put on it; empty is none.
         local: For `transformers` and `swift`.
         swift: For `swift`.
         api: For `api`.
+        options: Arguments of a back end of your own, by name.
     """
 
-    backend: Backend = Backend.transformers
+    backend: str = "transformers"
     adapter: str = ""
     local: VLMConfig = field(default_factory=VLMConfig)
     swift: SwiftNames = field(default_factory=SwiftNames)
     api: ApiConfig = field(default_factory=ApiConfig)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def say_penalty(model: str, generation: Any) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import hash_file
 from models.chat.api import ApiChat
-from models.chat.config import Backend, ChatConfig
+from models.chat.config import Backend, ChatConfig, parse_backend
+from models.chat.own import OwnChat, OwnScorer
 from models.chat.protocol import ChatModel, OptionScorer
 from models.device import CPU
 from models.weights.shards import name_weights
@@ -26,7 +27,14 @@ def load_chat(model: str, config: ChatConfig, *, trust_remote_code: bool = False
     Raises:
         UserError: If it cannot be loaded, or runs code that is not allowed or not pinned.
     """
-    if config.backend is Backend.api:
+    backend = parse_backend(config.backend)
+    if config.options and backend is not Backend.own:
+        raise UserError(f"options= are those of a back end of your own, not of backend={backend}. Leave them out.")
+    if backend is Backend.own:
+        if config.adapter:
+            raise UserError("A back end of your own takes adapters by options.NAME=, not by adapter=.")
+        return OwnChat(config.backend, model, config.options, config.local.device)
+    if backend is Backend.api:
         if config.adapter:
             raise UserError("backend=api takes no adapter=. Serve the adapter and give its name as mllm=.")
         return ApiChat(model, config.api)
@@ -34,7 +42,7 @@ def load_chat(model: str, config: ChatConfig, *, trust_remote_code: bool = False
     if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
         raise UserError(f"No adapter at {adapter}: adapter_model.safetensors is missing. Fix adapter=.")
     weights = f"+{hash_file(adapter / 'adapter_model.safetensors')[:16]}" if adapter else ""
-    if config.backend is Backend.swift and not (config.swift.model_type and config.swift.template):
+    if backend is Backend.swift and not (config.swift.model_type and config.swift.template):
         raise UserError("backend=swift needs swift.model_type= and swift.template=, as ms-swift names them.")
     admitted = admit(model, revision=config.local.revision, trusted=trust_remote_code, pin="local.revision")
     is_hub = not Path(model).expanduser().exists()
@@ -42,7 +50,7 @@ def load_chat(model: str, config: ChatConfig, *, trust_remote_code: bool = False
     if placement.number != "float32":  # answers may differ
         weights += f"+{placement.number}"
     name = (f"{model}@{admitted.revision}" if is_hub else name_weights(admitted.place)) + weights
-    if config.backend is Backend.swift:
+    if backend is Backend.swift:
         from models.chat.swift import SwiftChat, SwiftChatConfig  # slow to import
 
         swift = SwiftChatConfig(
@@ -75,6 +83,8 @@ def load_scorer(chat: ChatModel) -> OptionScorer:
     from models.chat.swift import SwiftChat
     from models.chat.vlm import VLM
 
+    if isinstance(chat, OwnChat):
+        return OwnScorer(chat)
     if isinstance(chat, TransformersChat):
         return PackedScorer(chat)
     if isinstance(chat, VLM | SwiftChat):
