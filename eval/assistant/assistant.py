@@ -5,6 +5,8 @@ One model serves all tabs: whoever needs it holds the one lock, for one batch of
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +14,21 @@ from pathlib import Path
 
 import cv2
 
+from data.ddqa.wording import Task
+from data.errors import UserError
+from data.sample import MaskArray
 from eval.assistant.config import AppConfig
 from eval.assistant.uploads import Bounds, Upload, about
 from eval.assistant.views import THUMBNAIL, fit
 from eval.inspection.decision import Verdict
 from eval.inspection.inspector import Inspected, Inspector, load_inspector
 from eval.inspection.photos import Photo
+from eval.judgements.export import ExportConfig, Form, export_judgements
+from eval.judgements.judgement import Judgement
+from eval.judgements.log import JudgementLog
+from models.chat.answers import plain_text
+from models.eddm.dialogue import Dialogue
+from models.eddm.eddm import EDDM
 
 STEPS = 200  # of the threshold's slider
 
@@ -72,6 +83,8 @@ class Assistant:
         self.inspector, self.config = inspector, config
         self.bounds = Bounds(photos=config.photos, megapixels=config.megapixels, megabytes=config.megabytes)
         self.range = find_range(inspector)
+        self.log = JudgementLog(Path(config.judgements))
+        self.eddm: EDDM | None = getattr(inspector.source, "eddm", None)
         self._model = threading.Lock()
 
     def inspect(self, uploads: Sequence[Upload]) -> Iterator[list[Seen]]:
@@ -83,6 +96,63 @@ class Assistant:
             with self._model:
                 found = list(self.inspector.inspect(photos))
             yield [_keep(upload, one) for upload, one in zip(batch, found, strict=True)]
+
+    def talk(self, photo: Path) -> Dialogue:
+        """Begins a conversation about a photo; it is opened with the first question.
+
+        Raises:
+            UserError: If nobody is there to talk to.
+        """
+        if self.eddm is None:
+            raise UserError("Nobody is there to answer: only a run or an export with an EDDM has words.")
+        return Dialogue(self.eddm, photo)
+
+    def ask(self, dialogue: Dialogue, question: str | Task) -> str:
+        """Asks a question in one's own words, or one of DDQA's four; it becomes a turn of the conversation.
+
+        Raises:
+            UserError: If the question is empty or too long, or no answer came.
+        """
+        with self._model:
+            answer = dialogue.ask_task(question) if isinstance(question, Task) else dialogue.ask(question)
+        return plain_text(answer)
+
+    def names(self) -> list[str]:
+        """Classes to choose from: those that EDDM was taught, and those that people wrote, in order."""
+        written = {region.name for judgement in self.log for region in judgement.regions}
+        return sorted({*(self.eddm.defects if self.eddm is not None else ()), *written} - {""})
+
+    def judge(self, judgement: Judgement, seen: Seen, mask: MaskArray | None) -> int:
+        """Adds a judgement to the log; returns its number.
+
+        Raises:
+            UserError: If it cannot be added: nothing of it is then.
+        """
+        return self.log.append(judgement, seen.upload.path, mask)
+
+    def export(self, form: Form, folder: Path) -> tuple[Path, str]:
+        """Exports the log as one ZIP file in a folder; returns it, and what is in it in words.
+
+        Raises:
+            UserError: If there is nothing to export.
+        """
+        out = Path(tempfile.mkdtemp(prefix="export-", dir=folder)) / f"judgements_{form.value}"
+        product = self.inspector.source.category or ExportConfig.product
+        exported = export_judgements(ExportConfig(log=str(self.log.folder), form=form, out=str(out), product=product))
+        packed = Path(shutil.make_archive(str(out), "zip", out))
+        shutil.rmtree(out)
+        return packed, exported.describe().replace(f"\nwrote {out}", "")
+
+    def greet(self) -> list[str]:
+        """What whoever opens the page must know."""
+        models = self.log.models()
+        others = sum(models.values()) - models.get(self.inspector.source.key, 0)
+        if not others:
+            return []
+        return [
+            f"{others} of the {sum(models.values())} judgements in {self.log.folder} are of another model's verdicts. "
+            "They stay there and are exported, too: what people said of a photo holds whatever model had looked at it."
+        ]
 
     def decide(self, seen: Seen, threshold: float) -> Inspected:
         """What is decided about a photo at another threshold; the outline's moves along in proportion."""

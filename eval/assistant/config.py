@@ -22,6 +22,8 @@ class AppConfig(SourceConfig):
         doubt: How far EDDM's answer outweighs a score that it contradicts; see `scripts.inspect`.
         min_area: Regions smaller than this share of the image are specks.
         familiar: Warns of photos that look like nothing the model was trained on.
+        judgements: Folder of the log that judgements are added to; made with the first one.
+        user: Who judges, unless the page is told otherwise; empty takes the name of the login.
         host: Address that the page is served on; by default nobody but this machine reaches it.
         port: Port of the page; 0 takes one that is free.
         photos: Most photos of one tab.
@@ -36,6 +38,8 @@ class AppConfig(SourceConfig):
     doubt: float = 0.5
     min_area: float = 0.0001
     familiar: bool = True
+    judgements: str = "outputs/judgements"
+    user: str = ""
     host: str = "127.0.0.1"
     port: int = 7860
     photos: int = 100

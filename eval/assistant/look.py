@@ -16,5 +16,10 @@ CSS = """
 .dark .warning { color: #e0b060; }
 #view img { max-height: 560px; object-fit: contain; }
 #count p { margin: 0; font-size: 0.9rem; overflow-wrap: anywhere; }
+.paper { position: relative; line-height: 0; }
+.paper img:not(.before) { width: 100%; }
+.paper canvas { position: absolute; inset: 0; width: 100%; height: 100%; opacity: 0.55; cursor: crosshair;
+                touch-action: none; }
+#canvas p { margin: 8px 0 0; }
 #defects label { overflow-wrap: anywhere; }
 """

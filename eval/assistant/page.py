@@ -5,33 +5,42 @@ Other programs call the functions that have a name (`api_name`) by `gradio_clien
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
+from data.ddqa.wording import Task
 from data.errors import UserError
 from eval.assistant.assistant import Assistant
+from eval.assistant.drawing import ON_LOAD, ON_SAVE, draw_canvas, read_drawing
+from eval.assistant.service import Service
 from eval.assistant.session import Session
 from eval.assistant.uploads import take_uploads
 from eval.assistant.views import View
-from eval.assistant.words import NOTHING_YET, caption, list_regions, say_notices, say_verdict
+from eval.assistant.words import (
+    NO_WORDS,
+    NOTHING_YET,
+    caption,
+    list_regions,
+    list_turns,
+    say_notices,
+    say_verdict,
+)
 from eval.inspection.inspector import Inspected
-from eval.inspection.rows import to_json
+from eval.judgements.export import Form
+from eval.judgements.judgement import Finding
 
 OPACITY = 0.8
 EMPTY = np.full((60, 80, 3), 200, np.uint8)  # the small picture of a photo that cannot be read
-HIDDEN = ("image", "key", "mask", "overlay", "thumbnail")  # of a row: paths, and what was not written
+SHORTCUTS = {"Any defect?": Task.AD, "Where?": Task.RDL, "Which kind?": Task.DC, "Box?": Task.DFM}
+BUTTONS = {"Accept": Finding.accepted, "Wrong class": Finding.wrong_class, "Fine after all": Finding.fine}
+FORMS = {"MVTec layout": Form.mvtec, "COCO": Form.coco, "DDQA rows": Form.ddqa}
 Updates = dict[Any, Any]
-EVENT: dict[str, Any] = {
-    "api_visibility": "private",
-    "concurrency_limit": 8,
-}  # of the page itself: the model's lock keeps order
+EVENT: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 8}  # the model's lock keeps order
 
 
 class Page:
@@ -39,56 +48,98 @@ class Page:
 
     Args:
         assistant: What answers.
+        folder: Where exports are written to.
+        user: Who judges, unless the page is told otherwise.
 
     Attributes:
         blocks: Gradio's own object, to be launched.
     """
 
-    def __init__(self, assistant: Assistant) -> None:
-        self.assistant = assistant
+    def __init__(self, assistant: Assistant, folder: Path, user: str) -> None:
+        self.assistant, self.folder, self.user = assistant, folder, user
         with gr.Blocks(title="EIAD", analytics_enabled=False, delete_cache=(3600, 86400)) as self.blocks:
             self._lay_out()
             self._connect()
-            self._offer()
+            self._offer(Service(assistant, folder, user))
 
     def _lay_out(self) -> None:
         """What is where: photo and its controls on the left, what is said about it on the right."""
-        assistant, scale = self.assistant, self.assistant.range
-        inspector = assistant.inspector
+        inspector = self.assistant.inspector
         source = f"{inspector.source.name} {inspector.source.category}".strip()
         self.session = gr.State()
         gr.Markdown(f"# EIAD\nPhotos are looked at by {source} on this machine, and stay here.", elem_id="title")
-        self.notice = gr.HTML(elem_id="notice")
+        self.notice = gr.HTML(say_notices(self.assistant.greet()), elem_id="notice")
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
-                self.files = gr.File(
-                    label="Drop photos here", file_count="multiple", height=120, elem_id="files", type="filepath"
-                )
-                self.gallery = gr.Gallery(
-                    label="Photos", columns=5, height=190, allow_preview=False, visible=False, elem_id="photos",
-                    interactive=False, buttons=[],
-                )  # fmt: skip
-                self.view = gr.Image(
-                    label="Photo", show_label=False, interactive=False, height=460, elem_id="view", format="png",
-                    buttons=["fullscreen"],
-                )  # fmt: skip
-                with gr.Row():
-                    self.kind = gr.Radio([one.value for one in View], value=View.contour.value, label="Show", scale=2)
-                    self.opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", buttons=[], elem_id="opacity")
-                self.threshold = gr.Slider(
-                    scale.low, scale.high, scale.start, step=scale.step, label="Threshold", elem_id="threshold"
-                )
-                self.count = gr.HTML(self._count(scale.start), elem_id="count")
+                self._lay_out_photo()
             with gr.Column(scale=2, min_width=320):
                 self.verdict = gr.HTML(NOTHING_YET, elem_id="verdict")
                 self.defects = gr.Radio(label="Defects: choose one to outline it", visible=False, elem_id="defects")
-                self.next = gr.Button("Most uncertain next", elem_id="next", visible=False)
+                self._lay_out_talk()
+                self._lay_out_judging()
+
+    def _lay_out_photo(self) -> None:
+        scale = self.assistant.range
+        self.files = gr.File(label="Drop photos here", file_count="multiple", height=120, elem_id="files")
+        self.gallery = gr.Gallery(
+            label="Photos", columns=5, height=190, allow_preview=False, visible=False, elem_id="photos",
+            interactive=False, buttons=[],
+        )  # fmt: skip
+        self.next = gr.Button("Most uncertain next", elem_id="next", visible=False, size="sm")
+        self.view = gr.Image(
+            label="Photo", show_label=False, interactive=False, height=460, elem_id="view", format="png",
+            buttons=["fullscreen"],
+        )  # fmt: skip
+        with gr.Row():
+            self.kind = gr.Radio([one.value for one in View], value=View.contour.value, label="Show", scale=2)
+            self.opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", buttons=[], elem_id="opacity")
+        self.threshold = gr.Slider(
+            scale.low, scale.high, scale.start, step=scale.step, label="Threshold", elem_id="threshold"
+        )
+        self.count = gr.HTML(self._count(scale.start), elem_id="count")
+
+    def _lay_out_talk(self) -> None:
+        has_words = self.assistant.eddm is not None
+        gr.HTML(NO_WORDS, visible=not has_words)
+        with gr.Column(visible=has_words):
+            self.talk = gr.Chatbot(
+                label="Conversation", height=260, render_markdown=False, buttons=[], elem_id="talk",
+                placeholder="Ask about the photo.", feedback_options=None, allow_file_downloads=False,
+            )  # fmt: skip
+            with gr.Row():
+                self.shortcuts = [gr.Button(text, size="sm", min_width=80) for text in SHORTCUTS]
+            with gr.Row():
+                self.question = gr.Textbox(
+                    show_label=False, placeholder="Your question", scale=4, elem_id="question", max_lines=3
+                )
+                self.ask = gr.Button("Ask", size="sm", scale=1, min_width=60, elem_id="ask")
+
+    def _lay_out_judging(self) -> None:
+        with gr.Group(elem_id="judging"):
+            with gr.Row():
+                self.name = gr.Dropdown(
+                    self.assistant.names(), label="Right class", allow_custom_value=True, value="", elem_id="name"
+                )
+                self.judge = gr.Textbox(self.user, label="Your name", max_lines=1)
+            with gr.Row():
+                self.judgements = [gr.Button(text, size="sm", min_width=80) for text in BUTTONS]
+                self.redraw = gr.Button("Redraw the mask", size="sm", min_width=80)
+        with gr.Column(visible=False) as self.drawing:
+            self.canvas = gr.HTML(js_on_load=ON_LOAD, elem_id="canvas")
+            self.sent = gr.Textbox(visible=False)
+            with gr.Row():
+                self.save = gr.Button("Save the mask", size="sm", elem_id="save")
+                self.leave = gr.Button("Leave it", size="sm")
+        with gr.Accordion("Export what was judged", open=False, elem_id="export"):
+            with gr.Row():
+                self.exports = [gr.Button(text, size="sm", min_width=80) for text in FORMS]
+            self.exported = gr.File(label="Export", visible=False, elem_id="exported")
 
     def _connect(self) -> None:
         """Which function answers which event."""
         shown = [self.session, self.kind, self.opacity, self.threshold]
         photo = [self.view, self.verdict, self.defects, self.count, self.notice]
-        everything = [self.session, self.gallery, self.next, self.files, *photo]
+        everything = [self.session, self.gallery, self.next, self.files, self.talk, self.drawing, self.name, *photo]
         quiet: dict[str, Any] = {**EVENT, "show_progress": "hidden", "trigger_mode": "always_last"}
         self.files.upload(self._drop, [self.files, *shown], everything, **EVENT)
         self.gallery.select(self._choose, shown, everything, **EVENT)
@@ -97,43 +148,38 @@ class Page:
             control.change(self._redraw, [*shown, self.defects], [self.view, self.notice], **quiet)
         self.threshold.change(self._decide, shown, photo, **quiet)
         self.defects.input(self._redraw, [*shown, self.defects], [self.view, self.notice], **quiet)
+        said = [self.session, self.talk, self.question, self.notice]
+        for event in (self.question.submit, self.ask.click):
+            event(self._told(self._ask), [self.session, self.question], said, show_progress_on=self.talk, **EVENT)
+        for button, task in zip(self.shortcuts, SHORTCUTS.values(), strict=True):
+            button.click(self._told(self._asking(task)), [self.session], said, show_progress_on=self.talk, **EVENT)
+        judged = [*shown, self.name, self.judge, self.defects]
+        for button, finding in zip(self.judgements, BUTTONS.values(), strict=True):
+            button.click(self._told(self._judging(finding)), judged, everything, **EVENT)
+        drawn = [self.drawing, self.canvas, self.notice]
+        self.redraw.click(self._told(self._open_editor), [self.session, self.threshold], drawn, **EVENT)
+        self.save.click(self._told(self._save), [*judged, self.sent], everything, js=ON_SAVE, **EVENT)
+        self.leave.click(lambda: gr.Column(visible=False), None, self.drawing, **EVENT)
+        for button, form in zip(self.exports, FORMS.values(), strict=True):
+            button.click(self._told(self._exporting(form)), None, [self.exported, self.notice], **EVENT)
 
-    def _offer(self) -> None:
+    def _offer(self, service: Service) -> None:
         """What other programs may call."""
         with gr.Row(visible=False):
-            file, threshold = gr.File(label="photo"), gr.Number(None, label="threshold")
-            said, view, button = gr.JSON(label="row"), gr.Image(label="overlay", format="png"), gr.Button()
-        button.click(
-            self.inspect, [file, threshold], [said, view], api_name="inspect", concurrency_limit=8,
-            api_description="Looks at a photo: what is decided about it, and the photo with its defects outlined.",
-        )  # fmt: skip
-
-    def inspect(self, file: str | None, threshold: float | None = None) -> tuple[dict[str, Any], NDArray[Any]]:
-        """Looks at one photo; of no tab.
-
-        Args:
-            file: Where it lies here.
-            threshold: Of the decision; None is the page's own.
-
-        Returns:
-            The row, as `results.jsonl` of `scripts.inspect` holds it, without paths; and the picture.
-        """
-        session = Session()
-        with _told():
-            if not file:
-                raise UserError("No photo was given.")
-            taken = take_uploads([Path(file)], self.assistant.bounds)
-            if taken.refused:
-                raise UserError(taken.refused[0])
-            session.photos = [one for batch in self.assistant.inspect(taken.uploads) for one in batch]
-            session.shown = 0
-            wanted = self.assistant.range.start if threshold is None else threshold
-            decided = session.decided(self.assistant, wanted)
-            if decided is None:
-                raise UserError(session.photos[0].found.row.error)
-            view = session.draw(self.assistant, decided, View.contour, 1.0)
-        row = json.loads(json.dumps(to_json(decided.row)))  # a box is a list there
-        return {name: value for name, value in row.items() if name not in HIDDEN}, view
+            file, mask, packed = gr.File(label="photo"), gr.File(label="mask"), gr.File(label="zip")
+            threshold, said, view = gr.Number(None, label="threshold"), gr.JSON(label="row"), gr.Image(format="png")
+            texts = [gr.Textbox(label=name) for name in ("question", "finding", "name", "user", "form", "answer")]
+            history, number, button = gr.JSON(label="history"), gr.Number(label="number"), gr.Button()
+        question, finding, name, user, form, answer = texts
+        for call, given, returned, words in (
+            (service.inspect, [file, threshold], [said, view], "What is decided about a photo, and it, outlined."),
+            (service.ask, [file, question, history], [answer], "An answer about a photo."),
+            (service.judge, [file, finding, name, user, mask, threshold], [number], "Adds a judgement to the log."),
+            (service.export, [form], [packed], "The log as a ZIP file: mvtec, coco or ddqa."),
+        ):
+            button.click(
+                _plainly(call), given, returned, api_name=call.__name__, api_description=words, concurrency_limit=8
+            )
 
     def _drop(
         self, files: list[str] | None, session: Session | None, kind: str, opacity: float, threshold: float
@@ -151,7 +197,7 @@ class Page:
             lines += [one.found.row.error for one in seen if not one.is_readable]
             left = len(taken.uploads) - len(session.photos) + first
             told = [*lines, f"{left} photos are still being looked at."] if left else lines
-            session.shown = first if len(session.photos) > first else session.shown
+            session.shown = first
             yield self._show(session, kind, opacity, threshold, told)
         yield {**self._show(session, kind, opacity, threshold, lines), self.files: None}
 
@@ -178,23 +224,100 @@ class Page:
     ) -> Updates:
         session = session or Session()
         decided = session.decided(self.assistant, threshold)
-        if decided is None:
-            return {self.view: None}
-        return self._draw(session, decided, kind, opacity, chosen)
+        return {self.view: None} if decided is None else self._draw(session, decided, kind, opacity, chosen)
+
+    def _ask(self, session: Session | None, question: str) -> Updates:
+        return {**self._answer(session, question), self.question: ""}
+
+    def _asking(self, task: Task) -> Callable[[Session | None], Updates]:
+        return lambda session: self._answer(session, task)
+
+    def _answer(self, session: Session | None, question: str | Task) -> Updates:
+        session = session or Session()
+        dialogue = session.talk(self.assistant)
+        self.assistant.ask(dialogue, question)
+        return {self.session: session, self.talk: list_turns(session.turns()), self.notice: ""}
+
+    def _judging(self, finding: Finding) -> Callable[..., Updates]:
+        def judge(
+            session: Session | None,
+            kind: str,
+            opacity: float,
+            threshold: float,
+            name: str,
+            user: str,
+            chosen: int | None,
+        ) -> Updates:
+            region = chosen if chosen is not None and chosen >= 0 else None
+            return self._judge(session, kind, opacity, threshold, finding, name=name or "", user=user, chosen=region)
+
+        return judge
+
+    def _judge(
+        self, session: Session | None, kind: str, opacity: float, threshold: float, finding: Finding, **said: Any
+    ) -> Updates:
+        session = session or Session()
+        number = session.judge(self.assistant, threshold, finding, **said)
+        line = f"Judgement {number}: {finding.value.replace('_', ' ')}, kept in {self.assistant.log.folder}."
+        return {
+            **self._show(session, kind, opacity, threshold, [line]),
+            self.name: gr.Dropdown(self.assistant.names(), value=""),
+        }
+
+    def _open_editor(self, session: Session | None, threshold: float) -> Updates:
+        session = session or Session()
+        decided = session.decided(self.assistant, threshold)
+        if decided is None or decided.mask is None:
+            raise UserError("There is no photo to draw on: drop one first, or choose one that can be read.")
+        canvas = draw_canvas(session.picture, decided.mask)
+        return {self.drawing: gr.Column(visible=True), self.canvas: canvas, self.notice: ""}
+
+    def _save(self, session: Session | None, *values: Any) -> Updates:
+        kind, opacity, threshold, name, user, _, sent = values
+        session = session or Session()
+        drawn = read_drawing(sent, session.seen.found.row.size) if session.seen is not None else None
+        said = {"name": name or "", "user": user, "drawn": drawn}
+        return self._judge(session, kind, opacity, threshold, Finding.redrawn, **said)
+
+    def _exporting(self, form: Form) -> Callable[[], Updates]:
+        def export() -> Updates:
+            packed, words = self.assistant.export(form, self.folder)
+            return {self.exported: gr.File(str(packed), visible=True), self.notice: say_notices(words.splitlines())}
+
+        return export
+
+    def _told(self, call: Callable[..., Updates]) -> Callable[..., Updates]:
+        """Says on the page what a user did wrong; everything else there stays as it is."""
+
+        @wraps(call)
+        def told(*values: Any) -> Updates:
+            try:
+                return call(*values)
+            except UserError as error:
+                return {self.notice: say_notices([str(error)])}
+
+        return told
 
     def _show(
-        self, session: Session, kind: str, opacity: float, threshold: float, lines: list[str] | None = None
+        self, session: Session, kind: str, opacity: float, threshold: float, lines: Sequence[str] = ()
     ) -> Updates:
-        """Everything, after photos came or another one was chosen."""
-        pictures = [(one.thumbnail or EMPTY, caption(one.upload.name, one.found.row)) for one in session.photos]
+        """Everything, after photos came, another one was chosen, or one was judged."""
+        pictures = [
+            (one.thumbnail or EMPTY, caption(one.upload.name, one.found.row, session.judged.get(index)))
+            for index, one in enumerate(session.photos)
+        ]
         return {
             self.session: session,
             self.gallery: gr.Gallery(pictures, selected_index=session.shown, visible=bool(pictures)),
             self.next: gr.Button(visible=len(pictures) > 1),
-            **self._show_photo(session, kind, opacity, threshold, lines or []),
+            self.talk: list_turns(session.turns()),
+            self.drawing: gr.Column(visible=False),
+            **self._show_photo(session, kind, opacity, threshold, lines),
         }
 
-    def _show_photo(self, session: Session, kind: str, opacity: float, threshold: float, lines: list[str]) -> Updates:
+    def _show_photo(
+        self, session: Session, kind: str, opacity: float, threshold: float, lines: Sequence[str]
+    ) -> Updates:
         seen, decided = session.seen, session.decided(self.assistant, threshold)
         said: Updates = {self.count: self._count(threshold), self.notice: say_notices(lines)}
         if seen is None or decided is None:
@@ -209,14 +332,9 @@ class Page:
         }
 
     def _draw(
-        self,
-        session: Session,
-        decided: Inspected,
-        kind: str,
-        opacity: float,
-        chosen: int | None,
+        self, session: Session, decided: Inspected, kind: str, opacity: float, chosen: int | None,
         lines: Sequence[str] = (),
-    ) -> Updates:
+    ) -> Updates:  # fmt: skip
         region = None if chosen is None or not 0 <= chosen < len(decided.row.regions) else chosen
         try:
             view = session.draw(self.assistant, decided, View(kind), opacity, region)
@@ -228,10 +346,14 @@ class Page:
         return f"<p aria-live='polite'>{self.assistant.count_alarms(threshold)}</p>"
 
 
-@contextmanager
-def _told() -> Iterator[None]:
+def _plainly(call: Callable[..., Any]) -> Callable[..., Any]:
     """Sends what a user did wrong to the other program, as its message."""
-    try:
-        yield
-    except UserError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+
+    @wraps(call)
+    def told(*values: Any) -> Any:
+        try:
+            return call(*values)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return told

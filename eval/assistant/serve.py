@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
 import logging
 import os
@@ -98,7 +99,7 @@ def served(config: AppConfig, assistant: Assistant) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="eiad-page-") as folder, _own_settings(Path(folder)):
         from eval.assistant.page import Page  # Gradio is slow to import, and not everybody has it
 
-        blocks = Page(assistant).blocks
+        blocks = Page(assistant, Path(folder), config.user or _login()).blocks
         blocks.queue(max_size=config.waiting)
         local = config.host in LOOPBACK
         try:
@@ -158,6 +159,14 @@ def in_use(host: str, port: int) -> UserError:
         f"Nothing can be served at {host}:{port}: the port is in use, perhaps by another page, or the address is none "
         "of this machine's. Give another port=, or port=0 for any that is free."
     )
+
+
+def _login() -> str:
+    """The name of the login; empty where the system does not know one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _free_port(host: str) -> int:

@@ -52,10 +52,10 @@ def draw_view(
         heat = np.asarray(cv2.resize(look.anomaly_map, size, interpolation=cv2.INTER_AREA), np.float32) / top
         drawn = draw_heat(image, heat, strength=opacity)
     elif view is View.contour and mask.any():
-        outlined = draw_contour(image, _shrink(mask, size), line)
+        outlined = draw_contour(image, shrink(mask, size), line)
         drawn = cv2.addWeighted(outlined, opacity, image, 1 - opacity, 0)  # type: ignore[assignment]
     if chosen is not None:
-        drawn = draw_contour(drawn, _shrink(region_mask(mask, chosen), size), line, BLUE)
+        drawn = draw_contour(drawn, shrink(region_mask(mask, chosen), size), line, BLUE)
     return drawn
 
 
@@ -64,7 +64,7 @@ def region_mask(mask: MaskArray, index: int) -> MaskArray:
     return Places(mask, components(mask)).only(index)
 
 
-def _shrink(mask: MaskArray, size: tuple[int, int]) -> MaskArray:
+def shrink(mask: MaskArray, size: tuple[int, int]) -> MaskArray:
     """A mask at (width, height); what is smaller than a pixel there is a pixel."""
     return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
 

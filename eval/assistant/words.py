@@ -7,8 +7,14 @@ from html import escape
 
 from eval.inspection.decision import Verdict
 from eval.inspection.rows import RegionRow, Row
+from eval.judgements.judgement import Finding
+from models.chat.answers import plain_text
+from models.chat.protocol import Turn
 
 ALL = "all of them"
+NO_WORDS = (
+    "<p class='quiet'>A vision expert has no words. Start the page with run= or export= to ask about a photo.</p>"
+)
 NOTHING_YET = "<p class='quiet'>Drop a photo to begin.</p>"
 
 
@@ -43,6 +49,15 @@ def list_regions(regions: Sequence[RegionRow]) -> list[tuple[str, int]]:
     return [(ALL, -1), *found] if found else []
 
 
-def caption(name: str, row: Row) -> str:
-    """What stands under a photo's small picture."""
-    return f"{row.verdict.value}: {name}"
+def caption(name: str, row: Row, judged: Finding | None = None) -> str:
+    """What stands under a photo's small picture: the verdict, and what was said of it."""
+    said = "" if judged is None else f", {judged.value.replace('_', ' ')}"
+    return f"{row.verdict.value}{said}: {name}"
+
+
+def list_turns(turns: Sequence[Turn]) -> list[dict[str, str]]:
+    """A conversation as the page shows it."""
+    said = [(turn.question, plain_text(turn.answer) or "(no answer)") for turn in turns]
+    return [
+        {"role": role, "content": text} for pair in said for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]

@@ -150,9 +150,14 @@ class EIADSource:
         return self._eiad.look([picture.path for picture in pictures], [picture.ready for picture in pictures])
 
     @property
+    def eddm(self) -> Any:
+        """The EDDM; None where the MDLM is given fixed words."""
+        return self._eiad.eddm
+
+    @property
     def chat(self) -> Any:
         """EDDM's chat model; None without EDDM."""
-        return getattr(self._eiad.eddm, "chat", None)
+        return getattr(self.eddm, "chat", None)
 
 
 def identify_eiad(config: EIADConfig) -> str:

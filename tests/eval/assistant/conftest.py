@@ -38,7 +38,7 @@ def make_assistant(tmp_path: Path) -> MakeAssistant:
     """An assistant that sees red; its source is `assistant.inspector.source`."""
 
     def make(*, calibration: Calibration | None = None, **settings: Any) -> Assistant:
-        config = AppConfig(run="red", **settings)
+        config = AppConfig(**{"run": "red", "judgements": str(tmp_path / "log"), "user": "ann", **settings})
         return Assistant(Inspector(Redness(tmp_path), config.inspection(), calibration=calibration), config)  # type: ignore[arg-type]
 
     return make

@@ -11,10 +11,21 @@ import numpy as np
 from data.sample import ImageArray
 from eval.assistant.assistant import Assistant
 from eval.inspection.sources import Picture
+from models.chat.protocol import ChatRequest
+from models.eddm.eddm import EDDM
 from models.eiad import Look
 
 WritePhoto = Callable[..., Path]
 MakeAssistant = Callable[..., Assistant]
+
+
+class Parrot:
+    """A chat model that repeats what it is asked, and how many turns went before."""
+
+    name = "parrot"
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        return [f"{request.prompt} <b>[{len(request.history)}]</b>" for request in requests]
 
 
 class Redness:
@@ -28,6 +39,7 @@ class Redness:
         self.folder = folder
         self.batches: list[int] = []
         self.together = 0
+        self.eddm = EDDM(Parrot(), ("dent", "deep hole"))
         self._busy = threading.Lock()
 
     def ready(self, image: ImageArray) -> None:

@@ -1,15 +1,21 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
+from data.ddqa.wording import Task
 from data.errors import UserError
 from eval.assistant.assistant import Assistant, Seen, find_range, load_assistant
 from eval.assistant.config import AppConfig
+from eval.assistant.judging import make_judgement
 from eval.assistant.uploads import take_uploads
 from eval.calibration.file import Calibration
 from eval.inspection.decision import Verdict
+from eval.judgements.export import Form
+from eval.judgements.judgement import Finding
 from tests.eval.assistant.redness import MakeAssistant, WritePhoto
 
 PLACE = (slice(10, 20), slice(30, 50))
@@ -104,3 +110,43 @@ def test_what_cannot_be_loaded_is_said_before_anything_is_served(tmp_path: Path)
         load_assistant(AppConfig(run=str(tmp_path / "nowhere")))
     with pytest.raises(UserError, match="Give one of run=RUN"):
         load_assistant(AppConfig())
+
+
+def test_a_conversation_goes_on_about_its_photo(make_assistant: MakeAssistant, write_photo: WritePhoto) -> None:
+    assistant = make_assistant()
+    dialogue = assistant.talk(write_photo("a.png", (240, *PLACE)))
+    assert assistant.ask(dialogue, "What is it?") == "What is it? <b>[0]</b>"
+    assert assistant.ask(dialogue, "And where?") == "And where? <b>[1]</b>"
+    assert "visible defect" in assistant.ask(dialogue, Task.AD) and len(dialogue.turns) == 3
+    with pytest.raises(UserError, match="question is empty"):
+        assistant.ask(dialogue, "  ")
+    assistant.eddm = None
+    with pytest.raises(UserError, match="Nobody is there to answer"):
+        assistant.talk(write_photo("a.png"))
+
+
+def test_judgements_are_kept_named_exported_and_told_apart_by_model(
+    make_assistant: MakeAssistant, write_photo: WritePhoto, tmp_path: Path
+) -> None:
+    assistant = make_assistant()
+    (seen,) = look(assistant, [write_photo("a.png", (240, *PLACE))])
+    with pytest.raises(UserError, match="No judgements in"):
+        assistant.export(Form.coco, tmp_path)
+    judgement, mask = make_judgement(
+        seen, assistant.decide(seen, 0.5), Finding.wrong_class, model="red-1", user="ann", name="chip"
+    )
+    assert assistant.judge(judgement, seen, mask) == 1 and assistant.greet() == []
+    assert assistant.names() == ["chip", "deep hole", "dent"]
+    packed, words = assistant.export(Form.mvtec, tmp_path)
+    assert "1 judgements of 1 photos: 1 chip" in words and str(tmp_path) not in words
+    with ZipFile(packed) as file:
+        assert any("chip" in name and name.endswith(".png") for name in file.namelist())
+    assistant.judge(replace(judgement, model="another"), seen, mask)
+    assert "1 of the 2 judgements" in make_assistant().greet()[0]
+
+
+def test_a_log_that_is_none_is_said(make_assistant: MakeAssistant, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "judgements.sqlite").write_bytes(b"no database at all, but long enough" * 9)
+    with pytest.raises(UserError, match="judgements"):
+        make_assistant()

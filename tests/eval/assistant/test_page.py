@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
 pytest.importorskip("gradio", reason="Gradio is not installed: pip install -r scripts/requirements/app.txt")
@@ -43,7 +45,29 @@ def test_a_photo_is_looked_at_over_http(client: Client, write_photo: WritePhoto)
     row, _ = client.predict(handle_file(str(photo)), 0.99, api_name="/inspect")
     assert (row["verdict"], row["threshold"]) == ("ok", 0.99)
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(endpoints) == ["/inspect"]
+    assert list(endpoints) == ["/inspect", "/ask", "/judge", "/export"]
+
+
+def test_questions_judgements_and_exports_go_over_http(
+    client: Client, assistant: Assistant, write_photo: WritePhoto
+) -> None:
+    photo = handle_file(str(write_photo("part.png", (240, *PLACE))))
+    assert client.predict(photo, "What is it?", None, api_name="/ask") == "What is it? <b>[0]</b>"
+    assert client.predict(photo, "Sure?", [["What is it?", "A nut."]], api_name="/ask") == "Sure? <b>[1]</b>"
+    with pytest.raises(Exception, match="list of pairs"):
+        client.predict(photo, "Sure?", ["What is it?"], api_name="/ask")
+    assert client.predict(photo, "wrong_class", "chip", "", None, None, api_name="/judge") == 1
+    mask = write_photo("mask.png")
+    cv2.imwrite(str(mask), np.pad(np.full((4, 4), 255, np.uint8), ((2, 34), (2, 54))))
+    given = (photo, "redrawn", "crack", "ben", handle_file(str(mask)), None)
+    assert client.predict(*given, api_name="/judge") == 2
+    assert [(one.user, one.regions[0].name, one.regions[0].box) for one in assistant.log] == [
+        ("ann", "chip", (30, 10, 50, 20)),
+        ("ben", "crack", (2, 2, 6, 6)),
+    ]
+    with pytest.raises(Exception, match="must be one of accepted"):
+        client.predict(photo, "wrong", "", "", None, None, api_name="/judge")
+    assert Path(client.predict("coco", api_name="/export")).suffix == ".zip"
 
 
 def test_what_is_wrong_is_said_without_a_path_of_this_machine(client: Client, tmp_path: Path) -> None:

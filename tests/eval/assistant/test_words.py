@@ -1,6 +1,8 @@
-from eval.assistant.words import caption, list_regions, say_notices, say_verdict
+from eval.assistant.words import caption, list_regions, list_turns, say_notices, say_verdict
 from eval.inspection.decision import Verdict
 from eval.inspection.rows import RegionRow, Row
+from eval.judgements.judgement import Finding
+from models.chat.protocol import Turn
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -32,6 +34,13 @@ def test_defects_are_listed_by_name_place_and_area() -> None:
         ("2: defect, top, 4 pixels", 1),
     ]
     assert list_regions([]) == [] and caption("a.png", row()) == "defect: a.png"
+    assert caption("a.png", row(), Finding.wrong_class) == "defect, wrong class: a.png"
+
+
+def test_a_conversation_is_shown_turn_by_turn_without_codes_that_redraw() -> None:
+    shown = list_turns([Turn("Where?", "top\x1b[2J"), Turn("Why?", "")])
+    assert [one["role"] for one in shown] == ["user", "assistant"] * 2
+    assert "\x1b" not in shown[1]["content"] and shown[3]["content"] == "(no answer)"
 
 
 def test_nothing_is_said_where_there_is_nothing() -> None:
