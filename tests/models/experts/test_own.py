@@ -171,5 +171,5 @@ def test_names() -> None:
         with pytest.raises(UserError, match=message):
             parse_expert(name)
     allow("anomlib:Padim")
-    with pytest.raises(UserError, match=r"no module 'anomlib'.* Did you mean anomalib\?"):
+    with pytest.raises(UserError, match=r"No module 'anomlib' .* Did you mean anomalib\?"):
         load_expert("anomlib:Padim", "/tmp")
