@@ -137,8 +137,9 @@ class Assistant:
             UserError: If there is nothing to export.
         """
         out = Path(tempfile.mkdtemp(prefix="export-", dir=folder)) / f"judgements_{form.value}"
-        product = self.inspector.source.category or ExportConfig.product
-        exported = export_judgements(ExportConfig(log=str(self.log.folder), form=form, out=str(out), product=product))
+        config = ExportConfig(log=str(self.log.folder), form=form, out=str(out))
+        config.product = self.inspector.source.category or config.product
+        exported = export_judgements(config)
         packed = Path(shutil.make_archive(str(out), "zip", out))
         shutil.rmtree(out)
         return packed, exported.describe().replace(f"\nwrote {out}", "")

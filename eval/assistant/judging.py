@@ -55,12 +55,12 @@ def make_judgement(
         if drawn is None or not drawn.any():
             raise UserError("Nothing is drawn. Draw over the defect first.")
         mask = drawn
-        regions = tuple(JudgedRegion(name=name, box=tuple(one.box), area=one.area) for one in components(drawn))
+        regions = tuple(JudgedRegion(name=name, box=one.box, area=one.area) for one in components(drawn))
     else:
         regions = tuple(
             JudgedRegion(
                 name=name if finding is Finding.wrong_class and chosen in (None, index) else one.name or "",
-                box=tuple(one.box),
+                box=one.box,
                 area=one.area,
                 stands=finding is not Finding.fine,
             )

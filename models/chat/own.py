@@ -39,7 +39,8 @@ class OwnChat:
 
     def __init__(self, backend: str, model: str, options: Mapping[str, Any], device: str) -> None:
         plugin = load_plugin(backend, Kind("back end", FORM))
-        self.backend, found = backend, plugin.found
+        self.backend = backend
+        found: Any = plugin.found
         if not inspect.isclass(found):
             raise UserError(f"backend={backend} is no class but {brief(found)}. Name the class.")
         for method in ["chat", *(["score"] if hasattr(found, "score") else [])]:
@@ -48,7 +49,7 @@ class OwnChat:
             inspect.signature(found).bind(model, device=device, **options)
         except TypeError as error:
             raise UserError(f"backend={backend} does not take model, device and {dict(options)}: {error}.") from error
-        self.inner = found(model, device=device, **options)
+        self.inner: Any = plugin.found(model, device=device, **options)
         if not isinstance(name := getattr(self.inner, "name", None), str) or not name:
             raise UserError(f"backend={backend} has no name. Set self.name to what names its weights.")
         self.name = f"{name} ({backend}@{hash_value([plugin.version, dict(options)])[:16]})"
