@@ -289,7 +289,6 @@ class Page:
     def _told(self, call: Callable[..., Updates]) -> Callable[..., Updates]:
         """Says on the page what a user did wrong; everything else there stays as it is."""
 
-        @wraps(call)
         def told(*values: Any) -> Updates:
             try:
                 return call(*values)

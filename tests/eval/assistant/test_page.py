@@ -1,4 +1,4 @@
-"""The page as other programs see it: served for real, and asked over HTTP. A browser looks at it in `test_browser`."""
+"""The page as other programs see it: served for real, and asked over HTTP."""
 
 from __future__ import annotations
 
