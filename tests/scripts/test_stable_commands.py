@@ -10,6 +10,7 @@ HEX = "0123456789abcdef0123456789abcdef01234567"
 LINES = [
     f"train_eddm preset=paper model.id=/m model.trust_remote_code=true model.revision={HEX} optim.use_cpu=true "
     "optim.max_steps=2 optim.total_batch=2 optim.batch_size=1 optim.workers=0 tracking=none questions=/q run_dir=/r",
+    "train_eddm run_dir=/r questions=/a.jsonl,/b.jsonl",
     "train_mdlm preset=paper run_dir=/r resume=auto tracking=none",
     "describe run=/r preset=paper folder=/d trust_remote_code=true",
     "eval_eddm run=/r trust_remote_code=true",

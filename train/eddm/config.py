@@ -133,7 +133,8 @@ class EDDMConfig:
         preset: Name of the preset.
         run_dir: Run directory; reads `ddqa/train.jsonl`, writes `eddm/`.
         base: Which bases the tiny preset starts from.
-        questions: Another DDQA file; empty takes the run's own.
+        questions: DDQA files that take the place of the run's own, `RUN/ddqa/train.jsonl`; several are read one after
+            the other.
         hold_out: Categories left out of training, to tune on.
         model: What is fine-tuned.
         lora: The adapter.
@@ -148,7 +149,7 @@ class EDDMConfig:
     model: ModelConfig
     optim: OptimConfig
     base: TinyBase = TinyBase.shipped
-    questions: str = ""
+    questions: list[str] = field(default_factory=list)
     hold_out: list[str] = field(default_factory=list)
     lora: LoraConfig = field(default_factory=LoraConfig)
     seed: int = 0

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from data.errors import UserError, writing
-from data.files import hash_file, make_dir, read_json, write_json, write_jsonl
+from data.files import hash_file, hash_value, make_dir, read_json, write_json, write_jsonl
 from data.run import Run
 from models.chat.minicpmv26 import check_positions, mended
 from models.chat.swift import check_swift, import_swift, remote_code
@@ -79,8 +79,9 @@ def train_eddm(config: EDDMConfig) -> None:
 
 
 def _ensure_adapter(config: EDDMConfig, run: Run, base: Admitted, stop: Stop) -> None:
-    source = Path(config.questions) if config.questions else run.ddqa / "train.jsonl"
-    rows = [row for row in check_ddqa(source) if row.get("category") not in config.hold_out]
+    sources = [Path(name) for name in config.questions] or [run.ddqa / "train.jsonl"]
+    source = ", ".join(map(str, sources))
+    rows = [row for path in sources for row in check_ddqa(path) if row.get("category") not in config.hold_out]
     if not rows:
         raise UserError(f"No questions are left of {source} without hold_out={config.hold_out}. Hold out less.")
     if config.optim.image_size is not None and any(row.get("objects") for row in rows):
@@ -88,7 +89,7 @@ def _ensure_adapter(config: EDDMConfig, run: Run, base: Admitted, stop: Stop) ->
             f"optim.image_size={config.optim.image_size} makes images smaller, but {source} holds boxes in pixels of "
             "the originals. Set optim.image_size=null, or build DDQA with box_format=paper."
         )
-    check_same({"questions": hash_file(source)}, "training data")
+    check_same({"questions": hash_value([hash_file(path) for path in sources])}, "training data")
     stage = _stage(run)
     with ranks.patient(TIMEOUT):
         identity = ranks.main_decides(lambda: identify(config, rows, base))

@@ -196,14 +196,19 @@ def hash_data(run: Run, part: str, mode: str) -> dict[str, str]:
     """SHA-256 of what a part was trained on, by name; the fingerprint stands for settings and images together."""
     settings = _read_config(run, part, mode)
     found = {"settings and data": str(settings.get("fingerprint", "not recorded"))}
-    path = Path(settings.get("questions") or run.ddqa / "train.jsonl")
-    if part == "mdlm":
+    if part == "eddm":
+        asked = settings.get("questions") or [run.ddqa / "train.jsonl"]
+        files: list[Any] = [asked] if isinstance(asked, str) else list(asked)  # runs of an earlier version name one
+        for number, file in enumerate(files, 1):
+            found["questions" if len(files) == 1 else f"questions, file {number}"] = _hash(Path(file))
+    elif mode == "eddm":
         told = settings.get("descriptions") or "train"
-        path = Path(told) if told.endswith(".jsonl") else run.descriptions / f"{told}.jsonl"
-    if part == "eddm" or mode == "eddm":
-        name = "questions" if part == "eddm" else "descriptions"
-        found[name] = hash_file(path) if path.is_file() else "the file is no longer in the run"
+        found["descriptions"] = _hash(Path(told) if told.endswith(".jsonl") else run.descriptions / f"{told}.jsonl")
     return found
+
+
+def _hash(path: Path) -> str:
+    return hash_file(path) if path.is_file() else "the file is no longer in the run"
 
 
 def read_metrics(run: Run) -> Metrics:

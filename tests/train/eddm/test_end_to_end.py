@@ -102,7 +102,7 @@ def test_a_model_that_is_not_tiny_trains_as_its_library_made_it(
 
     monkeypatch.setattr(train, "Watch", Spy)
     own = Run(tmp_path / "own")
-    settings = [f"model.id={tmp_path / 'large'}", f"questions={run.ddqa / 'train.jsonl'}", "model.attn_impl=sdpa"]
+    settings = [f"model.id={tmp_path / 'large'}", f"questions=[{run.ddqa / 'train.jsonl'}]", "model.attn_impl=sdpa"]
     train.train_eddm(make_config(own, *settings, "optim.max_steps=1", "optim.fast_matmul=false"))
     assert seen == [(True, "sdpa")]
     seen.clear()

@@ -27,6 +27,25 @@ def test_the_data_are_named_by_their_hashes(run: Run, tmp_path: Path) -> None:
     assert hash_data(other, "eddm", "")["questions"] == "the file is no longer in the run"
 
 
+def test_each_file_of_questions_has_its_hash(run: Run, tmp_path: Path) -> None:
+    mine = run.ddqa / "train.jsonl"
+
+    def told(questions: str | list[str]) -> dict[str, str]:
+        other = Run(tmp_path)
+        other.eddm.mkdir(exist_ok=True)
+        config = {"fingerprint": "a", "config": {"questions": questions}}
+        (other.eddm / "config.json").write_text(json.dumps(config))
+        return hash_data(other, "eddm", "")
+
+    assert told(str(mine))["questions"] == told([str(mine)])["questions"] == hash_file(mine)
+    gone = str(tmp_path / "gone.jsonl")
+    assert told([str(mine), gone]) == {
+        "settings and data": "a",
+        "questions, file 1": hash_file(mine),
+        "questions, file 2": "the file is no longer in the run",
+    }
+
+
 def test_metrics_come_from_the_results_or_the_evaluations(run: Run, tmp_path: Path) -> None:
     assert read_metrics(run) == {
         "EDDM": {"AD": 71.25},
