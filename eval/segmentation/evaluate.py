@@ -17,10 +17,10 @@ from data.source import Source, load_samples
 from data.training.descriptions import choose_manner, load_descriptions, read_manner
 from data.training.grounding import DescriptionMode
 from eval.segmentation.config import SegmentationConfig, trained_data, trained_preset
+from eval.segmentation.decoys import decoy_boxes
 from eval.segmentation.driver import Eye, Job, evaluate
 from eval.segmentation.file_maps import find_maps
 from eval.segmentation.prompts import TextSource, evaluation_prompts
-from eval.segmentation.subset import choose_subset
 from eval.segmentation.zero_shot import check_zero_shot
 from models.device import Placement
 from models.eddm.identity import identify_eddm
@@ -167,3 +167,29 @@ def _descriptions(run: Run, config: SegmentationConfig, samples: Sequence[Sample
     folder = run.mdlm / config.model_name()
     expected = choose_manner(folder, config.mode, config.length).facts() if told or read_manner(folder) else {}
     return load_descriptions(path, samples, expected | identify_eddm(run))
+
+
+def choose_subset(subset: str, samples: Sequence[Sample], sources: Sequence[Source]) -> list[Sample]:
+    """The samples that a subset names: empty, `decoys`, or a file with one sample id a line.
+
+    Raises:
+        UserError: If the file is missing or names an unknown sample, or nothing is left.
+    """
+    if not subset:
+        return list(samples)
+    if subset == "decoys":
+        wanted = set(decoy_boxes(sources, samples))
+        if not wanted:
+            raise UserError(
+                f"None of the {len(samples)} images has decoys: only datasets from scripts.make_synthetic have some."
+            )
+    else:
+        path = Path(subset)
+        if not path.is_file():
+            raise UserError(f"No subset '{subset}'. Choose decoys, or a file with one sample id a line.")
+        wanted = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+        if unknown := wanted - {sample.id for sample in samples}:
+            raise UserError(f"{path} names {len(unknown)} unknown samples, first {min(unknown)}. Correct the file.")
+        if not wanted:
+            raise UserError(f"Empty subset file: {path}. Write one sample id a line.")
+    return [sample for sample in samples if sample.id in wanted]

@@ -22,9 +22,8 @@ from eval.gains.tally_file import read_tallies
 from eval.report.results import write_results
 from eval.segmentation.category_scores import METRICS
 from eval.segmentation.config import SegmentationConfig
-from eval.segmentation.evaluate import evaluate_segmentation
+from eval.segmentation.evaluate import choose_subset, evaluate_segmentation
 from eval.segmentation.prompts import TextSource
-from eval.segmentation.subset import choose_subset
 from tests.eval.conftest import make_dataset  # type: ignore[import-not-found]
 
 SIZE = 32
