@@ -81,10 +81,7 @@ class ShotsConfig(EvalExpertConfig):
             raise UserError(f"shots={self.shots} must be at least 1, or 0 for none, and seeds={self.seeds} at least 1.")
         if parse_expert(self.expert)[0] not in TAKES_SHOTS:
             takers = ", ".join("anomalib:<Model>" if name == "anomalib" else name for name in TAKES_SHOTS)
-            raise UserError(
-                f"expert={self.expert} learns nothing from sound images, so it has no shots. Leave out shots=, or "
-                f"choose one of {takers}."
-            )
+            raise UserError(f"shots= goes with {takers}, not with expert={self.expert}. Leave it out.")
         if self.expert_dir:
             raise UserError("shots= fits the expert itself, once for each seed. Leave out expert_dir=.")
 
