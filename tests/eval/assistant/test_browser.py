@@ -1,0 +1,165 @@
+"""The page in a real browser without a screen: everything that a person does there, and nothing from elsewhere.
+
+`EIAD_BROWSER=1` says that a browser must be there: without one the tests fail instead of being skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.assistant.serve import served
+from eval.judgements.judgement import Finding
+from tests.eval.assistant.redness import MakeAssistant, WritePhoto
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+LARGE, SMALL = (240, slice(10, 20), slice(30, 50)), (250, slice(30, 34), slice(5, 9))
+WAIT = 120_000  # milliseconds, on a busy machine
+
+pytestmark = pytest.mark.slow
+
+
+def give_up(why: str) -> None:
+    """Fails where a browser must be there, and skips elsewhere."""
+    if os.environ.get("EIAD_BROWSER") == "1":
+        pytest.fail(f"EIAD_BROWSER=1, but {why}")
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    for module in ("gradio", "playwright"):
+        try:
+            __import__(module)
+        except ImportError:
+            give_up(
+                f"{module} is not installed: pip install -r scripts/requirements/{{app,dev}}.txt -c constraints.txt"
+            )
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        give_up("there is no browser: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield found
+        found.close()
+
+
+class Tab:
+    """A tab on the page, which notes every address elsewhere that it asked for."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1280) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.set_default_timeout(WAIT)
+        self.elsewhere: list[str] = []
+        self.page.on("request", lambda request: self._note(request.url, address))
+        self.page.goto(address)
+        self.page.wait_for_selector("#files")
+
+    def _note(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.elsewhere.append(url)
+
+    def drop(self, *photos: Path) -> None:
+        """Drops photos, and waits until one is shown."""
+        self.page.set_input_files("#files input[type=file]", [str(photo) for photo in photos])
+
+    def says(self, part: str, *words: str) -> None:
+        """Waits until a part of the page holds some words."""
+        for word in words:
+            self.page.wait_for_function(
+                "([part, word]) => document.querySelector(part)?.innerText.includes(word)", arg=[part, word]
+            )
+
+    def click(self, name: str) -> None:
+        """Clicks the button of a name."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def choose(self, label: str) -> None:
+        """Chooses a radio button."""
+        self.page.get_by_label(label).click()
+
+    def picture(self) -> str:
+        """The address of the picture that is shown; another picture has another."""
+        return self.page.get_attribute("#view img", "src") or ""
+
+    def another_picture(self, before: str) -> str:
+        """Waits until another picture is shown."""
+        self.page.wait_for_function(
+            "before => { const img = document.querySelector('#view img'); return img && img.src !== before; }",
+            arg=before,
+        )
+        return self.picture()
+
+    def slide(self, part: str, value: str) -> None:
+        """Types a value beside a slider."""
+        box = self.page.locator(f"{part} input[type=number]")
+        box.fill(value)
+        box.press("Enter")
+        box.blur()
+
+
+def test_everything_that_a_person_does(
+    browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto, tmp_path: Path, calibration: Any
+) -> None:
+    assistant = make_assistant(port=0, calibration=calibration)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG nonsense")
+    evil = write_photo("<img src=x onerror=alert(1)>.png", LARGE, SMALL)
+    with served(assistant.config, assistant) as address:
+        tab = Tab(browser, address)
+        tab.drop(evil, write_photo("sound.png"), write_photo("close.png", (126, *LARGE[1:])), broken)
+        tab.says("#verdict", "defect", "score 0.98")
+        tab.says("#notice", "broken.png", "does not decode")
+        tab.says("#photos", "onerror", "sound.png")
+
+        before = tab.picture()
+        tab.choose("2: defect, bottom left, 16 pixels")
+        before = tab.another_picture(before)
+        tab.choose("heat")
+        before = tab.another_picture(before)
+        tab.slide("#threshold", "0.1")
+        tab.says("#count", "flags 40 of the 40")
+        tab.slide("#threshold", "0.99")
+        tab.says("#verdict", "ok")
+        tab.says("#count", "flags 0 of the 40")
+        tab.slide("#threshold", "0.5")
+        tab.says("#verdict", "defect")
+
+        tab.click("Any defect?")
+        tab.says("#talk", "visible defect in this image?")
+        tab.page.fill("#question textarea", "And where is it?")
+        tab.click("Ask")
+        tab.says("#talk", "And where is it?")
+
+        tab.click("Redraw the mask")
+        tab.page.wait_for_selector("#canvas canvas")
+        tab.page.locator("#canvas canvas").scroll_into_view_if_needed()
+        box = tab.page.locator("#canvas canvas").bounding_box()
+        tab.page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.85)
+        tab.page.mouse.down()
+        tab.page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.85, steps=5)
+        tab.page.mouse.up()
+        tab.click("Save the mask")
+        tab.says("#notice", "Judgement 1: redrawn")
+
+        tab.page.locator("#export").get_by_role("button").first.click()
+        tab.click("COCO")
+        tab.says("#notice", "1 judgements of 1 photos")
+
+        second = Tab(browser, address, width=390)
+        second.says("#verdict", "Drop a photo to begin")  # nothing of the first tab's
+        assert second.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not tab.elsewhere and not second.elsewhere
+    (said,) = assistant.log
+    assert (said.finding, said.user, said.verdict) == (Finding.redrawn, "ann", "defect")
+    mask = assistant.log.mask(said.image_hash)
+    assert mask is not None and mask[10:20, 30:50].all() and mask.sum() > 216  # what was there, and what was drawn
