@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from data.masks import MaskFile, decode_mask
 from eval.assistant.serve import served
 from eval.judgements.judgement import Finding
 from tests.eval.assistant.redness import MakeAssistant, WritePhoto
@@ -151,15 +152,26 @@ def test_everything_that_a_person_does(
         tab.click("Save the mask")
         tab.says("#notice", "Judgement 1: redrawn")
 
+        tab.page.fill("#name input", "deep hole")
+        tab.page.press("#name input", "Enter")
+        tab.click("Wrong class")
+        tab.says("#notice", "Judgement 2: wrong class")
+        tab.click("Most uncertain next")
+        tab.says("#verdict", "score 0.494")
+        tab.click("Fine after all")
+        tab.says("#notice", "Judgement 3: fine")
+
         tab.page.locator("#export").get_by_role("button").first.click()
         tab.click("COCO")
-        tab.says("#notice", "1 judgements of 1 photos")
+        tab.says("#notice", "3 judgements of 2 photos")
 
         second = Tab(browser, address, width=390)
         second.says("#verdict", "Drop a photo to begin")  # nothing of the first tab's
         assert second.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert not tab.elsewhere and not second.elsewhere
-    (said,) = assistant.log
-    assert (said.finding, said.user, said.verdict) == (Finding.redrawn, "ann", "defect")
-    mask = assistant.log.mask(said.image_hash)
+    drawn, named, fine = assistant.log
+    assert (drawn.finding, drawn.user, drawn.verdict) == (Finding.redrawn, "ann", "defect")
+    assert [region.name for region in named.regions] == ["deep hole", "deep hole"] and fine.finding is Finding.fine
+    path = assistant.log.mask_path(drawn)
+    mask = decode_mask(MaskFile(path)) if path is not None else None
     assert mask is not None and mask[10:20, 30:50].all() and mask.sum() > 216  # what was there, and what was drawn
