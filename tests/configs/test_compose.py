@@ -29,7 +29,7 @@ DATA = sorted(
 )
 FREE = [name for name in NAMES if "preset: tiny" not in (CONFIGS / f"{name}.yaml").read_text()]  # of presets
 MANDATORY = {
-    **{"normals": "n", "log": "l", "form": "mvtec"},
+    **{"normals": "n", "log": "l", "form": "mvtec", "image": "i.png"},
     **{"run_dir": "r", "run": "r", "images": "i.png", "source": "s", "ddqa": "d"},
     **{"predictions": "p.json", "classes": "c.yaml", "dataset": "mvtec_ac", "data_root": "d", "out": "o"},
 }
