@@ -38,7 +38,8 @@ print(os.getpid(), flush=True)
 time.sleep(600)
 """
 START = """
-import subprocess, sys
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests by nohup ignores it
 from data.processes.lifeline import command_line
 subprocess.Popen(command_line(sys.argv[1:]), start_new_session=True).wait()
 """
