@@ -74,6 +74,7 @@ def _load(config: TalkConfig) -> EDDM:
     if config.run:
         return load_eddm(open_run(config.run), trust_remote_code=trusted, where=config)
     if config.export:
+        config.place()  # before the weights are read
         base = config.eddm_base or None
         return load_exported_eddm(Path(config.export) / "eddm", base=base, trust_remote_code=trusted, where=config)
     return EDDM(load_chat(config.mllm, config.chat, trust_remote_code=trusted), ())

@@ -116,7 +116,7 @@ class Service:
 
     def _take(self, file: str | None) -> list[Upload]:
         if not file:
-            raise UserError("No photo was given.")
+            raise UserError("No photo was given. Hand one in.")
         taken = take_uploads([Path(file)], self.assistant.bounds)
         if taken.refused:
             raise UserError(taken.refused[0])

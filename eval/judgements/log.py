@@ -139,7 +139,7 @@ class JudgementLog:
         """
         rows = self._select("WHERE image_hash = ? ORDER BY id DESC LIMIT 1", image_hash)
         if not rows:
-            raise UserError(f"No judgement of the photo {brief(image_hash)} in {self.path}.")
+            raise UserError(f"No judgement of the photo {brief(image_hash)} in {self.path}. Name one of its own.")
         judgement = self._read(rows[0])
         return self._whole(PHOTOS, f"{judgement.image_hash}{rows[0][COLUMNS.index('suffix') + 1]}")
 

@@ -96,7 +96,7 @@ def test_an_export_or_any_model_may_answer(
         return EDDM(Echo(), ("dent", "hole"))
 
     def load_any(model: str, config: Any, **options: Any) -> Echo:
-        loaded.append((model, config.backend.value, options["trust_remote_code"]))
+        loaded.append((model, config.backend, options["trust_remote_code"]))
         return Echo()
 
     monkeypatch.setattr("models.talk.load_exported_eddm", load_export)

@@ -54,6 +54,8 @@ COMMANDS: list[tuple[str, tuple[str, ...]]] = [  # what loads EDDM or another ch
     ("inspect", ("run={run}", "images={images}/0.png", "out={new}")),
     ("inspect", ("export={data}/export", "images={images}/0.png", "out={new}")),
     ("inspect", ("expert=mdlm", "expert_dir={data}/expert", "images={images}/0.png", "out={new}")),
+    ("app", ("run={run}", "port=0", "judgements={new}")),
+    ("app", ("export={data}/export", "port=0", "judgements={new}")),
     ("chat", ("run={run}", "image={images}/0.png")),
     ("chat", ("export={data}/export", "image={images}/0.png")),
     ("chat", (*CHAT, "image={images}/0.png")),

@@ -14,6 +14,7 @@ import pytest
 from data.errors import UserError
 from models.experts.clip.backbone import ClipConfig
 from models.experts.ddad import DDADConfig
+from models.experts.denoiser import DenoiserConfig
 from models.experts.patchcore import PatchCoreConfig
 from tests.models.experts.clip.conftest import TINY, write_weights
 from train.experts import shots as module
@@ -79,7 +80,8 @@ def test_figures_are_mean_and_deviation_over_the_seeds(config: ShotsConfig, capl
 def test_every_expert_sees_the_same_photos_and_a_larger_k_adds_some(
     config: ShotsConfig, clip: ClipConfig, tmp_path: Path
 ) -> None:
-    ddad = DDADConfig(backbone=config.patchcore.backbone, channels=[16, 32], noise_to=20, steps=2, draws=1, blur=1.0)
+    denoiser = DenoiserConfig(channels=[16, 32])
+    ddad = DDADConfig(backbone=config.patchcore.backbone, denoiser=denoiser, noise_to=20, steps=2, draws=1, blur=1.0)
     ddad.backbone = replace(ddad.backbone, layers=[1], image_size=32)
     training = DDADTrainConfig(steps=2, batch_size=2, adaptation_steps=0)
     small = replace(config, categories=["nut"])
