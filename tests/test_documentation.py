@@ -321,7 +321,7 @@ TRIED = [
     (ROOT / "data" / "README.md", "Generated products"),
     (ROOT / "eval" / "README.md", "A vision expert"),
 ]
-LEFT_OUT = {"plan", "export_adapter", "run_all"}  # tried elsewhere, at length
+LEFT_OUT = {"plan", "export_adapter", "run_all", "app"}  # tried elsewhere, at length; the page does not end by itself
 DRIVER = """
 import importlib, json, sys
 _, jobs, snippet = sys.argv
