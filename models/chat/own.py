@@ -17,10 +17,10 @@ from typing import Any
 
 from data.errors import UserError, brief
 from data.files import hash_value
+from data.plugins.classes import FORM, check_is_class, check_method
 from data.plugins.load import Kind, load_plugin
 from models.chat.protocol import ChatRequest
 
-FORM = "package.module:Class"
 METHODS = {"chat": ("requests",), "score": ("requests", "counts")}
 
 
@@ -40,13 +40,11 @@ class OwnChat:
     def __init__(self, backend: str, model: str, options: Mapping[str, Any], device: str) -> None:
         plugin = load_plugin(backend, Kind("back end", FORM))
         self.backend = backend
-        found: Any = plugin.found
-        if not inspect.isclass(found):
-            raise UserError(f"backend={backend} is no class but {brief(found)}. Name the class.")
-        for method in ["chat", *(["score"] if hasattr(found, "score") else [])]:
-            _check_method(found, method, backend)
+        check_is_class(plugin, "backend")
+        for method in ["chat", *(["score"] if hasattr(plugin.found, "score") else [])]:
+            check_method(plugin, "backend", method, METHODS[method])
         try:
-            inspect.signature(found).bind(model, device=device, **options)
+            inspect.signature(plugin.found).bind(model, device=device, **options)
         except TypeError as error:
             raise UserError(f"backend={backend} does not take model, device and {dict(options)}: {error}.") from error
         self.inner: Any = plugin.found(model, device=device, **options)
@@ -100,14 +98,3 @@ class OwnScorer:
                 "score() must give one number an option."
             )
         return logits
-
-
-def _check_method(found: type, method: str, backend: str) -> None:
-    parameters, function = METHODS[method], getattr(found, method, None)
-    shown = f"{method}({', '.join(('self', *parameters))})"
-    if not callable(function):
-        raise UserError(f"backend={backend} lacks {shown}. Add it.")
-    try:
-        inspect.signature(function).bind(None, *parameters)
-    except TypeError as error:
-        raise UserError(f"backend={backend}: {method}() cannot be called as {shown}: {error}.") from error

@@ -23,12 +23,12 @@ import numpy as np
 
 from data.errors import UserError, brief
 from data.files import hash_value
+from data.plugins.classes import FORM, check_is_class, check_method
 from data.plugins.load import Kind, Plugin, load_plugin
 from data.sample import ImageArray, Sample
 from models.experts.expert import Detection, Gate, MapArray, detect_by_category
 from models.experts.store import read_expert, read_gates, write_expert, write_gates
 
-FORM = "package.module:Class"
 METHODS = {"score": ("category", "images"), "fit": ("category", "samples"), "save": ("folder",), "load": ("folder",)}
 
 
@@ -164,16 +164,7 @@ class OwnExpert:
 
 def _check_class(plugin: Plugin) -> None:
     """Refuses what is no class, or lacks a method or one of its parameters."""
-    if not inspect.isclass(plugin.found):
-        raise UserError(f"expert={plugin.name} is no class but {brief(plugin.found)}. Name the class.")
-    needed = METHODS if hasattr(plugin.found, "fit") else ["score"]
-    for method in needed:
-        parameters, function = METHODS[method], getattr(plugin.found, method, None)
-        shown = f"{method}({', '.join(('self', *parameters))})"
-        if not callable(function):
-            why = " because it has fit()" if method in ("save", "load") else ""
-            raise UserError(f"expert={plugin.name} lacks {shown}, which it needs{why}. Add it.")
-        try:
-            inspect.signature(function).bind(None, *parameters)
-        except TypeError as error:
-            raise UserError(f"expert={plugin.name}: {method}() cannot be called as {shown}: {error}.") from error
+    check_is_class(plugin, "expert")
+    for method in METHODS if hasattr(plugin.found, "fit") else ["score"]:
+        why = " because it has fit()" if method in ("save", "load") else ""
+        check_method(plugin, "expert", method, METHODS[method], f", which it needs{why}")
