@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
-from models.device import CPU, Placement, choose
+from models.device import CPU, Placement, choose, cpu_computes_in
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int, *, bf16: bool = True, uuid: str = "GPU-0") -> None:
@@ -47,6 +47,21 @@ def test_auto_keeps_the_format_of_a_checkpoint_and_asks_the_gpu_what_it_can(monk
     assert choose("cpu", "float32", own="bfloat16").dtype is torch.float32
     gpus(monkeypatch, 1, bf16=False)
     assert choose(environment={}).dtype is torch.float16
+
+
+@pytest.mark.parametrize(("number", "said"), [("bfloat16", True), ("float16", True), ("float32", False)])
+def test_a_format_that_the_cpu_only_imitates_is_said(
+    number: str, said: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bf16", "fp16"):
+        monkeypatch.setattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", lambda: False, raising=False)
+    assert choose("cpu", own=number).number == number
+    assert ("precision=float32" in caplog.text) is said
+
+
+@pytest.mark.parametrize("number", ["bfloat16", "fp16", "float32", "no", "as the weights"])
+def test_the_cpu_is_asked_for_its_instructions(number: str) -> None:
+    assert cpu_computes_in(number) in ((True, False) if "16" in number else (True,))
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ def audit(trainer: Any, config: EDDMConfig, *, rows: int) -> None:
         batch=f"{rows_each * times * args.world_size} rows a step = {rows_each} × {times} accumulated × "
         f"{args.world_size} ranks",
         precision=config.model.torch_dtype,
+        remedy="model.torch_dtype=float32",
         device=args.device,
         facts={
             "base": config.model.id + (", linear layers in nf4" if config.lora.quantize is Quantize.nf4 else ""),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from data.errors import UserError
 from data.files import hash_value
+from models.device import say_if_slow
 from train.engine import ranks
 from train.engine.identity import flatten
 
@@ -70,6 +71,7 @@ def audit(
     strategy: str,
     batch: str,
     precision: str,
+    remedy: str,
     device: Any,
     facts: Mapping[str, Any],
 ) -> None:
@@ -81,6 +83,7 @@ def audit(
         strategy: What the ranks share.
         batch: What a step trains on, in words.
         precision: Number format of the forward pass.
+        remedy: The keys that make it float32.
         device: This rank's device.
         facts: More to print, such as the token id of [SEG].
 
@@ -101,6 +104,7 @@ def audit(
     log.info("  numbers: %s", ", ".join(f"{key} {value}" for key, value in dtypes.items() if value))
     for key, value in {"batch": batch, **facts}.items():
         log.info("  %s: %s", key, value)
+    say_if_slow(str(device), precision, remedy)
 
 
 def count_trainable(model: nn.Module) -> dict[str, int]:

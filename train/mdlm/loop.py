@@ -108,6 +108,7 @@ def fit(
         strategy=strategy.value,
         batch=f"{config.batch_size} a step = {config.batch_size // ranks.world_size()} a rank × {ranks.world_size()}",
         precision=precision if precision != "no" else "as the weights",
+        remedy="loop.precision=no mdlm.llava.precision=float32",
         device=accelerator.device,
         facts=facts or {},
     )

@@ -21,6 +21,7 @@ def run_audit(network: nn.Module) -> None:
         strategy="ddp",
         batch="8 a step",
         precision="bf16",
+        remedy="loop.precision=no",
         device="cpu",
         facts={"token id of [SEG]": 7},
     )
@@ -33,6 +34,15 @@ def test_the_audit_says_what_is_trained(caplog: pytest.LogCaptureFixture) -> Non
         assert words in caplog.text
     assert "batch: 8 a step" in caplog.text and "token id of [SEG]: 7" in caplog.text
     assert sum(count_trainable(model()).values()) == 10
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_format_that_the_cpu_only_imitates_is_said(
+    able: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.device.cpu_computes_in", lambda number: able)
+    run_audit(model())
+    assert ("no instructions for bf16" in caplog.text and "Set loop.precision=no," in caplog.text) is not able
 
 
 def test_nothing_to_train_is_refused() -> None:
