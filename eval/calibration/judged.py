@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.content import hash_files
 from eval.inspection.photos import Photo
 from eval.judgements.truth import Truth
 
@@ -21,11 +20,8 @@ def join_judged(sound: Sequence[Photo], defective: Sequence[Photo], truth: Truth
         defective: From folders of defective ones.
         truth: What people said.
     """
-    if not truth.told:
-        return list(sound), list(defective)
-    known = {one.judgement.image_hash for one in truth.told}
-    hashes = hash_files(photo.path for photo in (*sound, *defective))
-    kept = [[photo for photo in photos if hashes[photo.path] not in known] for photos in (sound, defective)]
+    left = truth.leaves(photo.path for photo in (*sound, *defective))
+    kept = [[photo for photo in photos if photo.path in left] for photos in (sound, defective)]
     judged = [[Photo(one.judgement.photo, one.image) for one in side] for side in (truth.sound, truth.defective)]
     return kept[0] + judged[0], kept[1] + judged[1]
 

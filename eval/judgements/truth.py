@@ -7,9 +7,11 @@ had looked at it; only `accepted` says no more than the verdict did, and of an `
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.content import hash_files
 from data.errors import UserError
 from data.masks import MaskFile, Region, components, decode_mask
 from data.readers.defect_names import join_names
@@ -93,6 +95,11 @@ class Truth:
     def count_others(self, model: str) -> int:
         """How many photos were judged by the verdict of another model."""
         return sum(count for key, count in self.models.items() if key != model)
+
+    def leaves(self, photos: Iterable[Path]) -> set[Path]:
+        """Those of some photos of which it tells nothing, by their content."""
+        known = {one.judgement.image_hash for one in self.told}
+        return {path for path, found in hash_files(photos).items() if found not in known} if known else set(photos)
 
     def of_product(self, product: str) -> Truth:
         """What it tells of one product; photos that were judged without one are taken for it."""

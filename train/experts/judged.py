@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.content import hash_files
 from data.errors import UserError, printable
 from data.masks import MaskFile
 from data.sample import Sample
@@ -47,9 +46,8 @@ def join_judged(samples: Sequence[Sample], config: FitExpertConfig) -> list[Samp
         raise UserError(
             f"No photo in {config.judgements} is of {', '.join(sorted(wanted))}. Check the products' names."
         )
-    known = {told.judgement.image_hash for told in truth.told}
-    hashes = hash_files(sample.image for sample in samples)
-    kept = [sample for sample in samples if hashes[sample.image] not in known]
+    left = truth.leaves(sample.image for sample in samples)
+    kept = [sample for sample in samples if sample.image in left]
     sound = sum(sample.is_normal for sample in judged)
     print(f"{config.judgements}: {sound} sound and {len(judged) - sound} defective photos that were judged", flush=True)
     for why, count in skipped.items():

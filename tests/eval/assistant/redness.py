@@ -28,6 +28,18 @@ class Parrot:
         return [f"{request.prompt} <b>[{len(request.history)}]</b>" for request in requests]
 
 
+class Hesitant(Parrot):
+    """A parrot that begins an answer and waits until it may end it."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        self.begun.set()
+        assert self.may_end.wait(60)
+        return super().chat(requests)
+
+
 class Redness:
     """A photo's map is its red channel in 0..1, its score the map's top; notices two who use it at once."""
 

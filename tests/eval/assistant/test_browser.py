@@ -16,7 +16,9 @@ import pytest
 from data.masks import MaskFile, decode_mask
 from eval.assistant.serve import served
 from eval.judgements.judgement import Finding
-from tests.eval.assistant.redness import MakeAssistant, WritePhoto
+from models.eddm.eddm import EDDM
+from tests.eval.assistant.asking import answer, fill
+from tests.eval.assistant.redness import Hesitant, MakeAssistant, WritePhoto
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -175,3 +177,47 @@ def test_everything_that_a_person_does(
     path = assistant.log.mask_path(drawn)
     mask = decode_mask(MaskFile(path)) if path is not None else None
     assert mask is not None and mask[10:20, 30:50].all() and mask.sum() > 216  # what was there, and what was drawn
+
+
+def test_a_tab_that_is_closed_in_the_middle_of_an_answer_leaves_the_others_what_they_need(
+    browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto
+) -> None:
+    assistant, parrot = make_assistant(port=0), Hesitant()
+    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    photo = write_photo("part.png", LARGE)
+    with served(assistant.config, assistant) as address:
+        tab = Tab(browser, address)
+        tab.drop(photo)
+        tab.says("#verdict", "defect")
+        tab.click("Accept")
+        tab.says("#notice", "Judgement 1: accepted")
+        tab.click("Any defect?")
+        assert parrot.begun.wait(60)
+        tab.page.close()
+        parrot.may_end.set()
+
+        other = Tab(browser, address)
+        other.drop(photo)
+        other.says("#verdict", "defect")
+        other.click("Any defect?")
+        other.says("#talk", "visible defect in this image?")
+        other.click("Fine after all")
+        other.says("#notice", "Judgement 2: fine")
+    assert [one.finding for one in assistant.log] == [Finding.accepted, Finding.fine]
+
+
+def test_a_full_queue_is_said_on_the_page(browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto) -> None:
+    assistant, parrot = make_assistant(port=0, waiting=1), Hesitant()
+    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    photo = write_photo("part.png", LARGE)
+    with served(assistant.config, assistant) as address:
+        tab = Tab(browser, address)
+        tab.drop(photo)
+        tab.says("#verdict", "defect")
+        taken = fill(address, photo, waiting=1)
+        tab.click("Any defect?")
+        tab.says("body", "full")
+        parrot.may_end.set()
+        assert all("[0]" in answer(address, event) for event in taken)
+        tab.click("Any defect?")
+        tab.says("#talk", "visible defect in this image?")

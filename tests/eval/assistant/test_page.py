@@ -16,7 +16,9 @@ from gradio_client import Client, handle_file
 
 from eval.assistant.assistant import Assistant
 from eval.assistant.serve import served
-from tests.eval.assistant.redness import MakeAssistant, WritePhoto
+from models.eddm.eddm import EDDM
+from tests.eval.assistant.asking import answer, begin, fill
+from tests.eval.assistant.redness import Hesitant, MakeAssistant, WritePhoto
 
 PLACE = (slice(10, 20), slice(30, 50))
 
@@ -109,6 +111,39 @@ def test_what_was_handed_in_is_gone_when_the_page_is_closed(make_assistant: Make
     assert not Path(path).exists()
     with pytest.raises(httpx.ConnectError):
         httpx.get(address)
+
+
+def test_who_leaves_in_the_middle_of_an_answer_takes_nothing_along(
+    make_assistant: MakeAssistant, write_photo: WritePhoto, tmp_path: Path
+) -> None:
+    assistant, parrot = make_assistant(port=0), Hesitant()
+    assistant.eddm = EDDM(parrot, ("dent",))
+    photo = write_photo("part.png", (240, *PLACE))
+    with served(assistant.config, assistant) as address:
+        client = Client(address, verbose=False, download_files=str(tmp_path / "got"))
+        assert client.predict(handle_file(str(photo)), "accepted", "", "", None, None, api_name="/judge") == 1
+        event = begin(address, photo, "What is it?").json()["event_id"]
+        with httpx.stream("GET", f"{address}gradio_api/call/ask/{event}", timeout=60):
+            assert parrot.begun.wait(60)  # and the line is cut here
+        parrot.may_end.set()
+        assert client.predict(handle_file(str(photo)), "And now?", None, api_name="/ask") == "And now? <b>[0]</b>"
+        assert client.predict(handle_file(str(photo)), "fine", "", "", None, None, api_name="/judge") == 2
+    assert [one.finding.value for one in assistant.log] == ["accepted", "fine"]
+
+
+def test_a_request_that_the_queue_has_no_place_for_is_told_so_and_the_others_are_answered(
+    make_assistant: MakeAssistant, write_photo: WritePhoto
+) -> None:
+    assistant, parrot = make_assistant(port=0, waiting=1), Hesitant()
+    assistant.eddm = EDDM(parrot, ("dent",))
+    photo = write_photo("part.png", (240, *PLACE))
+    with served(assistant.config, assistant) as address:
+        taken = fill(address, photo, waiting=1)
+        refused = begin(address, photo, "One more?")
+        assert refused.status_code == 503 and "full" in refused.text.lower()
+        parrot.may_end.set()
+        for index, event in enumerate(taken):
+            assert f"{index}? <b>[0]</b>" in answer(address, event)
 
 
 @pytest.mark.slow

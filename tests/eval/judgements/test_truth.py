@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,13 @@ def test_photos_of_other_models_are_counted_and_those_of_other_products_left_out
 def test_an_empty_log_is_told(log: JudgementLog) -> None:
     with pytest.raises(UserError, match="No judgements in"):
         read_truth(log.folder)
+
+
+def test_photos_of_which_nothing_is_told_are_known_by_content(log: JudgementLog, tmp_path: Path) -> None:
+    names = ("judged.png", "copy.png", "open.png", "fresh.png")
+    for name, seed in zip(names, (0, 0, 1, 2), strict=True):
+        (tmp_path / name).write_bytes(photo(seed))
+    log.append(judged(photo(0)), photo(0), square())
+    log.append(judged(photo(1), verdict="unsure"), photo(1), square())
+    left = read_truth(log.folder).leaves(tmp_path / name for name in names)
+    assert left == {tmp_path / "open.png", tmp_path / "fresh.png"}  # nobody said what the open one is
