@@ -281,7 +281,10 @@ def is_taken(setting: str, name: str) -> bool:
     command = importlib.import_module(f"scripts.{name}").main
     key, _, value = setting.lstrip("+").partition("=")
     words = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
-    takes = {entry.name for entry in fields(command.schema)} | GROUPS | {"plugins"}
+    files = [ROOT / "configs" / f"{name}.yaml", *(ROOT / "configs" / name).glob("*.yaml")]
+    defaults = "".join(file.read_text(encoding="utf-8") for file in files)
+    groups = {group for group in GROUPS if re.search(rf"\b{group}\b", defaults)}
+    takes = {entry.name for entry in fields(command.schema)} | groups | {"plugins"}
     if key.split(".")[0] not in takes and f'"{key}":' not in words:
         return False
     others = [other for other in needed_by(name) if not other.startswith(f"{key}=")]

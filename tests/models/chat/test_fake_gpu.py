@@ -92,7 +92,7 @@ def test_logits_of_the_native_successor() -> None:
         assert all(state.device.type == "cuda" for state in states if isinstance(state, torch.Tensor))
 
 
-@pytest.mark.parametrize("left", ["", "pixel_values", "target_sizes"])
+@pytest.mark.parametrize("left", ["", "pixel_values", pytest.param("target_sizes", marks=pytest.mark.slow)])
 def test_logits_from_images_and_questions(tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = architecture("openbmb/MiniCPM-V-4.6")
     processor: Any = build_processor(TinyMiniCPMVConfig(image_size=448, patch_size=14), tiny_tokenizer(1536))

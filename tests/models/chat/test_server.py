@@ -98,7 +98,8 @@ from pathlib import Path
 from models.chat.api import ApiChat
 from models.chat.config import ApiConfig
 from models.chat.protocol import ChatRequest
-signal.signal(signal.SIGTERM, signal.default_int_handler)  # as every command does
+for number in (signal.SIGTERM, signal.SIGINT):  # as every command does; a shell's background jobs ignore Ctrl-C
+    signal.signal(number, signal.default_int_handler)
 chat = ApiChat("m", ApiConfig(base_url={server.url!r}, timeout=60.0))
 try:
     chat.chat([ChatRequest(Path({str(requests[0].image)!r}), "?")] * 3)

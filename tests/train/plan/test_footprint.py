@@ -89,6 +89,7 @@ def test_a_fake_step_of_the_eddm_keeps_what_a_real_one_keeps(checkpointing: bool
     assert fake.flops == 3 * tile.flops + real.flops
 
 
+@pytest.mark.slow
 def test_the_papers_mdlm_on_one_gpu() -> None:
     blueprint = mdlm_blueprint(mdlm_config("paper"))
     plain, checkpointed = (blueprint.measure(8, 128, "one", checkpointing) for checkpointing in (False, True))

@@ -129,6 +129,7 @@ def test_the_native_successor(paper: Configs) -> None:
     assert 0 < checkpointed < 0.5 * plain
 
 
+@pytest.mark.slow
 def test_what_others_ask_for_is_predicted_without_timing_images(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[TrainMDLMConfig] = []
 

@@ -11,7 +11,7 @@ from train.tiny.steps import make_optimizers
 from train.tiny.vision import TYPES, Seeing, recolour
 
 
-@pytest.mark.parametrize("merged_after", [0, 1])
+@pytest.mark.parametrize("merged_after", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_few_steps_teach_the_tokens_where_they_are(merged_after: int) -> None:
     """The inner layer's tokens are 2 × 2 patches behind the first merging, single patches before it."""
     config = BaseConfig(model=TinyMiniCPMVConfig(vision_layers=3, insert_layer=merged_after, text_layers=1))
