@@ -11,6 +11,7 @@ from sklearn.datasets import load_sample_image
 
 from data.factory.synthetic import RootConfig, SyntheticConfig, make_factory
 from data.run import SHIPPED
+from eval.calibration.file import read_calibration
 from eval.inspection.config import InspectConfig
 from eval.inspection.run import run_inspection
 from models.weights.shipped import name_shipped
@@ -53,6 +54,13 @@ def test_they_are_small() -> None:
         assert sum(value.numel() * value.element_size() for value in values) < 2.2 * sum(v.numel() for v in values), (
             path
         )
+
+
+def test_the_page_can_count_which_sound_images_a_threshold_of_run_tiny_flags() -> None:
+    calibration = read_calibration(SHIPPED / "run")
+    assert calibration is not None and len(calibration.sound) == calibration.normals == 150
+    flagged = [calibration.flagged_at(threshold) for threshold in (0.0, calibration.threshold, 1.01)]
+    assert flagged[0] == 150 and 0 < (flagged[1] or 0) <= 0.05 * 150 and flagged[2] == 0
 
 
 def test_the_run_is_one_on_these_bases() -> None:
