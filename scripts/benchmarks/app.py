@@ -1,8 +1,9 @@
-"""python -m scripts.benchmarks.app [RUN] [--photos 20] [--side 512]: what the page costs beside its model.
+"""python -m scripts.benchmarks.app [run=tiny|expert=NAME expert_dir=DIR …] [--photos 20] [--side 512]: the page's cost.
 
-Seconds from a program's request over HTTP to the page's answer, beside those of the same look and the same answer in
-this process: half of the generated photos go to each side, in turns, for a photo that was seen once is not encoded
-again. Exit code 1 where a ratio is above the project's goal. As many threads for the model as `OMP_NUM_THREADS` says.
+Seconds from a request over HTTP, as a browser sends it, to the page's answer, beside those of the same look and, where
+there is somebody to talk to, the same answer in this process: half of the generated photos go to each side, in turns,
+for a photo that was seen once is not encoded again. Settings are those of `scripts.app`. Exit code 1 where a ratio is
+above the project's goal. As many threads for the model as `OMP_NUM_THREADS` says.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from eval.assistant.assistant import Assistant, load_assistant
 from eval.assistant.config import AppConfig
 from eval.assistant.serve import served
 from eval.inspection.photos import Photo
 from scripts.benchmarks.inspection import write_photos
-from scripts.command import readable_errors
+from scripts.command import compose_config, readable_errors
 
 GOAL = 1.2
 QUESTION = "What is wrong?"
@@ -29,14 +33,15 @@ QUESTION = "What is wrong?"
 def main(words: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", default="tiny")
+    parser.add_argument("settings", nargs="*", metavar="key=value")
     parser.add_argument("--photos", type=int, default=20)
     parser.add_argument("--side", type=int, default=512)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_intermixed_args(words)
     with readable_errors(), tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_photos(place / "photos", 2 * (arguments.photos + 1), arguments.side)
-        config = AppConfig(run=arguments.run, judgements=str(place / "log"), port=0)
+        config = compose_config("app", AppConfig, arguments.settings or ["run=tiny"])
+        config = replace(config, judgements=str(place / "log"), port=0)
         ratios = compare(config, load_assistant(config), sorted((place / "photos").iterdir()))
     for name, (page, model) in ratios.items():
         verdict = "reached" if page <= GOAL * model else "NOT reached"
@@ -47,22 +52,28 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def compare(config: AppConfig, assistant: Assistant, photos: Sequence[Path]) -> dict[str, tuple[float, float]]:
     """Seconds of a look and of an answer, by the page and by the model alone; no side's first photo counts."""
-    from gradio_client import Client, handle_file  # slow to import, and not everybody has it
+    with served(config, assistant) as address, httpx.Client(base_url=f"{address}gradio_api/", timeout=600) as client:
 
-    with served(config, assistant) as address:
-        client = Client(address, verbose=False)
-        pairs: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
-            "look": (
-                lambda path: client.predict(handle_file(str(path)), api_name="/inspect"),
-                lambda path: list(assistant.inspector.inspect([Photo(path.name, path)])),
-            ),
-            "answer": (
-                lambda path: client.predict(handle_file(str(path)), QUESTION, [], api_name="/ask"),
-                lambda path: assistant.ask(assistant.talk(path), QUESTION),
-            ),
+        def call(name: str, photo: Path, *further: Any) -> None:
+            (path,) = client.post("upload", files={"files": (photo.name, photo.read_bytes())}).json()
+            data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, *further]
+            event = client.post(f"call/{name}", json={"data": data}).json()["event_id"]
+            answer = client.get(f"call/{name}/{event}").text
+            if "event: complete" not in answer:
+                raise RuntimeError(f"The page did not answer: {answer}")
+
+        def look(photo: Path) -> None:
+            list(assistant.inspector.inspect([Photo(photo.name, photo)]))
+
+        ways: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
+            "look": (lambda photo: call("inspect", photo, None), look)
         }
-        ways = pairs.items()
-        return {name: (seconds(page, photos[::2]), seconds(model, photos[1::2])) for name, (page, model) in ways}
+        if assistant.eddm is not None:
+            ways["answer"] = (
+                lambda photo: call("ask", photo, QUESTION, []),
+                lambda photo: assistant.ask(assistant.talk(photo), QUESTION),
+            )
+        return {name: (seconds(page, photos[::2]), seconds(own, photos[1::2])) for name, (page, own) in ways.items()}
 
 
 def seconds(act: Callable[[Path], Any], photos: Sequence[Path]) -> float:

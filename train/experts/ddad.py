@@ -3,9 +3,10 @@
 The diffusion model only learns the noise levels that a reconstruction passes through (below `ddad.noise_to`), and what
 is kept of it is the moving average of its weights.
 
-The small preset's rate, batch and betas were chosen on gear, leather, bearing and capsule of the generated factory, which
-the demo's test leaves out. A rate this high wants a short memory of squared gradients: with AdamW's usual 0.999 the mean
-image AUROC of the four was 84.7, with 0.99 91.2, with 0.95 94.8 and with 0.9 93.8 (one seed, 24 photos of each kind).
+The small preset's rate, batch and beta2 were chosen on gear, leather, bearing and capsule of the generated factory,
+which the demo's test leaves out. A rate this high wants a short memory of squared gradients: with AdamW's usual 0.999
+the mean image AUROC of the four was 84.7, with 0.99 91.2, with 0.95 94.8, with 0.9 93.8 (one seed, up to 24 photos of
+each kind).
 """
 
 from __future__ import annotations

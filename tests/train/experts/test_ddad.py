@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -129,5 +130,22 @@ def test_features_are_compared_as_one_vector() -> None:
 def test_bad_values(expert: DDAD, samples: list[Sample]) -> None:
     with pytest.raises(UserError, match="steps ≥ 1"):
         train_ddad(expert, "stripes", [load_image(sample.image) for sample in samples], DDADTrainConfig(steps=0))
-    with pytest.raises(UserError, match="average < 1"):
-        train_ddad(expert, "stripes", [load_image(sample.image) for sample in samples], DDADTrainConfig(average=1.0))
+    with pytest.raises(UserError, match=r"in \[0, 1\), not average=1.0, beta2=1.0"):
+        config = DDADTrainConfig(average=1.0, beta2=1.0)
+        train_ddad(expert, "stripes", [load_image(sample.image) for sample in samples], config)
+
+
+def test_the_optimizer_forgets_as_it_is_told(
+    expert: DDAD, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    real = torch.optim.AdamW
+
+    def note(*values: Any, **settings: Any) -> torch.optim.AdamW:
+        asked.append(settings["betas"])
+        return real(*values, **settings)
+
+    monkeypatch.setattr("torch.optim.AdamW", note)
+    images = [load_image(sample.image) for sample in samples]
+    train_ddad(expert, "stripes", images, DDADTrainConfig(steps=1, adaptation_steps=0, beta2=0.9))
+    assert asked == [(0.9, 0.9)]
