@@ -39,7 +39,7 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sam(tmp_path_factory.mktemp("sam") / "sam_vit_b_01ec64.pth")
 
 
-def train(out: Path, root: Path, sam: Path, language: str) -> Path:
+def train(out: Path, root: Path, sam: Path, language: str, *, steps: int = 2) -> Path:
     folder = write_llava(out / language, language)
     shards = sorted(folder.glob("model-*.safetensors"))
     assert len(shards) > 1
@@ -48,7 +48,13 @@ def train(out: Path, root: Path, sam: Path, language: str) -> Path:
     run(
         "train_mdlm",
         *("preset=paper", "data=synthetic", f"llava={language}", "sam=vit_b", f"mdlm.llava.path={folder}"),
-        *(f"mdlm.sam.checkpoint={sam}", "description=fixed", "loop.steps=2", "loop.batch_size=1", "loop.workers=0"),
+        *(
+            f"mdlm.sam.checkpoint={sam}",
+            "description=fixed",
+            f"loop.steps={steps}",
+            "loop.batch_size=1",
+            "loop.workers=0",
+        ),
         *(f"data.train=[{{reader: mvtec_ad, root: {root}}}]", "data.zero_shot=[]", "tracking.tensorboard=false"),
         f"run_dir={out / 'run'}",
         *(() if cpu_computes_in("bfloat16") else IN_FLOAT32),
@@ -87,6 +93,6 @@ def test_vicuna_is_trained_evaluated_inspected_and_exported(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_mistral_is_trained_and_evaluated(tmp_path: Path, write_mvtec: Callable[..., Path], sam: Path) -> None:
-    run_dir = train(tmp_path, write_mvtec("train", normals=1, defects=1), sam, "mistral")
+    run_dir = train(tmp_path, write_mvtec("train", normals=1, defects=1), sam, "mistral", steps=1)
     test = write_mvtec("test", categories=("plate",), normals=1, defects=1, seed=1)
     assert 0 <= evaluate(run_dir, test, tmp_path / "evaluated")["pixel_auroc"] <= 100

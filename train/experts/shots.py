@@ -26,6 +26,7 @@ from models.experts.anomalib.expert import AnomalibConfig
 from models.experts.ddad import DDADConfig
 from models.experts.gate import GateConfig
 from models.experts.load import ExpertName, parse_expert
+from models.experts.own import OwnExpert
 from models.experts.patchcore import PatchCoreConfig
 from models.experts.store import GATE
 from train.experts.ddad import DDADTrainConfig
@@ -37,6 +38,7 @@ TAKES_SHOTS = {  # and the settings that each is fitted by
     ExpertName.ddad: ("ddad", "train_ddad"),
     ExpertName.winclip: ("clip",),
     ExpertName.anomalib: ("anomalib",),
+    ExpertName.own: ("options",),
 }
 COMMON = ("expert", "dataset", "splits", "categories", "train_share", "shots", "gate", "seed")  # what all are fitted by
 DRAW = "shots.json"  # of a seed: the settings of its fit, and the photos that were drawn
@@ -58,6 +60,7 @@ class ShotsConfig(EvalExpertConfig):
         ddad: Sizes of DDAD.
         train_ddad: How DDAD is trained.
         anomalib: Arguments of an anomalib model.
+        options: Arguments of an expert of your own, by name.
     """
 
     shots: int = 0
@@ -69,12 +72,13 @@ class ShotsConfig(EvalExpertConfig):
     ddad: DDADConfig = field(default_factory=DDADConfig)
     train_ddad: DDADTrainConfig = field(default_factory=DDADTrainConfig)
     anomalib: AnomalibConfig = field(default_factory=AnomalibConfig)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def check_shots(self) -> None:
         """Checks what can be checked without reading a file.
 
         Raises:
-            UserError: If the expert takes no shots, or a number is out of range.
+            UserError: If the expert takes no shots, or a number is out of range, or it is not a class as it must be.
         """
         self.check()
         if self.shots < 0 or self.seeds < 1:
@@ -82,6 +86,11 @@ class ShotsConfig(EvalExpertConfig):
         if parse_expert(self.expert)[0] not in TAKES_SHOTS:
             takers = ", ".join("anomalib:<Model>" if name == "anomalib" else name for name in TAKES_SHOTS)
             raise UserError(f"shots= goes with {takers}, not with expert={self.expert}. Leave it out.")
+        if parse_expert(self.expert)[0] is ExpertName.own:
+            if not OwnExpert.make(self.expert, self.options, self.device, list(ExpertName)).learns:
+                raise UserError(f"shots= has nothing to teach expert={self.expert}, which has no fit. Leave it out.")
+        elif self.options:
+            raise UserError(f"options= are those of an expert of your own; '{self.expert}' has settings of its name.")
         if self.expert_dir:
             raise UserError("shots= fits the expert itself, once for each seed. Leave out expert_dir=.")
 
@@ -101,6 +110,7 @@ class ShotsConfig(EvalExpertConfig):
             ddad=self.ddad,
             train_ddad=self.train_ddad,
             anomalib=self.anomalib,
+            options=self.options,
             clip=self.seen_clip(),
             seed=seed,
             device=self.device,
@@ -125,6 +135,8 @@ def evaluate_shots(config: ShotsConfig) -> dict[str, Any]:
             settings, or as `evaluate_expert` does.
     """
     if not config.shots:
+        if config.options:
+            raise UserError("options= goes with shots=; without, they are those that expert_dir= was fitted with.")
         return evaluate_expert(config)
     config.check_shots()
     ranks = join_ranks()

@@ -12,10 +12,12 @@ import open_clip
 import pytest
 
 from data.errors import UserError
+from data.plugins.trust import allow
 from models.experts.clip.backbone import ClipConfig
 from models.experts.ddad import DDADConfig
 from models.experts.denoiser import DenoiserConfig
 from models.experts.patchcore import PatchCoreConfig
+from models.experts.store import read_expert
 from tests.models.experts.clip.conftest import TINY, write_weights
 from train.experts import shots as module
 from train.experts.ddad import DDADTrainConfig
@@ -140,7 +142,12 @@ def test_a_seed_of_other_settings_is_not_overwritten(config: ShotsConfig) -> Non
         ({"shots": -1}, "shots=-1 must be at least 1"),
         ({"seeds": 0}, "seeds=0 at least 1"),
         ({"expert": "anoclip"}, "not with expert=anoclip. Leave it out"),
-        ({"expert": "oracle"}, "shots= goes with patchcore, ddad, winclip, anomalib:<Model>, not"),
+        (
+            {"expert": "oracle"},
+            "shots= goes with patchcore, ddad, winclip, anomalib:<Model>, package.module:Class, not",
+        ),
+        ({"options": {"power": 2}}, "options= are those of an expert of your own; 'patchcore' has settings"),
+        ({"options": {"power": 2}, "shots": 0}, "options= goes with shots="),
         ({"expert_dir": "somewhere"}, "Leave out expert_dir="),
         ({"train_splits": ["none"]}, "No samples"),
     ],
@@ -151,6 +158,50 @@ def test_shots_that_cannot_be_are_refused_before_anything_is_fitted(
     with pytest.raises(UserError, match=message):
         evaluate_shots(replace(config, **changes))  # type: ignore[arg-type]
     assert not list(Path(config.out).glob("seed_*"))
+
+
+MINE = """
+import numpy as np
+
+class Mine:
+    name = "mean 1"
+
+    def __init__(self, device, power: int = 1):
+        self.power, self.means = power, {}
+
+    def score(self, category, images):
+        maps = [np.abs(image.mean(2) - self.means[category]).astype("float32") ** self.power for image in images]
+        return [(one, float(one.max())) for one in maps]
+
+    def fit(self, category, samples):
+        from data.sample import load_image
+        self.means[category] = float(np.mean([load_image(sample.image).mean() for sample in samples]))
+
+    def save(self, folder):
+        (folder / "means.txt").write_text(repr(self.means))
+
+    def load(self, folder):
+        self.means = eval((folder / "means.txt").read_text())
+"""
+
+
+def test_an_expert_of_ones_own_takes_shots(
+    config: ShotsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_mean.py").write_text(MINE)
+    (tmp_path / "own_fixed.py").write_text(MINE.partition("    def fit")[0])
+    for name in ("own_mean:Mine", "own_fixed:Mine"):
+        allow(name)
+    own = replace(config, expert="own_mean:Mine", options={"power": 2}, categories=["nut"])
+    result = evaluate_shots(own)
+    assert list(result["seeds"]) == ["0", "1"] and result["std"]["pixel_ap"] is not None
+    fitted = [read_expert(config.folder(seed) / "expert", "own_mean:Mine") for seed in (0, 1)]
+    assert [one["config"]["options"] for one in fitted] == [{"power": 2}] * 2
+    with pytest.raises(UserError, match="was fitted with other options"):
+        evaluate_shots(replace(own, options={"power": 1}))
+    with pytest.raises(UserError, match="nothing to teach expert=own_fixed:Mine, which has no fit"):
+        evaluate_shots(replace(own, expert="own_fixed:Mine", options={}))
 
 
 def test_without_shots_an_expert_is_evaluated_as_it_is(config: ShotsConfig) -> None:
