@@ -1,5 +1,6 @@
 """Two ranks under torchrun write what one process writes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from data.files import read_jsonl
 from tests.eval.mmad.mmad_tree import write_mmad  # type: ignore[import-not-found]
 from tests.scripts.test_eval_mmad import base, run  # type: ignore[import-not-found]  # noqa: F401
+from tests.test_worked_examples import file_of
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -54,3 +56,29 @@ def test_eval_mmad(mode: str, run: Path, tmp_path: Path) -> None:  # noqa: F811
     results = [(tmp_path / str(ranks) / "results.json").read_bytes() for ranks in (2, 1)]
     assert results[0] == results[1]
     assert [path.name for path in (tmp_path / "2").glob("answers*")] == ["answers.jsonl"]
+
+
+def test_plug_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rank imports the user's own reader and expert, of the pages' worked examples."""
+    for room, name in (("data", "pass_fail.py"), ("models", "colour.py")):
+        path = tmp_path / "own" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(file_of(ROOT / room / "README.md", name), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        is_good = index < 8
+        pixels, mask = rng.integers(60, 120, (32, 32, 3), dtype=np.uint8), np.zeros((32, 32), np.uint8)
+        if not is_good:
+            pixels[8:16, 8:16], mask[8:16, 8:16] = 255, 255
+        for kind, picture in {"pass" if is_good else "fail": pixels, **({} if is_good else {"masks": mask})}.items():
+            path = tmp_path / "products" / "bolt" / kind / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), picture)
+    words = ["dataset=pass_fail:read_pass_fail", f"data_root={tmp_path / 'products'}", "expert=colour:ColourExpert"]
+    words += ["shots=3", "seeds=1", "train_splits=[test]", "train_share=0.5", "workers=1"]
+    for ranks in (2, 1):
+        launch(ranks, "scripts.eval_expert", *words, f"out={tmp_path / str(ranks)}")
+    two, one = (json.loads((tmp_path / str(ranks) / "seed_0" / "expert.json").read_text()) for ranks in (2, 1))
+    assert two["categories"] == one["categories"] and two["images"] == one["images"]
+    assert two["mean"]["pixel_auroc"] > 99  # the defects are white squares
