@@ -141,6 +141,7 @@ def test_a_chat_back_end_of_ones_own(tmp_path: Path, run_own: Callable[..., str]
     assert {row["reply"] for row in read_jsonl(tmp_path / "out" / "answers.jsonl")} == {"A"}
 
 
+@pytest.mark.slow
 def test_an_expert_of_ones_own(tmp_path: Path, run_own: Callable[..., str]) -> None:
     save_own(tmp_path, "models", "colour.py")
     rng = np.random.default_rng(0)

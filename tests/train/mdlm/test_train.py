@@ -147,6 +147,7 @@ def test_images_that_are_never_drawn_are_not_read(make_config: MakeConfig, caplo
         train_mdlm(config)
 
 
+@pytest.mark.slow
 def test_memory_and_kernel_settings_go_on_with_the_same_training(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

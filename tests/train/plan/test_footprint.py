@@ -45,7 +45,7 @@ def same(fake: Footprint, real: Footprint) -> bool:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("anyres", [False, True])
+@pytest.mark.parametrize("anyres", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("number", [None, torch.bfloat16])
 def test_a_fake_step_of_the_mdlm_keeps_what_a_real_one_keeps(
     checkpointing: bool, anyres: bool, number: torch.dtype | None
