@@ -20,6 +20,7 @@ from models.eddm.eddm import EDDM
 from tests.eval.assistant.asking import answer, fill
 from tests.eval.assistant.redness import Hesitant, MakeAssistant, WritePhoto
 
+ROOT = Path(__file__).resolve().parents[3]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -177,6 +178,16 @@ def test_everything_that_a_person_does(
     path = assistant.log.mask_path(drawn)
     mask = decode_mask(MaskFile(path)) if path is not None else None
     assert mask is not None and mask[10:20, 30:50].all() and mask.sum() > 216  # what was there, and what was drawn
+
+
+def test_the_tables_of_a_report_scroll_on_a_phone_and_the_page_does_not(browser: Any) -> None:
+    cells = "".join(f"<td>a number of column {index}</td>" for index in range(9))
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+    css = (ROOT / "eval" / "report" / "templates" / "report.css").read_text(encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.set_content(f"<style>{css}</style><section>{table}</section>")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelector('table').scrollWidth") > 390  # it is wider than the page
 
 
 def test_a_tab_that_is_closed_in_the_middle_of_an_answer_leaves_the_others_what_they_need(
