@@ -9,6 +9,7 @@ above the project's goal. As many threads for the model as `OMP_NUM_THREADS` say
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -51,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def compare(config: AppConfig, assistant: Assistant, photos: Sequence[Path]) -> dict[str, tuple[float, float]]:
-    """Seconds of a look and of an answer, by the page and by the model alone; no side's first photo counts."""
+    """Median seconds of a look and of an answer, by the page and by the model alone."""
     with served(config, assistant) as address, httpx.Client(base_url=f"{address}gradio_api/", timeout=600) as client:
 
         def call(name: str, photo: Path, *further: Any) -> None:
@@ -73,16 +74,17 @@ def compare(config: AppConfig, assistant: Assistant, photos: Sequence[Path]) -> 
                 lambda photo: call("ask", photo, QUESTION, []),
                 lambda photo: assistant.ask(assistant.talk(photo), QUESTION),
             )
-        return {name: (seconds(page, photos[::2]), seconds(own, photos[1::2])) for name, (page, own) in ways.items()}
+        return {name: seconds(page, own, photos) for name, (page, own) in ways.items()}
 
 
-def seconds(act: Callable[[Path], Any], photos: Sequence[Path]) -> float:
-    """Mean seconds a photo, after the first."""
-    act(photos[0])
-    begun = time.perf_counter()
-    for photo in photos[1:]:
-        act(photo)
-    return (time.perf_counter() - begun) / (len(photos) - 1)
+def seconds(page: Callable[[Path], Any], own: Callable[[Path], Any], photos: Sequence[Path]) -> tuple[float, float]:
+    """Median seconds a photo of both sides, in turns, so that a busy machine is busy for both; without the first."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for index, photo in enumerate(photos):
+        begun = time.perf_counter()
+        (page, own)[index % 2](photo)
+        spent[index % 2].append(time.perf_counter() - begun)
+    return statistics.median(spent[0][1:]), statistics.median(spent[1][1:])
 
 
 if __name__ == "__main__":
