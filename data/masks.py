@@ -17,6 +17,7 @@ from data.errors import UserError
 from data.pixels.levels import decode_levels
 from data.pixels.shapes import Shape, Style, Window, draw, paste
 
+TURNED = " Is the photo turned by its orientation tag, and the mask not?"
 MANY_BANDS = 16  # beyond it, many small windows cost more than one large
 
 
@@ -115,7 +116,7 @@ def read_mask(source: MaskSource, size: tuple[int, int]) -> NDArray[np.bool_]:
         return mask
     mask = decode_mask(source)
     if mask.shape != size:
-        turned = " Is the photo turned by its orientation tag, and the mask not?" if mask.shape == size[::-1] else ""
+        turned = TURNED if mask.shape == size[::-1] else ""
         raise UserError(
             f"Mask of another size: {source.path} is {mask.shape[1]}x{mask.shape[0]}, its image "
             f"{size[1]}x{size[0]} (width x height).{turned} Replace the mask."

@@ -20,7 +20,7 @@ from data.ddqa.rows import name_image
 from data.ddqa.tasks import Question, ask_ad, ask_dc, ask_dfm, ask_rdl, format_prompt
 from data.ddqa.wording import Task, Wording, wordings
 from data.errors import UserError
-from data.image_size import read_size
+from data.image_size import read_header, read_size
 from data.masks import Region, defect_regions
 from data.sample import Sample, load_image, load_mask
 
@@ -51,12 +51,14 @@ class Answered:
         rows: (task, one line of JSON) in the order of the tasks.
         facts: One line of JSON about the image, for the statistics.
         problem: Why the image is left out; None when it is not.
+        is_turned_or_deep: Whether programs that ignore the orientation tag, or clip 16 bits, see another image.
     """
 
     assignment: Assignment
     rows: list[tuple[Task, str]]
     facts: str = ""
     problem: str | None = None
+    is_turned_or_deep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ class Asker:
             if task in questions
         ]
         facts = _facts(assignment, image, size, regions)
-        return Answered(assignment, rows, ENCODER.encode(facts))
+        header = None if self.config.run_dir else read_header(sample.image)  # of a run only we read the images
+        odd = header is not None and (header.orientation != 1 or header.bits > 8)
+        return Answered(assignment, rows, ENCODER.encode(facts), is_turned_or_deep=odd)
 
     def _ask_normal(self, assignment: Assignment) -> dict[Task, Question]:
         text = compose_description(assignment.sample.category, None, None)

@@ -24,6 +24,10 @@ from data.sample import Sample
 from data.source import Source
 
 log = logging.getLogger(__name__)
+ODD = (
+    "%d %s (first: %s): turned by an orientation tag, or of more than 8 bits. Other programs, ms-swift's own command "
+    "line among them, do not see them as these rows do. Train by scripts.train_eddm, or save upright 8-bit copies."
+)
 Counts = Counter[tuple[str, str]]  # (task, dataset) → questions
 Skipped = tuple[str, str]  # (id of the sample, or name of the file or source; reason)
 
@@ -80,11 +84,13 @@ def _write(
     broken: list[Skipped] = []
     with ExitStack() as stack:
         files = _Files(stack, layout, config)
+        odd: list[Path] = []
         for answered in _answers(config, asker, assignments):
             if answered.problem is not None:
                 broken.append((answered.assignment.sample.id, answered.problem))
                 continue
             files.write(answered)
+            odd += [answered.assignment.sample.image] if answered.is_turned_or_deep else []
             counts.update((task.value, answered.assignment.sample.dataset) for task, _ in answered.rows)
         if not counts:
             first = f" First problem: {broken[0][1]}" if broken else ""
@@ -92,6 +98,8 @@ def _write(
             raise UserError(f"No question could be built from {len(assignments)} samples for the tasks {tasks}.{first}")
         if layout.published:
             layout.stats.unlink(missing_ok=True)  # killed from here on, its files may be of two builds
+    if odd:
+        log.warning(ODD, len(odd), "image" if len(odd) == 1 else "images", odd[0])
     return counts, broken
 
 

@@ -10,12 +10,13 @@ from data.doctor.listing import Listed, is_inside, mask_files, relative_path, th
 from data.doctor.problems import Problem, problem
 from data.doctor.tree import Tree
 from data.errors import UserError
-from data.masks import Polygons, read_mask
+from data.masks import TURNED, Polygons, read_mask
 from data.pixels.shapes import Runs
 from data.sample import Sample
 
 Seen = dict[tuple[Role, str], Facts]
 SUFFIXES = {"PNG": {".png"}, "JPEG": {".jpg", ".jpeg"}, "BMP": {".bmp"}}
+BROAD = 0.9  # of an image: a mask that marks more may be inverted
 DARK = 64  # of 255: at most 14 of 16 bits are used
 SUFFIXES["TIFF"] = {".tif", ".tiff"}
 
@@ -92,7 +93,9 @@ def _check_mask(sample: Sample, size: list[int] | None, seen: Seen, root: Path) 
             yield problem("missing-mask", name, f"{image} shows '{sample.defect}', but there is no such mask.")
         elif "fault" not in facts:
             if size and facts["size"] != size:
-                yield problem("size-mismatch", name, f"Is {_by(facts['size'])}, its image {image} is {_by(size)}.")
+                turned = TURNED if facts["size"] == size[::-1] else ""
+                told = f"Is {_by(facts['size'])}, its image {image} is {_by(size)}.{turned}"
+                yield problem("size-mismatch", name, told)
             if limit == 0:
                 yield from _check_softness(name, facts)
             for value, count in facts["levels"]:
@@ -111,8 +114,9 @@ def _check_extent(name: str, image: str, defect: str | None, levels: dict[int, i
         high = max(levels)
         why = f"its highest value is {high}, defects are above {limit}" if high else "it is all zero"
         yield problem("empty-mask", name, f"Marks nothing ({why}), but {image} shows '{defect}'.")
-    elif marked == sum(levels.values()):
-        yield problem("full-mask", name, f"Marks every pixel of {image}.")
+    elif marked > BROAD * sum(levels.values()):
+        share = "every pixel" if marked == sum(levels.values()) else f"{marked / sum(levels.values()):.0%}"
+        yield problem("full-mask", name, f"Marks {share} of {image}.")
 
 
 def _check_softness(name: str, facts: Facts) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from data.errors import UserError
 from data.pixels.header import UNSUPPORTED, Header, opened, read_content
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read is read, or told, by us
 MEMORY = Path("/proc/meminfo")
 SMALL = 1 << 26  # pixels; below, nobody looks at the free memory
 LONGEST, MOST = 1 << 20, 1 << 30  # OpenCV's limits on a side and on the pixels

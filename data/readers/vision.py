@@ -130,6 +130,8 @@ def _read_shapes(record: dict[str, Any], path: Path) -> list[Shape]:
             return [read_runs(found.get("counts", ()), found.get("size", ()))]
         shapes: list[Shape] = []
         for part in take(record, "segmentation", list, path):
+            if not isinstance(part, list):
+                raise ValueError("a list of numbers instead of a list of polygons")
             points = tuple(zip(map(float, part[::2]), map(float, part[1::2]), strict=True))
             check_polygon(points)
             shapes.append(points)

@@ -27,6 +27,7 @@ from eval.inspection.rows import Row, from_json, to_json
 LOG = "results.jsonl"
 MASKS, OVERLAYS, THUMBNAILS = "masks", "overlays", "thumbnails"
 QUALITY = 90  # of JPEG files
+LONGEST = 65_500  # side of a JPEG file that OpenCV writes, in pixels
 SIDE = 256  # longer side of a thumbnail, in pixels
 COLUMNS = (
     *("image", "verdict", "score", "probability", "threshold", "defects", "names", "places", "boxes", "areas"),
@@ -78,16 +79,12 @@ class Results:
         return self._write(f"{MASKS}/{stem}.png", mask.astype(np.uint8) * 255)
 
     def write_overlay(self, stem: str, overlay: ImageArray) -> str:
-        """Writes an overlay; returns its path below the folder."""
-        return self._write(f"{OVERLAYS}/{stem}.jpg", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
+        """Writes an overlay, smaller where JPEG cannot hold it; returns its path below the folder."""
+        return self._write(f"{OVERLAYS}/{stem}.jpg", _shrink(overlay, LONGEST)[..., ::-1])
 
     def write_thumbnail(self, stem: str, overlay: ImageArray) -> str:
         """Writes a small picture; returns its path below the folder."""
-        height, width = overlay.shape[:2]
-        scale = min(1.0, SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(overlay, size, interpolation=cv2.INTER_AREA)
-        return self._write(f"{THUMBNAILS}/{stem}.jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        return self._write(f"{THUMBNAILS}/{stem}.jpg", _shrink(overlay, SIDE)[..., ::-1])
 
     def _write(self, name: str, pixels: NDArray[Any]) -> str:
         path = self.out / name
@@ -145,3 +142,13 @@ def _cells(row: Row) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
+
+
+def _shrink(picture: ImageArray, longest: int) -> ImageArray:
+    """A picture whose longer side has at most so many pixels."""
+    height, width = picture.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

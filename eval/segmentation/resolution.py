@@ -101,10 +101,11 @@ class Resolution:
         """
         target, size = self.target(native), (anomaly_map.shape[0], anomaly_map.shape[1])
         if size not in self.expected(native) and not self.resize_maps:
+            turned = " Is the photo turned by its orientation tag, and the map not?" if size == native[::-1] else ""
             expected = " or ".join(dict.fromkeys(f"{width}x{height}" for height, width in self.expected(native)))
             raise UserError(
-                f"The anomaly map is {size[1]}x{size[0]}, expected {expected} (width x height): {name}. Write maps of "
-                "that size, evaluate at theirs (resolution=N), or have them resized (resize_maps=true)."
+                f"The anomaly map is {size[1]}x{size[0]}, expected {expected} (width x height): {name}.{turned} "
+                "Write maps of that size, evaluate at theirs (resolution=N), or have them resized (resize_maps=true)."
             )
         if self.crop and self.input_size and not self.looks and size == native:
             anomaly_map = self._cut(_resize(anomaly_map, (self.input_size, self.input_size)))

@@ -213,9 +213,13 @@ class MDLMProcessor:
         Returns:
             (H, W) logits.
         """
-        side = max(size)
-        square = functional.interpolate(logits[None, None].float(), (side, side), mode="bilinear", align_corners=False)
-        return square[0, 0, : size[0], : size[1]]
+        (height, width), side, cells = size, max(size), logits.shape[-1]
+        values = logits[None, None].float()
+        if height < width:  # the padding goes before the long side grows: a line scan's square is beyond any memory
+            values = _grow(values, (side, cells))[:, :, :height]
+        elif width < height:
+            values = _grow(values, (cells, side))[..., :width]
+        return _grow(values, size)[0, 0]
 
     def mask(self, mask: MaskArray) -> Tensor:
         """Share of defect area per cell of SAM's logits, (M, M), zero in the padding.
@@ -235,3 +239,7 @@ class MDLMProcessor:
         cells = torch.zeros(self.mask_size, self.mask_size)
         cells[:height, :width] = 1
         return cells
+
+
+def _grow(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(values, size, mode="bilinear", align_corners=False)

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.ddqa.build import build_ddqa
 from data.ddqa.config import AnswerOrder, BoxFormat, DDQAConfig, OnError
@@ -168,6 +169,23 @@ def test_native_boxes_keep_the_answer_beside_them(write_mvtec, tmp_path: Path) -
         assert (x1 - x0, y1 - y0) == (8, 8)
         assert row["answer"] == f"[{x0 / 64:.3f}, {y0 / 48:.3f}, {x1 / 64:.3f}, {y1 / 48:.3f}]"
     assert all("objects" not in row for row in read(tmp_path / "out/Task_RDL.jsonl"))
+
+
+def test_images_that_other_programs_see_otherwise_are_counted(
+    write_mvtec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_mvtec()
+    first, second, *_ = sorted(root.rglob("test/good/*.png"))
+    deep = cv2.imread(str(first)).astype(np.uint16) * 256
+    assert cv2.imwrite(str(first), deep)
+    exif = Image.Exif()
+    exif[274] = 3
+    Image.open(second).save(second, exif=exif)
+    build_ddqa(published(root, tmp_path / "out"))
+    assert f"2 images (first: {first}): turned" in caplog.text and "scripts.train_eddm" in caplog.text
+    caplog.clear()
+    build_ddqa(config(root, tmp_path / "run"))
+    assert "turned" not in caplog.text
 
 
 def test_description_is_a_fifth_task_on_request(write_mvtec, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ MVTEC_FAULTS: list[tuple[str, str, Plant]] = [
     ("size-mismatch", f"{TRUTH}/003_mask.png", lambda r: write(r / f"{TRUTH}/003_mask.png", square_mask()[:40])),
     ("empty-mask", f"{TRUTH}/004_mask.png", lambda r: write(r / f"{TRUTH}/004_mask.png", square_mask(0))),
     ("full-mask", f"{TRUTH}/005_mask.png", lambda r: write(r / f"{TRUTH}/005_mask.png", square_mask() | 255)),
+    ("full-mask", f"{TRUTH}/007_mask.png", lambda r: write(r / f"{TRUTH}/007_mask.png", 255 - square_mask())),
     ("soft-mask", f"{TRUTH}/006_mask.png", lambda r: plant_soft_mask(r / f"{TRUTH}/006_mask.png")),
     (
         "dark-image",

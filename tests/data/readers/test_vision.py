@@ -82,6 +82,7 @@ def test_what_is_left_out_follows_the_filters(tmp_path: Path, draw) -> None:
         ([(9, 1, [LEFT])], r"Annotation of no image: .*image_id 9"),
         ([(0, 1, [[1, 2, 3, 4, 5, 6, 7]])], r"Malformed segmentation in .*annotation 0"),
         ([(0, 1, [["a", 2, 3, 4, 5, 6]])], r"Malformed segmentation in .*annotation 0"),
+        ([(0, 1, [1, 2, 3, 4, 5, 6])], r"annotation 0: a list of numbers instead of a list of polygons\."),
         ([(0, 1, [[float("nan"), 2, 3, 4, 5, 6]])], "impossible coordinate nan"),
         ([(0, 1, [[1e30, 2, 3, 4, 5, 6]])], r"impossible coordinate 1e\+30"),
         ([(0, 1, {"counts": "abc", "size": [40, 60]})], "run lengths that end in the middle"),
