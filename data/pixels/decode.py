@@ -16,7 +16,7 @@ from data.pixels.header import UNSUPPORTED, Header, opened, read_content
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read is read, or told, by us
 MEMORY = Path("/proc/meminfo")
 SMALL = 1 << 26  # pixels; below, nobody looks at the free memory
-LONGEST, MOST = 1 << 20, 1 << 30  # OpenCV's limits on a side and on the pixels
+LONGEST, MOST = 1_000_000, 1 << 30  # OpenCV's limits on a side, of PNG files the least, and on the pixels
 COPIES = 2  # of the pixels, that are in memory while an image is decoded
 
 

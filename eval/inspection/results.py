@@ -9,14 +9,15 @@ OUT/masks/<photo>.png  OUT/overlays/<photo>.jpg  OUT/thumbnails/<photo>.jpg     
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from data.files import make_dir, read_jsonl, write_bytes, write_csv, write_jsonl
 from data.row_log import RowLog
@@ -76,20 +77,20 @@ class Results:
 
     def write_mask(self, stem: str, mask: NDArray[np.bool_]) -> str:
         """Writes a mask, white on the defect; returns its path below the folder."""
-        return self._write(f"{MASKS}/{stem}.png", mask.astype(np.uint8) * 255)
+        content = io.BytesIO()
+        Image.fromarray(mask.astype(np.uint8) * 255).save(content, "PNG", compress_level=1)  # OpenCV: 1 million a side
+        return self._write(f"{MASKS}/{stem}.png", content.getvalue())
 
     def write_overlay(self, stem: str, overlay: ImageArray) -> str:
         """Writes an overlay, smaller where JPEG cannot hold it; returns its path below the folder."""
-        return self._write(f"{OVERLAYS}/{stem}.jpg", _shrink(overlay, LONGEST)[..., ::-1])
+        return self._write(f"{OVERLAYS}/{stem}.jpg", _as_jpeg(_shrink(overlay, LONGEST)))
 
     def write_thumbnail(self, stem: str, overlay: ImageArray) -> str:
         """Writes a small picture; returns its path below the folder."""
-        return self._write(f"{THUMBNAILS}/{stem}.jpg", _shrink(overlay, SIDE)[..., ::-1])
+        return self._write(f"{THUMBNAILS}/{stem}.jpg", _as_jpeg(_shrink(overlay, SIDE)))
 
-    def _write(self, name: str, pixels: NDArray[Any]) -> str:
-        path = self.out / name
-        options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        write_bytes(path, cv2.imencode(path.suffix, pixels, options)[1].tobytes(), durable=False)
+    def _write(self, name: str, content: bytes) -> str:
+        write_bytes(self.out / name, content, durable=False)
         return name
 
     def add(self, row: Row) -> None:
@@ -152,3 +153,8 @@ def _shrink(picture: ImageArray, longest: int) -> ImageArray:
         return picture
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _as_jpeg(picture: ImageArray) -> bytes:
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data.masks import MaskFile, decode_mask
 from eval.inspection.results import Results
 
 
@@ -18,7 +19,7 @@ def test_pictures_of_a_line_scan_are_written_although_jpeg_cannot_hold_them(
     assert max(shown.shape) == 65_500 and min(shown.shape[:2]) >= 1
     assert shown[..., 2].mean() > 200 > 100 > shown[..., 0].mean()  # red, in OpenCV's order
     assert max(cv2.imread(str(tmp_path / thumbnail)).shape) == 256
-    assert cv2.imread(str(tmp_path / mask), cv2.IMREAD_GRAYSCALE).shape == size
+    assert decode_mask(MaskFile(tmp_path / mask)).sum() == size[0] * size[1]
 
 
 def test_an_overlay_that_fits_keeps_its_size(tmp_path: Path) -> None:
