@@ -27,6 +27,7 @@ from eval.judgements.export import ExportConfig, Form, export_judgements
 from eval.judgements.judgement import Judgement
 from eval.judgements.log import JudgementLog
 from models.chat.answers import plain_text
+from models.chat.conversation import turns_of
 from models.eddm.dialogue import Dialogue
 from models.eddm.eddm import EDDM
 
@@ -86,6 +87,11 @@ class Assistant:
         self.log = JudgementLog(Path(config.judgements))
         self.eddm: EDDM | None = getattr(inspector.source, "eddm", None)
         self._model = threading.Lock()
+
+    @property
+    def asks_alone(self) -> bool:
+        """Whether there is somebody to talk to who sees one question at a time."""
+        return self.eddm is not None and turns_of(self.eddm.chat) == 0
 
     def inspect(self, uploads: Sequence[Upload]) -> Iterator[list[Seen]]:
         """Looks at photos; yields them a batch at a time, and lets others have the model in between."""
@@ -148,11 +154,15 @@ class Assistant:
         """What whoever opens the page must know."""
         models = self.log.models()
         others = sum(models.values()) - models.get(self.inspector.source.key, 0)
+        lines = []
+        if not self.log.is_writable:
+            lines.append(f"Judgements cannot be kept: {self.log.folder} may only be read. Give another judgements=.")
         if not others:
-            return []
+            return lines
         return [
+            *lines,
             f"{others} of the {sum(models.values())} judgements in {self.log.folder} are of another model's verdicts. "
-            "They stay there and are exported, too: what people said of a photo holds whatever model had looked at it."
+            "They stay there and are exported, too: what people said of a photo holds whatever model had looked at it.",
         ]
 
     def decide(self, seen: Seen, threshold: float) -> Inspected:

@@ -32,7 +32,8 @@ def make_judgement(
         model: Identity of what had looked.
         user: Who says it.
         category: The product.
-        name: The right class, of a wrong class or of what was drawn; may be empty of the latter.
+        name: The right class, of a wrong class or of what was drawn; empty of the latter keeps the verdict's, where it
+            has one and no more.
         chosen: The region whose class is wrong; None means all of them.
         drawn: (H, W) bool at the photo's size, of `redrawn`.
 
@@ -54,7 +55,8 @@ def make_judgement(
     if finding is Finding.redrawn:
         if drawn is None or not drawn.any():
             raise UserError("Nothing is drawn. Draw over the defect first.")
-        mask = drawn
+        mask, named = drawn, {one.name for one in row.regions}
+        name = name or (named.pop() or "" if len(named) == 1 else "")
         regions = tuple(JudgedRegion(name=name, box=one.box, area=one.area) for one in components(drawn))
     else:
         regions = tuple(

@@ -14,6 +14,9 @@ CSS = """
 .verdict.unsure { background: #8a5a00; }
 .warning { color: #8a5a00; }
 .dark .warning { color: #e0b060; }
+#photos .grid-container { grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)) !important; }
+#talk button[aria-label="Clear"] { display: none; }
+@media (max-width: 640px) { #view { height: 80vw !important; } }
 #view img { max-height: 560px; object-fit: contain; }
 #count p { margin: 0; font-size: 0.9rem; overflow-wrap: anywhere; }
 .paper { position: relative; line-height: 0; }

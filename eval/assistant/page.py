@@ -24,6 +24,7 @@ from eval.assistant.views import View
 from eval.assistant.words import (
     NO_WORDS,
     NOTHING_YET,
+    ONE_BY_ONE,
     caption,
     list_regions,
     list_turns,
@@ -82,8 +83,8 @@ class Page:
         scale = self.assistant.range
         self.files = gr.File(label="Drop photos here", file_count="multiple", height=120, elem_id="files")
         self.gallery = gr.Gallery(
-            label="Photos", columns=5, height=190, allow_preview=False, visible=False, elem_id="photos",
-            interactive=False, buttons=[],
+            label=f"Photos, at the threshold {scale.start:.3g}", columns=4, height=200, allow_preview=False,
+            visible=False, elem_id="photos", interactive=False, buttons=[],
         )  # fmt: skip
         self.next = gr.Button("Most uncertain next", elem_id="next", visible=False, size="sm")
         self.view = gr.Image(
@@ -96,11 +97,15 @@ class Page:
         self.threshold = gr.Slider(
             scale.low, scale.high, scale.start, step=scale.step, label="Threshold", elem_id="threshold"
         )
+        for slider in (self.opacity, self.threshold):
+            _clamp(slider)
         self.count = gr.HTML(self._count(scale.start), elem_id="count")
+        self.seen = gr.Number(scale.start, visible=False)  # the threshold of the verdict that the person looks at
 
     def _lay_out_talk(self) -> None:
         has_words = self.assistant.eddm is not None
         gr.HTML(NO_WORDS, visible=not has_words)
+        gr.HTML(ONE_BY_ONE, visible=self.assistant.asks_alone)
         with gr.Column(visible=has_words):
             self.talk = gr.Chatbot(
                 label="Conversation", height=260, render_markdown=False, buttons=[], elem_id="talk",
@@ -138,7 +143,7 @@ class Page:
     def _connect(self) -> None:
         """Which function answers which event."""
         shown = [self.session, self.kind, self.opacity, self.threshold]
-        photo = [self.view, self.verdict, self.defects, self.count, self.notice]
+        photo = [self.view, self.verdict, self.defects, self.count, self.notice, self.seen]
         everything = [self.session, self.gallery, self.next, self.files, self.talk, self.drawing, self.name, *photo]
         quiet: dict[str, Any] = {**EVENT, "show_progress": "hidden", "trigger_mode": "always_last"}
         self.files.upload(self._drop, [self.files, *shown], everything, **EVENT)
@@ -153,11 +158,11 @@ class Page:
             event(self._told(self._ask), [self.session, self.question], said, show_progress_on=self.talk, **EVENT)
         for button, task in zip(self.shortcuts, SHORTCUTS.values(), strict=True):
             button.click(self._told(self._asking(task)), [self.session], said, show_progress_on=self.talk, **EVENT)
-        judged = [*shown, self.name, self.judge, self.defects]
+        judged = [*shown, self.seen, self.name, self.judge, self.defects]
         for button, finding in zip(self.judgements, BUTTONS.values(), strict=True):
             button.click(self._told(self._judging(finding)), judged, everything, **EVENT)
         drawn = [self.drawing, self.canvas, self.notice]
-        self.redraw.click(self._told(self._open_editor), [self.session, self.threshold], drawn, **EVENT)
+        self.redraw.click(self._told(self._open_editor), [self.session, self.seen], drawn, **EVENT)
         self.save.click(self._told(self._save), [*judged, self.sent], everything, js=ON_SAVE, **EVENT)
         self.leave.click(lambda: gr.Column(visible=False), None, self.drawing, **EVENT)
         for button, form in zip(self.exports, FORMS.values(), strict=True):
@@ -217,14 +222,20 @@ class Page:
         return self._show(session, kind, opacity, threshold, lines)
 
     def _decide(self, session: Session | None, kind: str, opacity: float, threshold: float) -> Updates:
-        return self._show_photo(session or Session(), kind, opacity, threshold, [])
+        return self._quietly(self._show_photo(session or Session(), kind, opacity, threshold, []))
 
     def _redraw(
         self, session: Session | None, kind: str, opacity: float, threshold: float, chosen: int | None
     ) -> Updates:
         session = session or Session()
         decided = session.decided(self.assistant, threshold)
-        return {self.view: None} if decided is None else self._draw(session, decided, kind, opacity, chosen)
+        if decided is None:
+            return {self.view: None}
+        return self._quietly(self._draw(session, decided, kind, opacity, chosen))
+
+    def _quietly(self, updates: Updates) -> Updates:
+        """Leaves a notice where it is, unless there is a new one: a click's answer may stand there."""
+        return {part: value for part, value in updates.items() if part is not self.notice or value}
 
     def _ask(self, session: Session | None, question: str) -> Updates:
         return {**self._answer(session, question), self.question: ""}
@@ -244,40 +255,44 @@ class Page:
             kind: str,
             opacity: float,
             threshold: float,
+            seen: float,
             name: str,
             user: str,
             chosen: int | None,
         ) -> Updates:
             region = chosen if chosen is not None and chosen >= 0 else None
-            return self._judge(session, kind, opacity, threshold, finding, name=name or "", user=user, chosen=region)
+            said = {"name": name or "", "user": user, "chosen": region}
+            return self._judge(session, kind, opacity, threshold, seen, finding, **said)
 
         return judge
 
     def _judge(
-        self, session: Session | None, kind: str, opacity: float, threshold: float, finding: Finding, **said: Any
-    ) -> Updates:
+        self, session: Session | None, kind: str, opacity: float, threshold: float, seen: float, finding: Finding,
+        **said: Any,
+    ) -> Updates:  # fmt: skip
+        """Judges what was decided at the threshold that the person saw, wherever the slider is by now."""
         session = session or Session()
-        number = session.judge(self.assistant, threshold, finding, **said)
+        number = session.judge(self.assistant, seen, finding, **said)
         line = f"Judgement {number}: {finding.value.replace('_', ' ')}, kept in {self.assistant.log.folder}."
         return {
             **self._show(session, kind, opacity, threshold, [line]),
-            self.name: gr.Dropdown(self.assistant.names(), value=""),
+            self.name: gr.Dropdown(self.assistant.names(), value="", allow_custom_value=True),
         }
 
-    def _open_editor(self, session: Session | None, threshold: float) -> Updates:
+    def _open_editor(self, session: Session | None, seen: float) -> Updates:
         session = session or Session()
-        decided = session.decided(self.assistant, threshold)
+        decided = session.decided(self.assistant, seen)
         if decided is None or decided.mask is None:
             raise UserError("There is no photo to draw on: drop one first, or choose one that can be read.")
         canvas = draw_canvas(session.picture, decided.mask)
         return {self.drawing: gr.Column(visible=True), self.canvas: canvas, self.notice: ""}
 
     def _save(self, session: Session | None, *values: Any) -> Updates:
-        kind, opacity, threshold, name, user, _, sent = values
+        kind, opacity, threshold, seen, name, user, _, sent = values
         session = session or Session()
         drawn = read_drawing(sent, session.seen.found.row.size) if session.seen is not None else None
         said = {"name": name or "", "user": user, "drawn": drawn}
-        return self._judge(session, kind, opacity, threshold, Finding.redrawn, **said)
+        return self._judge(session, kind, opacity, threshold, seen, Finding.redrawn, **said)
 
     def _exporting(self, form: Form) -> Callable[[], Updates]:
         def export() -> Updates:
@@ -311,6 +326,7 @@ class Page:
             self.next: gr.Button(visible=len(pictures) > 1),
             self.talk: list_turns(session.turns()),
             self.drawing: gr.Column(visible=False),
+            self.name: gr.Dropdown(value="", allow_custom_value=True),  # it was about another photo
             **self._show_photo(session, kind, opacity, threshold, lines),
         }
 
@@ -318,14 +334,14 @@ class Page:
         self, session: Session, kind: str, opacity: float, threshold: float, lines: Sequence[str]
     ) -> Updates:
         seen, decided = session.seen, session.decided(self.assistant, threshold)
-        said: Updates = {self.count: self._count(threshold), self.notice: say_notices(lines)}
+        said: Updates = {self.count: self._count(threshold), self.notice: say_notices(lines), self.seen: threshold}
         if seen is None or decided is None:
-            verdict = say_verdict(seen.found.row) if seen is not None else NOTHING_YET
+            verdict = say_verdict(seen.found.row, seen.upload.name) if seen is not None else NOTHING_YET
             return {**said, self.view: None, self.verdict: verdict, self.defects: gr.Radio([], visible=False)}
         choices = list_regions(decided.row.regions)
         return {
             **said,
-            self.verdict: say_verdict(decided.row),
+            self.verdict: say_verdict(decided.row, seen.upload.name),
             self.defects: gr.Radio(choices, value=-1 if choices else None, visible=bool(choices)),
             **self._draw(session, decided, kind, opacity, None, lines),
         }
@@ -343,6 +359,16 @@ class Page:
 
     def _count(self, threshold: float) -> str:
         return f"<p aria-live='polite'>{self.assistant.count_alarms(threshold)}</p>"
+
+
+def _clamp(slider: gr.Slider) -> None:
+    """Anything may be typed beside a slider: what lies beyond an end is the end, and nothing is where it began."""
+    low, high, start = slider.minimum, slider.maximum, slider.value
+
+    def preprocess(payload: float | None) -> float:
+        return min(max(start if payload is None else payload, low), high)
+
+    slider.preprocess = preprocess  # type: ignore[method-assign]
 
 
 def _plainly(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError
-from data.masks import MaskFile, decode_mask
-from data.sample import ImageArray
+import numpy as np
+
+from data.errors import UserError, brief
+from data.pixels.levels import decode_levels
+from data.sample import ImageArray, MaskArray
 from eval.assistant.assistant import Assistant
 from eval.assistant.session import Session
-from eval.assistant.uploads import Upload, take_uploads
+from eval.assistant.uploads import Upload, about, take_uploads
 from eval.assistant.views import View
 from eval.inspection.rows import to_json
 from eval.judgements.export import Form
@@ -95,10 +97,17 @@ class Service:
         """
         if finding not in tuple(Finding):
             raise UserError(f"finding={finding!r} must be one of {', '.join(Finding)}.")
+        if mask and finding != Finding.redrawn:
+            raise UserError(f"A mask goes with finding=redrawn, not with {finding}. Leave it out.")
         session = self._look(file)
-        drawn = decode_mask(MaskFile(Path(mask))) if mask else None
+        drawn = _read_mask(Path(mask)) if mask else None
         return session.judge(
-            self.assistant, self._threshold(threshold), Finding(finding), user=user or self.user, name=name, drawn=drawn
+            self.assistant,
+            self._threshold(threshold),
+            Finding(finding),
+            user=user or self.user,
+            name=name or "",
+            drawn=drawn,
         )
 
     def export(self, form: str) -> str:
@@ -112,7 +121,17 @@ class Service:
         return str(self.assistant.export(Form(form), self.folder)[0])
 
     def _threshold(self, threshold: float | None) -> float:
-        return self.assistant.range.start if threshold is None else threshold
+        """The threshold that counts.
+
+        Raises:
+            UserError: If it is no number, or nothing that the page's slider offers.
+        """
+        scale = self.assistant.range
+        if threshold is None:
+            return scale.start
+        if not isinstance(threshold, int | float) or not scale.low <= threshold <= scale.high:
+            raise UserError(f"threshold={threshold!r} must be a number from {scale.low:.4g} to {scale.high:.4g}.")
+        return threshold
 
     def _take(self, file: str | None) -> list[Upload]:
         if not file:
@@ -127,3 +146,18 @@ class Service:
         if not photos[0].is_readable:
             raise UserError(photos[0].found.row.error)
         return Session(photos=photos, shown=0)
+
+
+def _read_mask(path: Path) -> MaskArray:
+    """A mask that was handed in.
+
+    Raises:
+        UserError: If it does not decode, or is a picture and no mask.
+    """
+    try:
+        levels = decode_levels(path)
+    except UserError as error:
+        raise UserError(about(str(error), path)) from error
+    if len(values := np.unique(levels)) > 2:
+        raise UserError(f"{brief(path.name)} is no mask: it holds {len(values)} values, not black and white alone.")
+    return levels > 0

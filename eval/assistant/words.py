@@ -15,16 +15,19 @@ ALL = "all of them"
 NO_WORDS = (
     "<p class='quiet'>A vision expert has no words. Start the page with run= or export= to ask about a photo.</p>"
 )
+ONE_BY_ONE = "<p class='quiet'>This model is asked each question alone: it does not see the ones before.</p>"
 NOTHING_YET = "<p class='quiet'>Drop a photo to begin.</p>"
 
 
-def say_verdict(row: Row) -> str:
-    """Verdict, score and words about a photo."""
+def say_verdict(row: Row, name: str) -> str:
+    """Verdict, score and words about a photo, under the name that the person knows."""
+    title = f"<p class='quiet'>{escape(name)}</p>"
     if row.verdict is Verdict.unreadable:
-        return f"<p><b class='verdict unreadable'>unreadable</b></p><p>{escape(row.error)}</p>"
+        return f"{title}<p><b class='verdict unreadable'>unreadable</b></p><p>{escape(row.error)}</p>"
     probability = "" if row.probability is None else f", probability of a defect {100 * row.probability:.0f} %"
     score = "no score" if row.score is None else f"score {row.score:.3g}"
     parts = [
+        title,
         f"<p><b class='verdict {row.verdict.value}'>{row.verdict.value}</b> "
         f"<span class='quiet'>{score}, threshold {row.threshold:.3g}{probability}</span></p>",
         f"<p>{escape(row.description)}</p>",
@@ -50,14 +53,14 @@ def list_regions(regions: Sequence[RegionRow]) -> list[tuple[str, int]]:
 
 
 def caption(name: str, row: Row, judged: Finding | None = None) -> str:
-    """What stands under a photo's small picture: the verdict, and what was said of it."""
+    """What stands under a photo's small picture: its name, the verdict, and what was said of it."""
     said = "" if judged is None else f", {judged.value.replace('_', ' ')}"
-    return f"{row.verdict.value}{said}: {name}"
+    return f"{name}: {row.verdict.value}{said}"
 
 
 def list_turns(turns: Sequence[Turn]) -> list[dict[str, str]]:
-    """A conversation as the page shows it."""
-    said = [(turn.question, plain_text(turn.answer) or "(no answer)") for turn in turns]
+    """A conversation as the page shows it: Gradio takes it for HTML."""
+    said = [(escape(turn.question, False), escape(plain_text(turn.answer), False) or "(no answer)") for turn in turns]
     return [
         {"role": role, "content": text} for pair in said for role, text in zip(("user", "assistant"), pair, strict=True)
     ]

@@ -68,15 +68,24 @@ class JudgementLog:
         folder: The log's folder.
 
     Raises:
-        UserError: If there is a log that cannot be read: damaged, of a newer version, or no log of judgements.
+        UserError: If it is no folder, or there is a log that cannot be read: damaged, of a newer version, or no log of
+            judgements.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file, and a log of judgements is a folder. Give judgements=FOLDER.")
         self.path = self.folder / DATABASE
         if self._is_there():
             with self._opened():
                 pass
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether a judgement could be added: the folder may be written to, or be made."""
+        there = next(place for place in (self.folder.absolute(), *self.folder.absolute().parents) if place.exists())
+        return there.is_dir() and os.access(there, os.W_OK)
 
     def append(self, judgement: Judgement, image: bytes | Path, mask: MaskArray | None = None) -> int:
         """Adds a judgement; its photo is kept, and its mask.
@@ -194,6 +203,11 @@ class JudgementLog:
         """Whether there is a database; one of zero bytes was just being made, by a process that may be gone."""
         return self.path.exists() and self.path.stat().st_size > 0
 
+    def _has_unmerged(self) -> bool:
+        """Whether the latest judgements are in SQLite's write-ahead file only."""
+        ahead = self.path.with_name(f"{DATABASE}-wal")
+        return ahead.is_file() and ahead.stat().st_size > 0
+
     def _create(self) -> None:
         """Makes the database, once, whoever comes first."""
         if self._is_there():
@@ -208,8 +222,10 @@ class JudgementLog:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         """A connection of one's own, for threads share none; checked to be one to a log of this version."""
-        frozen = not os.access(self.folder, os.W_OK)  # then nobody writes, and SQLite need not look out for others
-        address = f"{self.path.resolve().as_uri()}?mode=rw{'&immutable=1' if frozen else ''}"
+        mode = "rw"
+        if not os.access(self.folder, os.W_OK):  # no lock can be made; but `immutable` passes over what is unmerged
+            mode = "ro" if self._has_unmerged() else "ro&immutable=1"
+        address = f"{self.path.resolve().as_uri()}?mode={mode}"
         try:
             with closing(sqlite3.connect(address, WAIT_SECONDS, isolation_level=None, uri=True)) as database:
                 application = database.execute("PRAGMA application_id").fetchone()[0]
@@ -222,6 +238,11 @@ class JudgementLog:
         except sqlite3.IntegrityError as error:
             raise UserError(f"{self.path}: {error}.") from error
         except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and mode == "ro":
+                raise UserError(
+                    f"{self.path} holds judgements that are not merged yet, and its folder may only be read. End the "
+                    "page that writes to it, or copy the folder to where it may be written."
+                ) from error
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
                 raise UserError(f"Cannot open {self.path}: {error}. Check its permissions and the disk.") from error
             raise UserError(f"Not a whole log of judgements: {self.path} ({error}). Restore a copy of it.") from error
@@ -259,8 +280,11 @@ def _check_mask(judgement: Judgement, mask: MaskArray | None, size: tuple[int, .
     Raises:
         UserError: Saying what is wrong.
     """
-    if mask is not None and (mask.dtype != np.bool_ or mask.shape != size):
-        raise UserError(f"The mask is {mask.dtype} of {mask.shape}; the photo needs bool of {size} (height, width).")
+    if mask is not None and mask.dtype != np.bool_:
+        raise UserError(f"The mask must be bool, True on the defect, not {mask.dtype}.")
+    if mask is not None and mask.shape != size:
+        given = " × ".join(map(str, mask.shape[::-1]))
+        raise UserError(f"The mask is {given} pixels, the photo {size[1]} × {size[0]} (width × height).")
     drawn = mask is not None and bool(mask.any())
     if judgement.finding is Finding.redrawn and not drawn:
         raise UserError("Nothing is drawn. Draw the defect, or say that the product is fine.")

@@ -150,3 +150,24 @@ def test_a_log_that_is_none_is_said(make_assistant: MakeAssistant, tmp_path: Pat
     (tmp_path / "log" / "judgements.sqlite").write_bytes(b"no database at all, but long enough" * 9)
     with pytest.raises(UserError, match="judgements"):
         make_assistant()
+
+
+def test_a_log_that_cannot_be_written_is_told_at_once(
+    make_assistant: MakeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assistant = make_assistant()
+    assert assistant.greet() == []
+    monkeypatch.setattr("os.access", lambda *_: False)
+    (line,) = assistant.greet()
+    assert line.startswith("Judgements cannot be kept") and "Give another judgements=" in line
+
+
+def test_only_models_that_cannot_follow_a_conversation_are_asked_alone(
+    make_assistant: MakeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assistant = make_assistant()
+    assert not assistant.asks_alone
+    monkeypatch.setattr("eval.assistant.assistant.turns_of", lambda chat: 0)
+    assert assistant.asks_alone
+    assistant.eddm = None
+    assert not assistant.asks_alone

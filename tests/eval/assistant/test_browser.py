@@ -180,6 +180,33 @@ def test_everything_that_a_person_does(
     assert mask is not None and mask[10:20, 30:50].all() and mask.sum() > 216  # what was there, and what was drawn
 
 
+def test_what_a_person_saw_is_judged_and_what_they_typed_stays_with_its_photo(
+    browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto, calibration: Any
+) -> None:
+    assistant, parrot = make_assistant(port=0, calibration=calibration), Hesitant()
+    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    parrot.may_end.set()
+    with served(assistant.config, assistant) as address:
+        tab = Tab(browser, address)
+        tab.drop(write_photo("a.png", LARGE), write_photo("b.png", (251, *SMALL[1:])))
+        tab.says("#verdict", "a.png", "score 0.941")
+        tab.says("#photos", "b.png: defect")
+        tab.slide("#threshold", "99")  # beyond the end: the end
+        tab.says("#count", "Threshold 1 flags 0")
+        tab.says("#verdict", "ok")
+
+        tab.page.fill("#question textarea", "<img src=x> & <b>bold</b>?")
+        tab.click("Ask")
+        tab.says("#talk", "<img src=x> & <b>bold</b>? <b>[0]</b>")
+        assert tab.page.locator("#talk img[src=x]").count() == 0
+
+        tab.page.fill("#name input", "crack")
+        tab.page.press("#name input", "Enter")
+        tab.page.locator("#photos button").nth(1).click()
+        tab.says("#verdict", "b.png")
+        assert tab.page.input_value("#name input") == ""
+
+
 def test_the_tables_of_a_report_scroll_on_a_phone_and_the_page_does_not(browser: Any) -> None:
     cells = "".join(f"<td>a number of column {index}</td>" for index in range(9))
     table = f"<table><thead><tr>{cells}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"

@@ -83,3 +83,17 @@ def test_an_unsure_verdict_cannot_be_accepted(assistant: Assistant, seen: Seen) 
     unsure = replace(decided, row=replace(decided.row, verdict=Verdict.unsure))
     with pytest.raises(UserError, match="nothing to accept"):
         make_judgement(seen, unsure, Finding.accepted, model="m", user="ann")
+
+
+@pytest.mark.parametrize(("names", "kept"), [(("dent", "dent"), "dent"), (("dent", "crack"), ""), ((None, None), "")])
+def test_a_redrawn_mask_keeps_the_only_class_of_the_verdict(
+    names: tuple[str | None, ...], kept: str, assistant: Assistant, seen: Seen
+) -> None:
+    decided = assistant.decide(seen, 0.5)
+    regions = [replace(one, name=name) for one, name in zip(decided.row.regions, names, strict=True)]
+    decided = replace(decided, row=replace(decided.row, regions=regions))
+    drawn = np.zeros((40, 60), bool)
+    drawn[2:6, 2:10] = True
+    for name, expected in (("", kept), ("stain", "stain")):
+        judgement, _ = make_judgement(seen, decided, Finding.redrawn, model="m", user="ann", name=name, drawn=drawn)
+        assert [one.name for one in judgement.regions] == [expected]

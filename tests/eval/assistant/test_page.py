@@ -15,7 +15,11 @@ pytest.importorskip("gradio", reason="Gradio is not installed: pip install -r sc
 from gradio_client import Client, handle_file
 
 from eval.assistant.assistant import Assistant
+from eval.assistant.page import Page
 from eval.assistant.serve import served
+from eval.assistant.session import Session
+from eval.assistant.uploads import take_uploads
+from eval.judgements.judgement import Finding
 from models.eddm.eddm import EDDM
 from tests.eval.assistant.asking import answer, begin, fill
 from tests.eval.assistant.redness import Hesitant, MakeAssistant, WritePhoto
@@ -70,6 +74,20 @@ def test_questions_judgements_and_exports_go_over_http(
     with pytest.raises(Exception, match="must be one of accepted"):
         client.predict(photo, "wrong", "", "", None, None, api_name="/judge")
     assert Path(client.predict("coco", api_name="/export")).suffix == ".zip"
+
+
+def test_the_verdict_on_the_screen_is_judged_wherever_the_slider_is_by_now(
+    assistant: Assistant, write_photo: WritePhoto, tmp_path: Path
+) -> None:
+    page, session = Page(assistant, tmp_path, "ann"), Session()
+    uploads = take_uploads([write_photo("part.png", (240, *PLACE))], assistant.bounds).uploads
+    session.photos, session.shown = next(assistant.inspect(uploads)), 0
+    updates = page._judging(Finding.accepted)(session, "contour", 0.8, 1.0, 0.5, "", "ann", None)
+    (kept,) = assistant.log
+    assert (kept.verdict, len(kept.regions)) == ("defect", 1)  # as at 0.5, and not "ok" as at 1
+    assert updates[page.seen] == 1.0 and "threshold 1" in updates[page.verdict]  # and now the slider's is shown
+    assert page.notice not in page._decide(session, "contour", 0.8, 0.7)  # so what a click answered stays
+    assert page.threshold.preprocess(5.0) == 1.0 and page.threshold.preprocess(None) == page.threshold.value
 
 
 def test_what_is_wrong_is_said_without_a_path_of_this_machine(client: Client, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(log: JudgementLog
         (replace(good, note="x" * 3000), image, None, "note has 3000 characters"),
         (replace(good, user="\ud800"), image, None, "half of a character"),
         (replace(good, regions=(replace(region(), box=(5, 5, 5, 9)),)), image, None, "No region"),
-        (good, image, square(size=(41, 60)), r"\(40, 60\)"),
+        (good, image, square(size=(41, 60)), "The mask is 60 × 41 pixels, the photo 60 × 40"),
         (good, image, square().astype(np.uint8), "bool"),
         (replace(good, finding=Finding.redrawn), image, None, "Nothing is drawn"),
         (replace(good, finding=Finding.redrawn), image, np.zeros((40, 60), bool), "Nothing is drawn"),
@@ -146,7 +146,7 @@ def test_a_photo_is_taken_from_a_file_and_its_mask_is_in_the_displayed_frame(log
     mask = square(left=4, top=30, size=(60, 40))
     log.append(judged(path.read_bytes(), Finding.redrawn), path, mask)
     assert np.array_equal(log.mask(hash_photo(path.read_bytes())), mask)
-    with pytest.raises(UserError, match=r"\(60, 40\)"):
+    with pytest.raises(UserError, match="the photo 40 × 60"):
         log.append(judged(path.read_bytes(), Finding.redrawn), path, square())
 
 
@@ -213,3 +213,32 @@ def test_every_kind_of_photo_keeps_its_bytes(log: JudgementLog, suffix: str) -> 
     log.append(judged(image, Finding.fine), image)
     assert log.image_path(hash_photo(image)).name == f"{hash_photo(image)}{suffix}"
     assert log.image_path(hash_photo(image)).read_bytes() == image
+
+
+def test_a_file_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(photo())
+    with pytest.raises(UserError, match=r"a\.png is a file, and a log of judgements is a folder"):
+        JudgementLog(tmp_path / "a.png")
+
+
+def test_a_log_that_may_only_be_read_tells_what_is_not_merged_yet(
+    log: JudgementLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        log.append(judged(photo(seed)), photo(seed), square())
+    with closing(sqlite3.connect(log.path)) as other:  # as long as somebody is connected, SQLite merges nothing
+        other.execute("SELECT COUNT(*) FROM judgements").fetchone()
+        for seed in range(3, 6):
+            log.append(judged(photo(seed)), photo(seed), square())
+        assert log.path.with_name("judgements.sqlite-wal").stat().st_size > 0
+        monkeypatch.setattr("os.access", lambda *_: False)
+        assert not log.is_writable and len(log) == 6
+
+
+def test_it_is_told_whether_a_log_can_be_written_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = JudgementLog(tmp_path / "far" / "away")
+    assert new.is_writable and not (tmp_path / "far").exists()
+    monkeypatch.setattr("os.access", lambda place, _: place != tmp_path)
+    assert not new.is_writable
