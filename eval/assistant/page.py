@@ -368,7 +368,7 @@ def _clamp(slider: gr.Slider) -> None:
     def preprocess(payload: float | None) -> float:
         return min(max(start if payload is None else payload, low), high)
 
-    slider.preprocess = preprocess  # type: ignore[method-assign]
+    slider.preprocess = preprocess
 
 
 def _plainly(call: Callable[..., Any]) -> Callable[..., Any]:

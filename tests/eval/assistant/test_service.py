@@ -34,7 +34,7 @@ def test_what_cannot_be_done_is_said(service: Service, write_photo: WritePhoto, 
         (lambda: service.judge(photo, "redrawn"), "Nothing is drawn"),
         (lambda: service.judge(photo, "accepted", mask=photo), "goes with finding=redrawn, not with accepted"),
         (lambda: service.judge(photo, "redrawn", mask=grey), r"'grey\.png' is no mask: it holds 3 values"),
-        (lambda: service.judge(photo, "redrawn", mask=text), r"text\.png does not decode"),
+        (lambda: service.judge(photo, "redrawn", mask=text), r"'text\.png' does not decode"),
         (lambda: service.judge(photo, "wrong_class", None), "Which class is it"),  # type: ignore[arg-type]
         (lambda: service.inspect(photo, "abc"), "threshold='abc' must be a number from 0 to 1"),  # type: ignore[arg-type]
         (lambda: service.inspect(photo, 1e300), r"threshold=1e\+300 must be a number"),
