@@ -15,6 +15,7 @@ CSS = """
 .warning { color: #8a5a00; }
 .dark .warning { color: #e0b060; }
 #photos .grid-container { grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)) !important; }
+#photos .caption-label { inset: auto 0 0 0; max-width: none; white-space: normal; overflow-wrap: anywhere; }
 #talk button[aria-label="Clear"] { display: none; }
 @media (max-width: 640px) { #view { height: 80vw !important; } }
 #view img { max-height: 560px; object-fit: contain; }
