@@ -14,7 +14,7 @@ from models.experts.clip.backbone import ClipConfig
 from models.experts.expert import Expert, Fitted
 from models.experts.frame import Framed, read_frame
 from models.experts.oracle import OracleExpert
-from models.experts.own import OwnExpert
+from models.experts.own import OwnExpert, import_class, learns
 from models.experts.patchcore import PatchCore
 from models.experts.precomputed import PrecomputedExpert
 
@@ -43,6 +43,7 @@ class ExpertName(StrEnum):
 
 ON_CLIP = (ExpertName.winclip, ExpertName.anoclip, ExpertName.clip_surgery)
 UNFITTED = (ExpertName.oracle, ExpertName.saa_plus, *ON_CLIP)  # a folder is no must
+LEARNERS = (ExpertName.patchcore, ExpertName.ddad, ExpertName.anomalib)  # of others only the gate is fitted
 
 
 def parse_expert(name: str) -> tuple[ExpertName, str]:
@@ -83,7 +84,8 @@ def load_expert(
         clip: Which CLIP a zero-shot expert sees with; of one from a folder only another place of its checkpoint.
 
     Raises:
-        UserError: If there is no such expert, or the folder is missing or holds another.
+        UserError: If there is no such expert, one of the user's own cannot be imported or lacks a method, or the folder
+            is missing or holds another.
     """
     kind, model = parse_expert(name)
     if kind is ExpertName.oracle:
@@ -99,11 +101,24 @@ def load_expert(
         found = load_clip_expert(name, Path(folder), config) if folder else make_clip_expert(name, config)
         return cast(Expert, found)
     if not folder:
-        raise UserError(f"The expert '{name}' needs a folder. Fit it: python -m scripts.fit_expert.")
+        fit = _tell_fit(kind, name)
+        raise UserError(f"The expert '{name}' needs a folder. Fit it: {fit}; then give expert_dir=DIR.")
     path, where = Path(folder), where or DeviceConfig()
     expert = _load_fitted(kind, model, path, trust_remote_code, where)
     frame = read_frame(path)
     return Framed(cast(Fitted, expert), frame) if frame else expert
+
+
+def _tell_fit(kind: ExpertName, name: str) -> str:
+    """The command that fits an expert: on photos, or where it does not learn, its gate on a dataset.
+
+    Raises:
+        UserError: If one of the user's own cannot be imported or lacks a method.
+    """
+    learner = kind in LEARNERS or (kind is ExpertName.own and learns(import_class(name, list(ExpertName))))
+    run = " mdlm.run=RUN" if kind is ExpertName.mdlm else ""
+    data = "images=PHOTOS" if learner else "dataset=NAME data_root=FOLDER"
+    return f"python -m scripts.fit_expert expert={name}{run} {data} out=DIR"
 
 
 def _load_fitted(kind: ExpertName, model: str, path: Path, trust_remote_code: bool, where: DeviceConfig) -> Expert:

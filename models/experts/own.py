@@ -41,13 +41,12 @@ class OwnExpert:
         device: `auto`, `cpu`, `cuda` …, see `models.device`.
 
     Raises:
-        UserError: If the class lacks a part, or does not take the options.
+        UserError: If the class does not take the options, or has no name.
     """
 
     sees_truth = False
 
     def __init__(self, plugin: Plugin, options: Mapping[str, Any], device: str) -> None:
-        _check_class(plugin)
         self.plugin, self.options = plugin, dict(options)
         try:
             inspect.signature(plugin.found).bind(device=device, **options)
@@ -74,7 +73,7 @@ class OwnExpert:
         Raises:
             UserError: If it cannot be imported (see `load_plugin`), or does not have the form.
         """
-        return cls(load_plugin(name, Kind("expert", FORM, known)), options, device)
+        return cls(import_class(name, known), options, device)
 
     @classmethod
     def load(cls, name: str, folder: Path, device: str, known: Sequence[str] = ()) -> OwnExpert:
@@ -89,7 +88,7 @@ class OwnExpert:
         Raises:
             UserError: If the folder holds another expert, or one that another version of its source has fitted.
         """
-        plugin = load_plugin(name, Kind("expert", FORM, known))
+        plugin = import_class(name, known)
         saved = read_expert(folder, name)["config"]
         expert = cls(plugin, saved["options"], device)
         if saved != expert.config:
@@ -112,7 +111,7 @@ class OwnExpert:
     @property
     def learns(self) -> bool:
         """Whether it is fitted; of others, only the gate is."""
-        return hasattr(self.inner, "fit")
+        return learns(self.plugin)
 
     def fit(self, category: str, samples: Sequence[Sample]) -> None:
         """Learns a category from normal samples, instead of what it knew of it."""
@@ -162,9 +161,24 @@ class OwnExpert:
         write_expert(folder, self.plugin.name, self.config, fitted)
 
 
-def _check_class(plugin: Plugin) -> None:
-    """Refuses what is no class, or lacks a method or one of its parameters."""
+def import_class(name: str, known: Sequence[str] = ()) -> Plugin:
+    """The class of an expert; none is made of it.
+
+    Args:
+        name: `package.module:Class`.
+        known: Names of the experts that come with the project.
+
+    Raises:
+        UserError: If it cannot be imported (see `load_plugin`), is no class, or lacks a method or a parameter of it.
+    """
+    plugin = load_plugin(name, Kind("expert", FORM, known))
     check_is_class(plugin, "expert")
-    for method in METHODS if hasattr(plugin.found, "fit") else ["score"]:
+    for method in METHODS if learns(plugin) else ["score"]:
         why = " because it has fit()" if method in ("save", "load") else ""
         check_method(plugin, "expert", method, METHODS[method], f", which it needs{why}")
+    return plugin
+
+
+def learns(plugin: Plugin) -> bool:
+    """Whether the experts of a class are fitted; of others, only the gate is."""
+    return hasattr(plugin.found, "fit")

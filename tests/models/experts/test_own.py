@@ -173,3 +173,32 @@ def test_names() -> None:
     allow("anomlib:Padim")
     with pytest.raises(UserError, match=r"No module 'anomlib' .* Did you mean anomalib\?"):
         load_expert("anomlib:Padim", "/tmp")
+
+
+@pytest.mark.parametrize(("code", "data"), [(LEARNING, "images=PHOTOS"), (FIXED, "dataset=NAME data_root=FOLDER")])
+def test_without_a_folder_the_whole_command_that_fits_it_is_told(write: Write, code: str, data: str) -> None:
+    name = write(code)
+    with pytest.raises(UserError) as error:
+        load_expert(name, "")
+    command = f"python -m scripts.fit_expert expert={name} {data} out=DIR"
+    assert str(error.value) == f"The expert '{name}' needs a folder. Fit it: {command}; then give expert_dir=DIR."
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("class Other: ...", "has no 'Mine'"),
+        ("class Mine(:", "stops while it is imported: SyntaxError"),
+        ("import nowhere_at_all", "stops while it is imported: ModuleNotFoundError"),
+        ("class Mine:\n    name = 'a'\n", r"lacks score\(self, category, images\)"),
+    ],
+)
+def test_without_a_folder_a_class_that_cannot_be_used_is_told_first(write: Write, code: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_expert(write(code), "")
+
+
+def test_without_a_folder_a_missing_module_is_told_first() -> None:
+    allow("nosuch:X")
+    with pytest.raises(UserError, match="No module 'nosuch' for expert=nosuch:X"):
+        load_expert("nosuch:X", "")
