@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 ADVICE = {  # logger → how the messages begin that tell a user of EIAD nothing
     "DeepSpeed": "Setting accelerator to CPU",  # there is no GPU, and it is told on stdout
@@ -16,6 +17,7 @@ ADVICE = {  # logger → how the messages begin that tell a user of EIAD nothing
     "transformers.configuration_utils": "`torch_dtype` is deprecated",  # ms-swift's affair
     "transformers.modeling_utils": "`torch_dtype` is deprecated",
 }
+NO_WEIGHTS = "No pretrained weights loaded"  # what open_clip warns of where EIAD reads the weights next, or needs none
 BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # transformers' over weights that load in a moment; downloads have their own
 
 
@@ -24,6 +26,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault(BARS, "1")
     for name, beginning in ADVICE.items():
         logging.getLogger(name).addFilter(_Unasked(beginning))
+    logging.getLogger().addFilter(_keep_from_open_clip)
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=DeprecationWarning)
 
@@ -40,6 +43,13 @@ def stdout_to_stderr() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _keep_from_open_clip(record: logging.LogRecord) -> bool:
+    """Whether a message of the root logger is to be told: open_clip has no logger of its own, and tells each step."""
+    if Path(record.pathname).parent.name != "open_clip":
+        return True
+    return record.levelno > logging.INFO and not record.getMessage().startswith(NO_WEIGHTS)
 
 
 class _Unasked(logging.Filter):

@@ -22,6 +22,20 @@ logging.getLogger("DeepSpeed").warning("another thing")
 warnings.warn("something else", FutureWarning)
 """
 
+CLIP = """
+import scripts, logging
+logging.basicConfig(level=logging.INFO)
+from models.experts.clip.checkpoint import list_shapes
+list_shapes("ViT-B-16-plus-240")
+import open_clip
+open_clip.get_tokenizer("ViT-B-16-plus-240")
+logging.info("No pretrained weights, says EIAD")
+try:
+    open_clip.create_model("ViT-B-16", pretrained="nowhere")
+except RuntimeError:
+    pass
+"""
+
 
 def test_libraries_begin_in_silence_and_their_errors_are_told() -> None:
     done = subprocess.run([sys.executable, "-c", BEGIN], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -41,3 +55,10 @@ def test_only_advice_is_dropped() -> None:
     record.levelno = logging.ERROR
     assert advice.filter(record)
     assert advice.filter(logging.LogRecord("x", logging.WARNING, "f", 1, "Missing", (), None))
+
+
+def test_a_clip_is_made_in_silence_and_what_goes_wrong_is_told() -> None:
+    done = subprocess.run([sys.executable, "-c", CLIP], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = [line for line in done.stderr.splitlines() if line.startswith(("INFO", "WARNING", "ERROR"))]
+    assert told[0] == "INFO:root:No pretrained weights, says EIAD"
+    assert len(told) > 1 and all(line.startswith("ERROR") and "nowhere" in line for line in told[1:])
