@@ -117,6 +117,22 @@ def load_samples(sources: Sequence[Source]) -> Listing:
     return Listing(samples, skipped)
 
 
+def check_source(source: Source) -> None:
+    """Checks what can be told of a source without listing it.
+
+    Raises:
+        UserError: If the reader or one of its options is unknown, or the root is missing.
+    """
+    reader, root = find_reader(source.reader), Path(source.root)
+    get = how_to_get(source.reader, root)
+    if not root.is_dir() and str(root).startswith(UNSET):
+        name = root.relative_to(UNSET)
+        raise UserError(f"Set the environment variable EIAD_DATA first: its folder holds {name}. {get}.")
+    if not root.is_dir():
+        raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). {get}.")
+    _check_options(source, reader)
+
+
 def check_ids(samples: Sequence[Sample]) -> None:
     """Refuses two samples of one id.
 
@@ -171,16 +187,9 @@ def _is_wanted(source: Source, found: Sample | Skipped) -> bool:
 
 
 def _read(source: Source, root: Path) -> Listed:
-    reader = find_reader(source.reader)
-    get = how_to_get(source.reader, root)
-    if not root.is_dir() and str(root).startswith(UNSET):
-        name = root.relative_to(UNSET)
-        raise UserError(f"Set the environment variable EIAD_DATA first: its folder holds {name}. {get}.")
-    if not root.is_dir():
-        raise UserError(f"No dataset folder at {root} (reader '{source.reader}'). {get}.")
-    _check_options(source, reader)
+    check_source(source)
     with _paused_collector():
-        listed = reader(root, **source.options)
+        listed = find_reader(source.reader)(root, **source.options)
     return listed if isinstance(listed, Listed) else Listed(listed, [])
 
 

@@ -13,7 +13,7 @@ from data.errors import UserError
 from data.files import hash_value
 from data.ranks import join_ranks
 from data.sample import Sample
-from data.source import Listing, Source, load_samples
+from data.source import Listing, Source, check_source, load_samples
 from eval.calibration.file import CALIBRATION, read_calibration
 from eval.metrics.figures import format_figure, mean_known
 from eval.segmentation.config import ScoringConfig
@@ -96,6 +96,7 @@ def evaluate_expert(config: EvalExpertConfig, draw: str = "") -> dict[str, Any]:
     """
     config.check()
     ranks = join_ranks()
+    ranks.once(lambda: check_source(config.dataset_source()))  # before weights are looked for
     trusted = config.trust_remote_code
     expert = load_expert(
         config.expert,

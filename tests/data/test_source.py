@@ -9,7 +9,7 @@ import pytest
 from data.errors import UserError
 from data.plugins.trust import allow
 from data.readers.registry import READERS
-from data.source import DataConfig, Source, load_samples
+from data.source import DataConfig, Source, check_source, load_samples
 
 
 def test_filters_and_limit(write_mvtec) -> None:
@@ -49,6 +49,14 @@ def test_user_errors(write_mvtec, changes: dict, message: str) -> None:
     source = dataclasses.replace(Source(reader="mvtec_ad", root=str(write_mvtec())), **changes)
     with pytest.raises(UserError, match=message):
         load_samples([source])
+
+
+def test_a_source_is_checked_without_being_listed(tmp_path) -> None:
+    check_source(Source(reader="mvtec_ad", root=str(tmp_path)))  # nothing is there to list
+    with pytest.raises(UserError, match="No dataset folder at /no/such"):
+        check_source(Source(reader="mvtec_ad", root="/no/such"))
+    with pytest.raises(UserError, match="no option 'images'"):
+        check_source(Source(reader="mvtec_ad", root=str(tmp_path), options={"images": "rgb"}))
 
 
 def test_empty_folder(tmp_path) -> None:
