@@ -41,6 +41,7 @@ TAKES_SHOTS = {  # and the settings that each is fitted by
     ExpertName.own: ("options",),
 }
 COMMON = ("expert", "dataset", "splits", "categories", "train_share", "shots", "gate", "seed")  # what all are fitted by
+SEEDS = 3  # unless another number is asked for
 DRAW = "shots.json"  # of a seed: the settings of its fit, and the photos that were drawn
 
 
@@ -52,7 +53,7 @@ class ShotsConfig(EvalExpertConfig):
         shots: Sound images of each category that the expert is fitted on, drawn anew by each seed; the figures are then
             mean and standard deviation over the seeds, `OUT/seed_<number>` holds each fit and its report. 0 evaluates
             the expert of `expert_dir`.
-        seeds: How many seeds draw: 0, 1, … With one there is no deviation.
+        seeds: How many seeds draw the shots: 0, 1, … With one there is no deviation.
         train_splits: Splits with the sound images to draw from; no image of them that is sound is evaluated.
         train_share: Share of those that may be drawn, evenly spread: for datasets without a training split.
         gate: How the thresholds are set, on sound images that were not drawn; by `quantile` alone.
@@ -64,7 +65,7 @@ class ShotsConfig(EvalExpertConfig):
     """
 
     shots: int = 0
-    seeds: int = 3
+    seeds: int = SEEDS
     train_splits: list[str] = field(default_factory=lambda: ["train"])
     train_share: float = 1.0
     gate: GateConfig = field(default_factory=GateConfig)
@@ -137,6 +138,10 @@ def evaluate_shots(config: ShotsConfig) -> dict[str, Any]:
     if not config.shots:
         if config.options:
             raise UserError("options= goes with shots=; without, they are those that expert_dir= was fitted with.")
+        if config.seeds != SEEDS:
+            raise UserError(
+                f"seeds={config.seeds} goes with shots=: how often they are drawn. Give it, or leave out seeds=."
+            )
         return evaluate_expert(config)
     config.check_shots()
     ranks = join_ranks()

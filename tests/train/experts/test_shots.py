@@ -148,6 +148,7 @@ def test_a_seed_of_other_settings_is_not_overwritten(config: ShotsConfig) -> Non
         ),
         ({"options": {"power": 2}}, "options= are those of an expert of your own; 'patchcore' has settings"),
         ({"options": {"power": 2}, "shots": 0}, "options= goes with shots="),
+        ({"seeds": 5, "shots": 0}, "seeds=5 goes with shots=: how often they are drawn. Give it, or leave out"),
         ({"expert_dir": "somewhere"}, "Leave out expert_dir="),
         ({"train_splits": ["none"]}, "No samples"),
     ],
@@ -205,7 +206,7 @@ def test_an_expert_of_ones_own_takes_shots(
 
 
 def test_without_shots_an_expert_is_evaluated_as_it_is(config: ShotsConfig) -> None:
-    result = evaluate_shots(replace(config, expert="oracle", shots=0))
+    result = evaluate_shots(replace(config, expert="oracle", shots=0, seeds=3))
     assert result["mean"]["pixel_auroc"] == 100 and "draw" not in result
     assert not list(Path(config.out).glob("seed_*"))
 
