@@ -289,10 +289,15 @@ def unreadable(photo: Photo, error: str, threshold: float) -> Row:
 
 
 def unfamiliar(far: float) -> str:
-    """The warning of a photo that looks like nothing the model was trained on."""
+    """The warning of a photo that looks like nothing the model was trained on.
+
+    Args:
+        far: Distance to its nearest training image, in multiples of the products' own distance; above 1.
+    """
+    farther = "a little farther than" if far < 1.05 else f"{far:.1f} times as far as"
     return (
-        f"It looks like none of the products that the model was trained on ({far:.1f} times as far as they are from "
-        "each other): do not rely on this row."
+        f"It looks like none of the products that the model was trained on ({farther} they are from each other): do "
+        "not rely on this row."
     )
 
 
