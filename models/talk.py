@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data.ddqa.wording import QUESTIONS, Task
 from data.errors import UserError
+from data.pixels.decode import UnreadableError
 from data.run import open_run
 from data.sample import load_image
 from models.chat.answers import plain_text
@@ -62,11 +63,21 @@ def open_dialogue(config: TalkConfig) -> Dialogue:
     if len(given) != 1:
         raise UserError(f"Who answers? Give one of run=, export= and mllm=, not {' and '.join(given) or 'none'}.")
     image = Path(config.image)
-    load_image(image)  # before the model is
+    _check_photo(image)  # before the model is loaded
     dialogue = Dialogue(_load(config), image, max_tokens=config.max_tokens, recall=config.recall)
     turns = f"with up to {dialogue.recall} earlier turns" if dialogue.recall else "alone, without earlier turns"
     log.info("%s answers; each question is asked %s", dialogue.chat.name, turns)
     return dialogue
+
+
+def _check_photo(path: Path) -> None:
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "is no file"
+        raise UserError(f"image={path} {found}. Give a photo: image=FILE.")
+    try:
+        load_image(path)
+    except UnreadableError as error:
+        raise UserError(f"image={path} cannot be read: {error.why}. Give another photo: image=FILE.") from error
 
 
 def _load(config: TalkConfig) -> EDDM:

@@ -76,14 +76,21 @@ def test_exactly_one_answers(photo: Path, given: dict[str, Any]) -> None:
         open_dialogue(TalkConfig(image=str(photo), **given))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken.png", r"cannot be read: no known image format, .*\. Give another photo: image=FILE\."),
+        ("missing.png", r"is no file\. Give a photo: image=FILE\."),
+        ("", r"is a folder\. Give a photo: image=FILE\."),
+    ],
+)
 def test_a_photo_that_cannot_be_read_is_told_before_a_model_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.talk.load_eddm", None)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    for name in ("broken.png", "missing.png"):
-        with pytest.raises(UserError, match=name):
-            open_dialogue(TalkConfig(image=str(tmp_path / name), run="tiny"))
+    with pytest.raises(UserError, match=f"^image={tmp_path / name} {message}"):
+        open_dialogue(TalkConfig(image=str(tmp_path / name), run="tiny"))
 
 
 def test_an_export_or_any_model_may_answer(
