@@ -142,15 +142,19 @@ def choose(
     return Placement(where, number)
 
 
+_told: set[str] = set()  # number formats of which this process has said that they are slow here
+
+
 def say_if_slow(where: str, number: str, remedy: str) -> None:
-    """Says so where a number format is to run on a CPU that can only imitate it.
+    """Says so, once, where a number format is to run on a CPU that can only imitate it.
 
     Args:
         where: The device, as torch names it.
         number: The number format, as torch or accelerate names it.
         remedy: The keys to set for float32.
     """
-    if where == "cpu" and not cpu_computes_in(number):
+    if where == "cpu" and number not in _told and not cpu_computes_in(number):
+        _told.add(number)
         log.warning(SLOW, number, remedy)
 
 

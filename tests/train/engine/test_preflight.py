@@ -41,6 +41,7 @@ def test_a_format_that_the_cpu_only_imitates_is_said(
     able: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.device.cpu_computes_in", lambda number: able)
+    monkeypatch.setattr("models.device._told", set())
     run_audit(model())
     assert ("no instructions for bf16" in caplog.text and "Set loop.precision=no," in caplog.text) is not able
 
