@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,3 +66,10 @@ class Redness:
         if alone:
             self._busy.release()
         return [Look(anomaly_map=one, score=float(one.max())) for one in maps]
+
+
+def make_hesitant(make_assistant: MakeAssistant, **settings: Any) -> tuple[Assistant, Hesitant]:
+    """An assistant on any free port whose answers wait, and the one that they wait for."""
+    assistant, parrot = make_assistant(port=0, **settings), Hesitant()
+    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    return assistant, parrot

@@ -16,9 +16,8 @@ import pytest
 from data.masks import MaskFile, decode_mask
 from eval.assistant.serve import served
 from eval.judgements.judgement import Finding
-from models.eddm.eddm import EDDM
 from tests.eval.assistant.asking import answer, fill
-from tests.eval.assistant.redness import Hesitant, MakeAssistant, WritePhoto
+from tests.eval.assistant.redness import MakeAssistant, WritePhoto, make_hesitant
 
 ROOT = Path(__file__).resolve().parents[3]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -183,8 +182,7 @@ def test_everything_that_a_person_does(
 def test_what_a_person_saw_is_judged_and_what_they_typed_stays_with_its_photo(
     browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto, calibration: Any
 ) -> None:
-    assistant, parrot = make_assistant(port=0, calibration=calibration), Hesitant()
-    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    assistant, parrot = make_hesitant(make_assistant, calibration=calibration)
     parrot.may_end.set()
     with served(assistant.config, assistant) as address:
         tab = Tab(browser, address)
@@ -194,6 +192,9 @@ def test_what_a_person_saw_is_judged_and_what_they_typed_stays_with_its_photo(
         tab.slide("#threshold", "99")  # beyond the end: the end
         tab.says("#count", "Threshold 1 flags 0")
         tab.says("#verdict", "ok")
+        tab.click("Accept")
+        tab.says("#notice", "Judgement 1: accepted")
+        assert [one.verdict for one in assistant.log] == ["ok"]  # as it stands there, not as it began
 
         tab.page.fill("#question textarea", "<img src=x> & <b>bold</b>?")
         tab.click("Ask")
@@ -220,8 +221,7 @@ def test_the_tables_of_a_report_scroll_on_a_phone_and_the_page_does_not(browser:
 def test_a_tab_that_is_closed_in_the_middle_of_an_answer_leaves_the_others_what_they_need(
     browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto
 ) -> None:
-    assistant, parrot = make_assistant(port=0), Hesitant()
-    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    assistant, parrot = make_hesitant(make_assistant)
     photo = write_photo("part.png", LARGE)
     with served(assistant.config, assistant) as address:
         tab = Tab(browser, address)
@@ -245,8 +245,7 @@ def test_a_tab_that_is_closed_in_the_middle_of_an_answer_leaves_the_others_what_
 
 
 def test_a_full_queue_is_said_on_the_page(browser: Any, make_assistant: MakeAssistant, write_photo: WritePhoto) -> None:
-    assistant, parrot = make_assistant(port=0, waiting=1), Hesitant()
-    assistant.eddm = EDDM(parrot, ("dent", "deep hole"))
+    assistant, parrot = make_hesitant(make_assistant, waiting=1)
     photo = write_photo("part.png", LARGE)
     with served(assistant.config, assistant) as address:
         tab = Tab(browser, address)

@@ -20,9 +20,8 @@ from eval.assistant.serve import served
 from eval.assistant.session import Session
 from eval.assistant.uploads import take_uploads
 from eval.judgements.judgement import Finding
-from models.eddm.eddm import EDDM
 from tests.eval.assistant.asking import answer, begin, fill
-from tests.eval.assistant.redness import Hesitant, MakeAssistant, WritePhoto
+from tests.eval.assistant.redness import MakeAssistant, WritePhoto, make_hesitant
 
 PLACE = (slice(10, 20), slice(30, 50))
 
@@ -134,8 +133,7 @@ def test_what_was_handed_in_is_gone_when_the_page_is_closed(make_assistant: Make
 def test_who_leaves_in_the_middle_of_an_answer_takes_nothing_along(
     make_assistant: MakeAssistant, write_photo: WritePhoto, tmp_path: Path
 ) -> None:
-    assistant, parrot = make_assistant(port=0), Hesitant()
-    assistant.eddm = EDDM(parrot, ("dent",))
+    assistant, parrot = make_hesitant(make_assistant)
     photo = write_photo("part.png", (240, *PLACE))
     with served(assistant.config, assistant) as address:
         client = Client(address, verbose=False, download_files=str(tmp_path / "got"))
@@ -152,8 +150,7 @@ def test_who_leaves_in_the_middle_of_an_answer_takes_nothing_along(
 def test_a_request_that_the_queue_has_no_place_for_is_told_so_and_the_others_are_answered(
     make_assistant: MakeAssistant, write_photo: WritePhoto
 ) -> None:
-    assistant, parrot = make_assistant(port=0, waiting=1), Hesitant()
-    assistant.eddm = EDDM(parrot, ("dent",))
+    assistant, parrot = make_hesitant(make_assistant, waiting=1)
     photo = write_photo("part.png", (240, *PLACE))
     with served(assistant.config, assistant) as address:
         taken = fill(address, photo, waiting=1)
