@@ -5,6 +5,7 @@ Boxes are xyxy in pixels, end-exclusive: a single pixel at (x, y) has the box (x
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,6 @@ from data.errors import UserError
 from data.pixels.levels import decode_levels
 from data.pixels.shapes import Shape, Style, Window, draw, paste
 
-TURNED = " Is the photo turned by its orientation tag, and the mask not?"
 MANY_BANDS = 16  # beyond it, many small windows cost more than one large
 
 
@@ -116,12 +116,18 @@ def read_mask(source: MaskSource, size: tuple[int, int]) -> NDArray[np.bool_]:
         return mask
     mask = decode_mask(source)
     if mask.shape != size:
-        turned = TURNED if mask.shape == size[::-1] else ""
+        turned = ask_turned("mask", mask.shape, size)
         raise UserError(
             f"Mask of another size: {source.path} is {mask.shape[1]}x{mask.shape[0]}, its image "
             f"{size[1]}x{size[0]} (width x height).{turned} Replace the mask."
         )
     return mask
+
+
+def ask_turned(what: str, size: Sequence[int], photo: Sequence[int]) -> str:
+    """A question for whoever is told of two sizes, (H, W), where one is the other turned; else nothing."""
+    is_turned = tuple(size) == tuple(photo)[::-1]
+    return f" Is the photo turned by its orientation tag, and the {what} not?" if is_turned else ""
 
 
 def _windows(source: Polygons, size: tuple[int, int]) -> list[Window]:

@@ -10,7 +10,7 @@ from data.doctor.listing import Listed, is_inside, mask_files, relative_path, th
 from data.doctor.problems import Problem, problem
 from data.doctor.tree import Tree
 from data.errors import UserError
-from data.masks import TURNED, Polygons, read_mask
+from data.masks import Polygons, ask_turned, read_mask
 from data.pixels.shapes import Runs
 from data.sample import Sample
 
@@ -93,7 +93,7 @@ def _check_mask(sample: Sample, size: list[int] | None, seen: Seen, root: Path) 
             yield problem("missing-mask", name, f"{image} shows '{sample.defect}', but there is no such mask.")
         elif "fault" not in facts:
             if size and facts["size"] != size:
-                turned = TURNED if facts["size"] == size[::-1] else ""
+                turned = ask_turned("mask", facts["size"], size)
                 told = f"Is {_by(facts['size'])}, its image {image} is {_by(size)}.{turned}"
                 yield problem("size-mismatch", name, told)
             if limit == 0:

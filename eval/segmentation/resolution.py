@@ -13,6 +13,7 @@ from PIL import Image
 
 from data.errors import UserError
 from data.image_size import read_size
+from data.masks import ask_turned
 from data.ranks import Ranks
 from data.sample import ImageArray, MaskArray, Sample, load_mask, resize_image
 from eval.conventions.measure import MeasureConfig
@@ -101,7 +102,7 @@ class Resolution:
         """
         target, size = self.target(native), (anomaly_map.shape[0], anomaly_map.shape[1])
         if size not in self.expected(native) and not self.resize_maps:
-            turned = " Is the photo turned by its orientation tag, and the map not?" if size == native[::-1] else ""
+            turned = ask_turned("map", size, native)
             expected = " or ".join(dict.fromkeys(f"{width}x{height}" for height, width in self.expected(native)))
             raise UserError(
                 f"The anomaly map is {size[1]}x{size[0]}, expected {expected} (width x height): {name}.{turned} "

@@ -11,6 +11,7 @@ from data.masks import (
     MaskFile,
     MaskFiles,
     Polygons,
+    ask_turned,
     components,
     decode_mask,
     defect_regions,
@@ -152,3 +153,8 @@ def test_regions_numbered_in_16_bits_are_all_found(tmp_path: Path) -> None:
     source = MaskFile(tmp_path / "m.png")
     regions = defect_regions(source, read_mask(source, (40, 60)))
     assert [(region.box, region.area) for region in regions] == [(Box(5, 5, 15, 15), 100), (Box(40, 25, 45, 30), 25)]
+
+
+def test_sizes_that_are_swapped_ask_about_the_orientation_tag() -> None:
+    assert ask_turned("map", [50, 30], (30, 50)) == " Is the photo turned by its orientation tag, and the map not?"
+    assert ask_turned("mask", (50, 30), (50, 31)) == ""
